@@ -1,0 +1,58 @@
+help:           ## list the verbs: run test lint types stack lock bench docs licences clean
+	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
+
+# Settings, for example `make run PORT=8081`
+PORT ?= 8080
+WORKERS ?= 2
+GATEWAYS ?= 2
+ARGS ?=
+PYTHON = .venv/bin/python
+
+.PHONY: help run test lint types stack lock bench docs licences clean
+.DEFAULT_GOAL := help
+
+run:            ## everything in one process on http://127.0.0.1:8080
+	@sh infra/venv.sh requirements.lock
+	@FACTORLINE_PORT=$(PORT) exec $(PYTHON) -m infra.local.embedded $(ARGS)
+
+test:           ## all tests that can run here; ARGS="-k words" picks some
+	@sh infra/venv.sh requirements-dev.lock
+	@sh infra/servers.sh
+	@$(PYTHON) -m pytest $(ARGS)
+
+lint:           ## style and formatting
+	@sh infra/venv.sh requirements-dev.lock
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+
+types:          ## strict typing
+	@sh infra/venv.sh requirements-dev.lock
+	@$(PYTHON) -m mypy .
+
+stack:          ## RabbitMQ, Mongo, gateways behind HAProxy and workers as processes
+	@sh infra/venv.sh requirements-dev.lock
+	@sh infra/servers.sh
+	@exec $(PYTHON) -m infra.local.stack --port $(PORT) --gateways $(GATEWAYS) --workers $(WORKERS) $(ARGS)
+
+# The lock of the tests holds the lock of the programs, so that both are tested and shipped alike.
+LOCK = $(PYTHON) -m uv pip compile pyproject.toml --quiet --universal --generate-hashes \
+	--python-version 3.11 --custom-compile-command "make lock"
+
+lock:           ## renew both locks; ARGS=--upgrade takes newer releases
+	@sh infra/venv.sh requirements-dev.lock
+	$(LOCK) $(ARGS) --output-file requirements.lock
+	$(LOCK) $(ARGS) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+bench:          ## measure
+	@sh infra/venv.sh requirements-dev.lock
+	@$(PYTHON) -m benchmarks $(ARGS)
+
+docs: licences  ## renew the pages that are made from the code
+
+licences:       ## renew docs/reference/dependencies.md from what is installed
+	@sh infra/venv.sh requirements-dev.lock
+	@$(PYTHON) -m infra.licences
+
+clean:          ## remove the environment and caches, never data
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,90 @@
+"""Versioned JSON: how every domain value rests in a store and travels in a message.
+
+Unknown fields are ignored, so that a newer writer does not break an older reader. An unknown major
+version is refused, because its known fields may mean something else.
+"""
+
+from typing import Any, ClassVar, Self
+
+import msgspec
+
+from common import errors
+
+
+class BigInt(int):
+    """An integer of any size; it rests and travels as a decimal string.
+
+    BSON stops at 64 bits and JavaScript at 2**53, so no such integer is ever a JSON number.
+    """
+
+    __slots__ = ()
+
+
+def shortened(number: int) -> str:
+    """Return a number for a message or a log line, which is no place for a thousand digits."""
+    digits = str(int(number))
+    kept = 18
+    return digits if len(digits) <= 2 * kept + 4 else f"{digits[:kept]}…{digits[-kept:]}"
+
+
+def _encode_hook(value: object) -> str:
+    if isinstance(value, BigInt):
+        return str(int(value))
+    message = f"{type(value).__name__} has no place in a message"
+    raise NotImplementedError(message)
+
+
+def _decode_hook(kind: type, value: object) -> object:
+    if kind is BigInt and isinstance(value, str):
+        return BigInt(value)
+    message = f"expected a decimal string, got {type(value).__name__}"
+    raise ValueError(message)
+
+
+class Versioned(msgspec.Struct, frozen=True, kw_only=True):
+    """A value with a codec; ``v`` is the major version of its layout."""
+
+    VERSION: ClassVar[int] = 1
+    v: int = 1
+
+    def encode(self) -> bytes:
+        """Return the value as UTF-8 JSON."""
+        return msgspec.json.encode(self, enc_hook=_encode_hook)
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the value as plain dicts, lists and strings, for a document store."""
+        document: dict[str, Any] = msgspec.to_builtins(self, str_keys=True, enc_hook=_encode_hook)
+        return document
+
+    @classmethod
+    def decode(cls, data: bytes | str) -> Self:
+        """Read what :meth:`encode` wrote.
+
+        Raises:
+            errors.UnknownVersion: The layout is of another major version.
+            errors.Malformed: It is not such a value at all.
+
+        """
+        try:
+            cls._check_version(msgspec.json.decode(data, type=_Envelope).v)
+            return msgspec.json.decode(data, type=cls, dec_hook=_decode_hook)
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
+            raise errors.Malformed(what=cls.__name__, why=str(error)) from error
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> Self:
+        """Read what :meth:`to_document` wrote; the errors are those of :meth:`decode`."""
+        try:
+            cls._check_version(msgspec.convert(document, type=_Envelope).v)
+            return msgspec.convert(document, type=cls, strict=False, dec_hook=_decode_hook)
+        except (msgspec.ValidationError, ValueError) as error:
+            raise errors.Malformed(what=cls.__name__, why=str(error)) from error
+
+    @classmethod
+    def _check_version(cls, version: int) -> None:
+        if version != cls.VERSION:
+            raise errors.UnknownVersion(what=cls.__name__, got=version, known=cls.VERSION)
+
+
+class _Envelope(msgspec.Struct):
+    v: int

@@ -1,0 +1,192 @@
+"""How a task meets its factorization: join, read, cancel. Gateways and sweepers do the same steps.
+
+Every step can be repeated, and a crash between any two of them is mended by repeating.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from common import errors, factorizations
+from common.broker import Broker
+from common.codec import BigInt, shortened
+from common.events import Control, Event
+from common.factorizations import Factorization
+from common.store import Store
+from common.tasks import Ending, Status, Task, new_task_id
+
+SMALLEST_FACTORABLE = 2
+"""0 and 1 are their own answers and have no factorization."""
+
+CONCURRENT_JOINS = 32
+
+
+def new_task(
+    number: int, expression: str, owner: str, *, idempotency_key: str | None = None
+) -> Task:
+    """Return a task for a number; |number| < 2 has ended before it began."""
+    now = time.time()
+    trivial = abs(number) < SMALLEST_FACTORABLE
+    return Task(
+        task_id=new_task_id(),
+        owner=owner,
+        number=BigInt(number),
+        expression=expression,
+        created_at=now,
+        joined=trivial,
+        idempotency_key=idempotency_key,
+        ended=Ending(status=Status.SUCCEEDED, at=now) if trivial else None,
+    )
+
+
+def aim(task: Task, known: Factorization | None) -> Task:
+    """Return the new task with the round that will end it, ended already if the answer is known."""
+    if known is None or known.ended is None:
+        return msgspec.structs.replace(task, round=known.round if known else 1)
+    if known.may_resume:
+        return msgspec.structs.replace(task, round=known.round + 1)
+    ending = msgspec.structs.replace(known.ended, at=task.created_at)
+    return msgspec.structs.replace(task, round=known.round, joined=True, ended=ending)
+
+
+async def join(store: Store, broker: Broker, task: Task) -> Factorization:
+    """Make sure that the live task's factorization exists and is wanted, and publish its outbox.
+
+    The order matters: the task was inserted before. Whoever rests a factorization reads it first
+    and counts live tasks second, so either the count sees this task or the touch below makes the
+    resting swap fail. A broker that is down is no error here: the sweeper publishes.
+    """
+    created = factorizations.begin(task.key, time.time())
+    known = await store.create_factorization(created)
+    while known != created and (successor := await _successor(store, task, known)) is not known:
+        if await store.swap_factorization(successor):
+            known = successor
+            break
+        known = await require(store, task.key)
+    await publish_outbox(store, broker, known)
+    await end_live_tasks(store, known)  # it may have ended between this task's aim and its insert
+    await store.mark_joined([task.task_id])
+    return known
+
+
+async def _successor(store: Store, task: Task, known: Factorization) -> Factorization:
+    now = time.time()
+    if known.ended is not None:
+        if not (known.may_resume and task.round > known.round):
+            return known
+        await store.end_tasks(known.number, up_to_round=known.round, ending=known.ended)
+        return known.resumed(now)
+    return known.touched(now) if known.wanted else known.resumed(now)
+
+
+async def require(store: Store, number: int) -> Factorization:
+    """Return a factorization that must be there: they are never deleted."""
+    known = await store.get_factorization(number)
+    if known is None:
+        message = f"the factorization of {shortened(number)} has vanished from the store"
+        raise LookupError(message)
+    return known
+
+
+async def publish_outbox(store: Store, broker: Broker, known: Factorization) -> bool:
+    """Publish what the outbox holds and clear it; return False if the broker is down."""
+    units = known.units_in_outbox()
+    if not units:
+        return True
+    try:
+        await broker.publish(units)
+    except errors.BrokerUnavailable:
+        return False
+    await store.clear_outbox(known.number, [unit.unit_id for unit in units])
+    return True
+
+
+async def read(store: Store, task_id: str, owner: str) -> tuple[Task, Factorization | None]:
+    """Return a task with what is known of its number, settling the task if the work has ended.
+
+    A task is reported as ended only after its own ending is written, so no later cancellation can
+    contradict the report.
+    """
+    return await settle(store, await store.get_task(task_id, owner))
+
+
+async def settle(store: Store, task: Task) -> tuple[Task, Factorization | None]:
+    """Return the task as `read` does."""
+    if task.key < SMALLEST_FACTORABLE:
+        return task, None
+    known = await store.get_factorization(task.key)
+    if task.ended is None and known is not None and known.ended and task.round <= known.round:
+        task = await store.end_task(task.task_id, known.ended)
+    return task, known
+
+
+async def end_live_tasks(store: Store, known: Factorization) -> None:
+    """Write the ending of an ended factorization into every task that waited for it."""
+    if known.ended is not None:
+        await store.end_tasks(known.number, up_to_round=known.round, ending=known.ended)
+
+
+async def cancel(store: Store, broker: Broker, task: Task) -> Task:
+    """End the task as cancelled unless it has ended; rest its number if nobody else wants it.
+
+    The factorization gets a new version in either case, so that every gateway hears of it.
+    """
+    task, known = await settle(store, task)
+    if task.ended is not None:
+        return task
+    ending = Ending(status=Status.CANCELLED, at=time.time(), reason="cancelled on request")
+    task = await store.end_task(task.task_id, ending)
+    while known is not None and known.active:
+        wanted = await store.any_live(task.key)
+        after = known.touched(time.time()) if wanted else known.rested(time.time())
+        if await store.swap_factorization(after):
+            await tell(broker, after)
+            if not wanted:
+                await tell_workers(broker, task.key)
+            break
+        known = await require(store, task.key)
+    return task
+
+
+async def tell(broker: Broker, known: Factorization) -> None:
+    """Tell every gateway the version of a factorization; a broker that is down loses only a hint."""
+    try:
+        await broker.tell(Event(number=known.number, version=known.version))
+    except errors.BrokerUnavailable:
+        return  # gateways read again what they have subscribers for
+
+
+async def tell_workers(broker: Broker, number: int) -> None:
+    """Ask the workers to look which of a number's units they should stop."""
+    try:
+        await broker.control(Control(number=BigInt(number)))
+    except errors.BrokerUnavailable:
+        return  # the units end by themselves, and their outcomes are ignored
+
+
+async def accept(store: Store, broker: Broker, tasks: Sequence[Task]) -> list[Task]:
+    """Insert new tasks durably and join those that need work; return them as stored.
+
+    Raises:
+        errors.StoreUnavailable: Nothing may have been accepted; the same call can be repeated.
+
+    """
+    places = asyncio.Semaphore(CONCURRENT_JOINS)
+
+    async def aimed(task: Task) -> Task:
+        if task.ended is not None:
+            return task
+        async with places:
+            return aim(task, await store.get_factorization(task.key))
+
+    async def joined(task: Task) -> None:
+        async with places:
+            await join(store, broker, task)
+
+    stored = await store.insert_tasks(await asyncio.gather(*map(aimed, tasks)))
+    await asyncio.gather(
+        *(joined(task) for task in stored if not task.joined and task.ended is None)
+    )
+    return stored

@@ -1,0 +1,92 @@
+"""Reads the number that a client wants factored, from a JSON integer, digits or an expression."""
+
+import re
+from dataclasses import dataclass
+
+from common import expressions
+from common.number_errors import ExpressionError, NotANumber, NumberError, NumberTooLarge
+
+__all__ = [
+    "DEFAULT_DIGITS",
+    "MOST_DIGITS",
+    "ExpressionError",
+    "NotANumber",
+    "NumberError",
+    "NumberTooLarge",
+    "ParsedNumber",
+    "parse",
+]
+
+DEFAULT_DIGITS = 1000
+MOST_DIGITS = 4300
+"""No limit may be larger: int() and str() refuse more digits (CVE-2020-10735), and rightly so."""
+_SPARE_CHARACTERS = 1000
+"""A text may be this much longer than twice the digits of the limit."""
+_DECIMAL = re.compile(r"([+-]?)([0-9]+)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedNumber:
+    """A number and the way it was written, without the spaces around it."""
+
+    value: int
+    expression: str
+
+
+def parse(source: str | int, *, max_digits: int = DEFAULT_DIGITS) -> ParsedNumber:
+    """Return the number that `source` stands for; the time it takes is bounded by `max_digits`.
+
+    Raises:
+        NumberError: it is not a number (`NotANumber`), an expression that cannot be read or has
+            no integer value (`ExpressionError`), or has over `max_digits` digits
+            (`NumberTooLarge`).
+        ValueError: `max_digits` is not within 1 and `MOST_DIGITS`.
+    """
+    if not 1 <= max_digits <= MOST_DIGITS:
+        message = f"max_digits must be 1 to {MOST_DIGITS}, not {max_digits}"
+        raise ValueError(message)
+    if isinstance(source, int) and not isinstance(source, bool):
+        return ParsedNumber(_within(source, max_digits), str(source))
+    if not isinstance(source, str):
+        message = "Give an integer, or a string with an integer or an expression."
+        raise NotANumber(message)
+    return _from_text(source, max_digits)
+
+
+def _from_text(source: str, max_digits: int) -> ParsedNumber:
+    if len(source) > 2 * max_digits + _SPARE_CHARACTERS:
+        raise _too_long(source, max_digits)
+    text = source.strip(" ")
+    if not text:
+        message = "The text is empty: give an integer or an expression such as 2^128+1."
+        raise NotANumber(message)
+    decimal = _DECIMAL.fullmatch(text)
+    if decimal is None:
+        value = expressions.evaluate(source, max_digits=max_digits)
+        return ParsedNumber(_within(value, max_digits), text)
+    digits = decimal[2].lstrip("0") or "0"
+    if len(digits) > max_digits:
+        raise _too_large(max_digits, f"has {len(digits)} digits")
+    return ParsedNumber(int(decimal[1] + digits), text)
+
+
+def _within(value: int, max_digits: int) -> int:
+    """Return `value` if it has no more than `max_digits` digits."""
+    if abs(value) >= 10**max_digits:
+        raise _too_large(max_digits, f"has more than {max_digits} digits")
+    return value
+
+
+def _too_large(max_digits: int, what: str) -> NumberTooLarge:
+    message = f"The number {what}; the limit is {max_digits} digits."
+    return NumberTooLarge(message, limit_digits=max_digits)
+
+
+def _too_long(source: str, max_digits: int) -> NumberError:
+    """Return the error for a text too long to be read at all."""
+    bare = source.strip(" ").removeprefix("-").removeprefix("+")
+    if bare.isascii() and bare.isdigit():
+        return _too_large(max_digits, f"has {len(bare)} digits")
+    most = 2 * max_digits + _SPARE_CHARACTERS
+    message = f"The text has {len(source)} characters, and {most} are allowed: write a shorter one."
+    return ExpressionError(message)

@@ -1,0 +1,84 @@
+"""Settings: read once from the environment, checked at once, handed down as a value."""
+
+import os
+from collections.abc import Mapping
+from typing import Self
+
+import msgspec
+
+from common import errors
+
+SECRETS = ("FACTORLINE_AMQP_URL", "FACTORLINE_MONGODB_URI")
+"""Variables that hold passwords; no child process may see them."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every field is the environment variable of its name in capitals, after ``FACTORLINE_``."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    name: str = ""
+    """This process's name in logs and in RabbitMQ's management page."""
+    data: str = ".factorline"
+    """The folder of the embedded store."""
+    amqp_url: str = ""
+    mongodb_uri: str = ""
+    slots: int = os.cpu_count() or 1
+    """Units computed at a time by a worker, besides its survey slot."""
+    max_digits: int = 1000
+    """The largest number that is accepted, in decimal digits (at most 4 000)."""
+    max_body_bytes: int = 1 << 20
+    max_batch: int = 1000
+    """Numbers in one batch."""
+    max_sockets: int = 10_000
+    max_subscriptions: int = 1000
+    """Tasks that one WebSocket may watch."""
+    unit_seconds: float = 900.0
+    """Wall-clock limit of one unit."""
+    memory_mb: int = 2048
+    """Memory limit of one child process."""
+    grace_seconds: float = 10.0
+    """How long a stopping worker lets units finish."""
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the settings; raise `errors.SettingError` that names the variable at fault."""
+        prefix = "FACTORLINE_"
+        given = {
+            field: environ[prefix + field.upper()]
+            for field in cls.__struct_fields__
+            if prefix + field.upper() in environ
+        }
+        for field, value in given.items():
+            try:
+                msgspec.convert({field: value}, type=cls, strict=False)
+            except msgspec.ValidationError as error:
+                raise errors.SettingError(
+                    name=prefix + field.upper(), value=value, why=str(error)
+                ) from error
+        settings = msgspec.convert(given, type=cls, strict=False)
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        limits = {
+            "port": (0, 65_535),
+            "slots": (1, 1024),
+            "max_digits": (1, 4000),
+            "max_batch": (1, 100_000),
+            "memory_mb": (128, 1 << 20),
+            "unit_seconds": (1, 3600),
+            "grace_seconds": (0, 3600),
+        }
+        for field, (low, high) in limits.items():
+            value = getattr(self, field)
+            if not low <= value <= high:
+                name = f"FACTORLINE_{field.upper()}"
+                raise errors.SettingError(name=name, value=value, why=f"{low} to {high} is allowed")
+
+
+def forget_secrets() -> None:
+    """Take the secrets out of this process's environment, so that no child inherits them."""
+    for name in SECRETS:
+        os.environ.pop(name, None)

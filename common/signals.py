@@ -1,0 +1,26 @@
+"""How every program of ours is asked to stop."""
+
+import asyncio
+import logging
+import os
+import signal
+
+log = logging.getLogger(__name__)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Return an event that the first SIGTERM or SIGINT sets; the second one exits at once.
+
+    Exiting at once is safe: whatever is in hand is delivered again, and children die with us.
+    """
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        if stopping.is_set():
+            log.warning("A second signal: exiting at once")
+            os._exit(1)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    return stopping

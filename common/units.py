@@ -1,0 +1,134 @@
+"""Work units: bounded pieces of computation, and what a worker says of a finished one."""
+
+import enum
+
+import msgspec
+
+from common.codec import BigInt, Versioned
+
+
+class Certainty(enum.StrEnum):
+    """What is known about a divisor."""
+
+    PROVEN = "proven"
+    """A proven prime."""
+    PROBABLE = "probable"
+    """It passed BPSW; no composite that does is known."""
+    COMPOSITE = "composite"
+    UNKNOWN = "unknown"
+    """Nobody has looked at it yet."""
+
+    @property
+    def prime(self) -> bool:
+        """Whether it counts as a prime factor in an answer."""
+        return self in (Certainty.PROVEN, Certainty.PROBABLE)
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """One element of a decomposition: ``value ** exponent``."""
+
+    value: BigInt
+    exponent: int
+    certainty: Certainty
+
+
+class Survey(msgspec.Struct, frozen=True, tag="survey"):
+    """Everything cheap: trial division, perfect powers, algebraic factors, primality."""
+
+    target: BigInt
+
+
+class Method(enum.StrEnum):
+    """The group that a curve unit works in."""
+
+    P_MINUS_1 = "p-1"
+    P_PLUS_1 = "p+1"
+    ECM = "ecm"
+
+
+class Curves(msgspec.Struct, frozen=True, tag="ecm"):
+    """A batch of elliptic curves (or one run of P-1 or P+1) with everything random spelt out.
+
+    The curves are ``first_sigma`` … ``first_sigma + count - 1`` with stage-1 bound ``b1``.
+    """
+
+    target: BigInt
+    method: Method
+    b1: int
+    first_sigma: int
+    count: int
+
+    @property
+    def next_sigma(self) -> int:
+        """The first sigma after the batch."""
+        return self.first_sigma + self.count
+
+
+class Whole(msgspec.Struct, frozen=True, tag="whole"):
+    """Factor the target completely in one call."""
+
+    target: BigInt
+
+
+class Prove(msgspec.Struct, frozen=True, tag="prove"):
+    """Prove the target prime."""
+
+    target: BigInt
+
+
+Work = Survey | Curves | Whole | Prove
+
+
+def kind_of(work: Work) -> str:
+    """Return the kind of a piece of work as the queue, the metrics and the log name it."""
+    return str(type(work).__struct_config__.tag)
+
+
+class Unit(Versioned, frozen=True, kw_only=True):
+    """A message to whichever worker is free: self-contained, deterministic, safe to run twice."""
+
+    unit_id: str
+    number: BigInt
+    """The factorization that the unit belongs to."""
+    work: Work
+
+    @property
+    def kind(self) -> str:
+        """The kind of the work."""
+        return kind_of(self.work)
+
+
+class Fault(enum.StrEnum):
+    """Why a unit gave no result. Each has a budget of its own."""
+
+    CRASH = "crash"
+    """The child process died."""
+    TIMEOUT = "timeout"
+    """It ran past its wall-clock limit."""
+    MEMORY = "memory"
+    """It outgrew its memory limit."""
+    WRONG = "wrong"
+    """It returned something that is not so."""
+    UNDELIVERED = "undelivered"
+    """The broker gave up delivering it: workers kept dying with it in hand."""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """What went wrong with one attempt, in words for an operator."""
+
+    fault: Fault
+    detail: str
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker says of a finished unit.
+
+    ``pieces`` is a decomposition of the unit's target (their product is the target), or empty if
+    nothing new was learnt. ``curves`` counts the curves that really ran.
+    """
+
+    unit_id: str
+    pieces: tuple[Piece, ...] = ()
+    curves: int = 0
+    cpu_seconds: float = 0.0
+    failure: Failure | None = None

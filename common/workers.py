@@ -1,0 +1,22 @@
+"""What a worker tells the store about itself every few seconds."""
+
+from common.codec import Versioned
+
+HEARTBEAT_SECONDS = 2.0
+ALIVE_SECONDS = 10.0
+"""A worker that has been silent for longer counts as gone."""
+
+
+class WorkerStatus(Versioned, frozen=True, kw_only=True):
+    """One worker process. Times are in seconds since the epoch."""
+
+    worker_id: str
+    host: str
+    pid: int
+    slots: int
+    running: tuple[str, ...]
+    """Ids of the units in its hands."""
+    newest_issue: dict[str, float] = {}  # noqa: RUF012 msgspec copies an empty default
+    """By queue, when the newest unit that it received was issued."""
+    started_at: float
+    seen_at: float

@@ -1,0 +1,9 @@
+"""`python -m factor_worker`.
+
+Child processes import this module anew, so it must not drag in more than they need.
+"""
+
+if __name__ == "__main__":
+    from factor_worker.main import main
+
+    main()

@@ -1,0 +1,134 @@
+"""The worker's composition root: slots, consumers, sweeper and heartbeat around one store and broker."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import platform
+import secrets
+import time
+
+from common import errors
+from common.broker import Broker, Queue, Subscription
+from common.settings import Settings
+from common.store import Store
+from common.workers import ALIVE_SECONDS, HEARTBEAT_SECONDS, WorkerStatus
+from factor_worker.children import Slots
+from factor_worker.consumer import Consumer
+from factor_worker.sweeper import Sweeper
+
+log = logging.getLogger(__name__)
+
+SURVEY_PREFETCH = 8
+"""Surveys in hand at a time: one computes while the others wait for the store."""
+AFTER_KILL_SECONDS = 5.0
+"""How long giving back may take once the children are dead."""
+RECHECK_SECONDS = 5.0
+"""How often a worker looks whether its units are still wanted, should a control message be lost."""
+
+
+class Worker:
+    """One worker process. The store and the broker are open, and whoever opened them closes them."""
+
+    def __init__(self, settings: Settings, store: Store, broker: Broker) -> None:
+        self._settings = settings
+        self._store = store
+        self._broker = broker
+        self._slots = self._new_slots(settings.slots)
+        self._survey_slots = self._new_slots(1)
+        self._consumer = Consumer(store, broker)
+        self._sweeper = Sweeper(store, broker)
+        self._subscriptions: list[Subscription] = []
+        self._loops: list[asyncio.Task[None]] = []
+        self.worker_id = f"{settings.name or platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._started_at = time.time()
+
+    def _new_slots(self, count: int) -> Slots:
+        settings = self._settings
+        return Slots(count, unit_seconds=settings.unit_seconds, memory_mb=settings.memory_mb)
+
+    async def start(self, *, alone: bool = False) -> None:
+        """Start the children and take work.
+
+        Args:
+            alone: No other worker can have anything in hand, so whatever is outstanding and not
+                queued is published again at once (embedded mode after a restart).
+
+        """
+        await asyncio.gather(self._survey_slots.warm(), self._slots.warm())
+        await self._beat_patiently()
+        if alone:
+            await self._sweeper.sweep(patience=0.0)
+        consumer, consume = self._consumer, self._broker.consume
+        self._subscriptions = [
+            await consume(
+                Queue.SURVEY,
+                lambda delivery: consumer.handle(self._survey_slots, delivery),
+                prefetch=SURVEY_PREFETCH,
+            ),
+            await consume(
+                Queue.WORK,
+                lambda delivery: consumer.handle(self._slots, delivery),
+                prefetch=self._settings.slots,
+            ),
+            await consume(Queue.DEAD, consumer.handle_dead, prefetch=1),
+            await self._broker.subscribe_control(consumer.check_running, consumer.check_running),
+        ]
+        self._loops = [
+            asyncio.create_task(self._heartbeat()),
+            asyncio.create_task(self._recheck()),
+            asyncio.create_task(self._sweeper.run()),
+        ]
+        log.info("Worker %s is ready: %d slots", self.worker_id, self._settings.slots)
+
+    async def stop(self, *, grace_seconds: float | None = None) -> None:
+        """Stop taking work, finish what ends within the grace, give back the rest, let go."""
+        grace = self._settings.grace_seconds if grace_seconds is None else grace_seconds
+        await asyncio.gather(*(subscription.cancel() for subscription in self._subscriptions))
+        await self._drained(grace)
+        self._consumer.leave()
+        await self._drained(AFTER_KILL_SECONDS)
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await asyncio.gather(self._slots.close(), self._survey_slots.close())
+        with contextlib.suppress(errors.StoreUnavailable):
+            await self._store.remove_worker(self.worker_id)
+        log.info("Worker %s has stopped", self.worker_id)
+
+    async def _drained(self, seconds: float) -> None:
+        """Wait until nothing is in hand, but no longer than this."""
+        end = time.monotonic() + seconds
+        while self._consumer.in_hand and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await self._beat_patiently()
+
+    async def _beat_patiently(self) -> None:
+        try:
+            await self._store.heartbeat(self._status())
+            workers = await self._store.list_workers(seen_after=time.time() - ALIVE_SECONDS)
+        except errors.StoreUnavailable as error:
+            log.warning("No heartbeat: %s", error)
+        else:
+            self._consumer.all_slots = max(1, sum(worker.slots for worker in workers))
+
+    def _status(self) -> WorkerStatus:
+        return WorkerStatus(
+            worker_id=self.worker_id,
+            host=platform.node(),
+            pid=os.getpid(),
+            slots=self._settings.slots,
+            running=tuple(held.unit.unit_id for held in self._consumer.in_hand.values()),
+            newest_issue=dict(self._consumer.newest_issue),
+            started_at=self._started_at,
+            seen_at=time.time(),
+        )
+
+    async def _recheck(self) -> None:
+        while True:
+            await asyncio.sleep(RECHECK_SECONDS)
+            await self._consumer.check_running()

@@ -1,0 +1,180 @@
+"""Child processes, one a slot: they compute, and can be killed at any moment without harm.
+
+The libraries hold the interpreter's lock for as long as they compute, so a unit can be stopped only
+from outside. A pool of one child a slot (pebble) restarts a child that died.
+"""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import ctypes
+import gc
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+from collections.abc import AsyncIterator
+
+import pebble
+import psutil
+
+from common.units import Failure, Fault, Work
+from factor_worker import compute
+from factor_worker.engine import verify
+
+MEMORY_POLL_SECONDS = 0.25
+KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME")
+"""All that a child sees of its worker's environment: nothing that could be a secret."""
+
+_SPAWN = multiprocessing.get_context("spawn")
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class UnitFailed(Exception):  # noqa: N818 a failed unit is an outcome, not a programming error
+    """A unit gave no result; ``failure`` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(f"{failure.fault}: {failure.detail}")
+
+
+class UnitStopped(Exception):  # noqa: N818 stopping is wanted
+    """A unit was stopped because its outcome is no longer wanted here."""
+
+
+class Slot:
+    """One child process that computes one unit at a time."""
+
+    def __init__(self, *, unit_seconds: float, memory_mb: int) -> None:
+        self._unit_seconds = unit_seconds
+        self._memory_bytes = memory_mb << 20
+        self._pid = _SPAWN.Value("i", 0)
+        self._pool = self._new_pool()
+        self._future: concurrent.futures.Future[compute.Result] | None = None
+
+    def _new_pool(self) -> pebble.ProcessPool:
+        return pebble.ProcessPool(
+            max_workers=1,
+            context=_SPAWN,
+            initializer=_prepare_child,
+            initargs=(self._pid, self._memory_bytes, os.getpid()),
+        )
+
+    async def warm(self) -> None:
+        """Return when the child has started and has imported what it computes with."""
+        await asyncio.wrap_future(self._schedule_warming())
+
+    def _schedule_warming(self) -> concurrent.futures.Future[None]:
+        return self._pool.schedule(compute.warm)
+
+    async def run(self, work: Work) -> compute.Result:
+        """Compute one piece of work in the child.
+
+        Raises:
+            UnitFailed: The child crashed, ran out of time or memory, or raised.
+            UnitStopped: `stop` was called.
+
+        """
+        if not self._pool.active:  # pebble gives a pool up when its idle child is killed
+            self._pool = self._new_pool()
+        self._future = self._pool.schedule(compute.run, args=(work,), timeout=self._unit_seconds)
+        memory = asyncio.create_task(self._watch_memory())
+        try:
+            return await asyncio.wrap_future(self._future)
+        except pebble.ProcessExpired as error:
+            raise UnitFailed(self._failure_of(error, memory)) from error
+        except TimeoutError as error:
+            detail = f"no result after {self._unit_seconds:.0f} s"
+            raise UnitFailed(Failure(Fault.TIMEOUT, detail)) from error
+        except MemoryError as error:
+            raise UnitFailed(self._memory_failure()) from error
+        except (asyncio.CancelledError, concurrent.futures.CancelledError) as error:
+            if not self._future.cancelled():
+                raise
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise UnitStopped from error
+        except verify.WrongDecomposition as error:
+            raise UnitFailed(Failure(Fault.WRONG, str(error))) from error
+        except Exception as error:
+            detail = f"{type(error).__name__}: {error}"
+            raise UnitFailed(Failure(Fault.CRASH, detail)) from error
+        finally:
+            memory.cancel()
+            self._future.cancel()
+
+    def stop(self) -> None:
+        """Kill the child in the middle of its unit, if it has one."""
+        if self._future is not None:
+            self._future.cancel()
+
+    def close(self) -> None:
+        """End the child."""
+        self.stop()
+        self._pool.stop()
+        self._pool.join()
+
+    async def _watch_memory(self) -> bool:
+        """Kill the child once it and its own children outgrow the limit; return whether it was."""
+        while True:
+            await asyncio.sleep(MEMORY_POLL_SECONDS)
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                child = psutil.Process(self._pid.value)
+                family = [child, *child.children(recursive=True)]
+                if sum(process.memory_info().rss for process in family) > self._memory_bytes:
+                    child.kill()
+                    return True
+
+    def _failure_of(self, error: pebble.ProcessExpired, memory: asyncio.Task[bool]) -> Failure:
+        if memory.done() and not memory.cancelled():
+            return self._memory_failure()
+        code = error.exitcode
+        how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        return Failure(Fault.CRASH, f"the child process died: {how}")
+
+    def _memory_failure(self) -> Failure:
+        return Failure(Fault.MEMORY, f"more than {self._memory_bytes >> 20} MiB")
+
+
+class Slots:
+    """The free slots of a worker; whoever takes one gives it back."""
+
+    def __init__(self, count: int, *, unit_seconds: float, memory_mb: int) -> None:
+        self._all = [Slot(unit_seconds=unit_seconds, memory_mb=memory_mb) for _ in range(count)]
+        self._free: asyncio.LifoQueue[Slot] = asyncio.LifoQueue()
+        for slot in self._all:
+            self._free.put_nowait(slot)
+
+    async def warm(self) -> None:
+        """Start every child."""
+        await asyncio.gather(*(slot.warm() for slot in self._all))
+
+    @contextlib.asynccontextmanager
+    async def take(self) -> AsyncIterator[Slot]:
+        """Wait for a free slot and hold it."""
+        slot = await self._free.get()
+        try:
+            yield slot
+        finally:
+            self._free.put_nowait(slot)
+
+    async def close(self) -> None:
+        """End every child."""
+        await asyncio.gather(*(asyncio.to_thread(slot.close) for slot in self._all))
+
+
+def _prepare_child(pid: "multiprocessing.sharedctypes.Synchronized[int]", limit: int, parent: int) -> None:
+    """Make a fresh child safe to run hostile numbers in."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # native code never returns to a Python handler
+    for name in [name for name in os.environ if name not in KEPT_ENVIRONMENT]:
+        del os.environ[name]
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # the worker died before the call above
+            os._exit(1)
+        # A backstop for one huge allocation; the worker's own watch sees gradual growth first.
+        resource.setrlimit(resource.RLIMIT_AS, (2 * limit, 2 * limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    pid.value = os.getpid()
+    gc.freeze()

@@ -1,0 +1,198 @@
+"""What a worker does with a message: compute, load, plan, swap, publish, tell, acknowledge. In that order.
+
+A crash between any two of these steps is mended by the broker delivering the unit again.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from common import errors, lifecycle
+from common.broker import Broker, Delivery, queue_for
+from common.codec import BigInt
+from common.events import Control, digest_of
+from common.factorizations import Factorization
+from common.store import Store
+from common.units import Failure, Fault, Outcome, Unit
+from factor_worker import metrics, plan
+from factor_worker.children import Slot, Slots, UnitFailed, UnitStopped
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+PATIENCE_SECONDS = (0.1, 5.0)
+"""First and longest pause between two calls to a store that does not answer."""
+
+
+@dataclass
+class InHand:
+    """A delivered unit that is not settled yet."""
+
+    unit: Unit
+    slot: Slot | None = None
+    """Where it is computed, while it is."""
+
+
+class Consumer:
+    """Settles deliveries of units. One for a worker; its two kinds of slot share it."""
+
+    def __init__(self, store: Store, broker: Broker) -> None:
+        self._store = store
+        self._broker = broker
+        self.in_hand: dict[int, InHand] = {}
+        """By delivery: a unit that was delivered twice is here twice."""
+        self.newest_issue: dict[str, float] = {}
+        """By queue, when the newest unit received was issued, in seconds since the epoch."""
+        self.all_slots = 1
+        """Slots of all live workers, as the last heartbeat saw them."""
+        self._leaving = False
+
+    async def handle(self, slots: Slots, delivery: Delivery) -> None:
+        """Settle one delivery of a unit."""
+        try:
+            unit = Unit.decode(delivery.body)
+        except errors.Malformed as error:
+            metrics.MALFORMED.inc()
+            log.error("A message is no unit and is dead-lettered: %s", error)  # noqa: TRY400 expected
+            await delivery.reject()
+            return
+        in_hand = InHand(unit)
+        self.in_hand[id(in_hand)] = in_hand
+        try:
+            await self._settle_delivery(slots, in_hand, delivery)
+        finally:
+            del self.in_hand[id(in_hand)]
+
+    async def _settle_delivery(self, slots: Slots, in_hand: InHand, delivery: Delivery) -> None:
+        unit = in_hand.unit
+        async with slots.take() as slot:
+            if self._leaving:
+                await delivery.requeue()
+                return
+            known = await self._patiently(lambda: self._store.get_factorization(unit.number))
+            entry = known.outstanding.get(unit.unit_id) if known else None
+            if entry is not None:
+                self._note_issue(unit, entry.issued_at)
+                outcome = await self._compute(slot, in_hand)
+        if known is None:
+            log.error("Unit %s is of a number that the store does not know; dropped", unit.unit_id)
+        elif entry is None:
+            metrics.SETTLED_BEFORE.inc()
+            await self._follow_up(known)
+        elif outcome is not None:
+            await self.settle(unit.number, outcome)
+        elif self._leaving:
+            await delivery.requeue()
+            return
+        await delivery.ack()
+
+    def _note_issue(self, unit: Unit, issued_at: float) -> None:
+        queue = queue_for(unit)
+        self.newest_issue[queue] = max(issued_at, self.newest_issue.get(queue, 0.0))
+
+    async def _compute(self, slot: Slot, in_hand: InHand) -> Outcome | None:
+        """Return the outcome of a unit, or None if it was stopped."""
+        unit, in_hand.slot = in_hand.unit, slot
+        started = time.monotonic()
+        label = "stopped"
+        try:
+            with metrics.SLOTS_BUSY.track_inprogress():
+                result = await slot.run(unit.work)
+        except UnitFailed as error:
+            label = error.failure.fault.value
+            log.warning("Unit %s (%s) failed: %s", unit.unit_id, unit.kind, error)
+            return Outcome(unit_id=unit.unit_id, failure=error.failure)
+        except UnitStopped:
+            log.info("Unit %s (%s) was stopped", unit.unit_id, unit.kind)
+            return None
+        else:
+            label = "done"
+            return Outcome(
+                unit_id=unit.unit_id,
+                pieces=result.pieces,
+                curves=result.curves,
+                cpu_seconds=result.cpu_seconds,
+            )
+        finally:
+            in_hand.slot = None
+            metrics.UNITS.labels(unit.kind, label).inc()
+            metrics.UNIT_SECONDS.labels(unit.kind).observe(time.monotonic() - started)
+
+    async def settle(self, number: int, outcome: Outcome) -> None:
+        """Work an outcome into the factorization and act on what follows from it."""
+        while True:
+            known = await self._patiently(lambda: lifecycle.require(self._store, number))
+            after = plan.settle(known, outcome, slots=self.all_slots, now=time.time())
+            if after is known:
+                break
+            if await self._patiently(functools.partial(self._store.swap_factorization, after)):
+                known, before = after, known
+                await self._drop_moot(before, after)
+                break
+            metrics.SWAPS_LOST.inc()
+        await self._follow_up(known)
+
+    async def _follow_up(self, known: Factorization) -> None:
+        """Publish, end the tasks, tell: all of it can be done twice."""
+        await self._patiently(
+            lambda: lifecycle.publish_outbox(self._store, self._broker, known)
+        )
+        await self._patiently(lambda: lifecycle.end_live_tasks(self._store, known))
+        await lifecycle.tell(self._broker, known)
+
+    async def _drop_moot(self, before: Factorization, after: Factorization) -> None:
+        """Have other workers stop what the swap made moot (besides the unit just settled)."""
+        if len(before.outstanding.keys() - after.outstanding.keys()) > 1:
+            await lifecycle.tell_workers(self._broker, after.number)
+
+    async def handle_dead(self, delivery: Delivery) -> None:
+        """Turn a dead-lettered unit into a recorded failure: the plan issues it again or gives up."""
+        reason = delivery.reason or "unknown"
+        metrics.DEAD_LETTERS.labels(reason).inc()
+        try:
+            unit = Unit.decode(delivery.body)
+            failure = Failure(Fault.UNDELIVERED, f"dead-lettered: {reason}")
+            await self.settle(unit.number, Outcome(unit_id=unit.unit_id, failure=failure))
+        except (errors.Malformed, LookupError):
+            log.exception("A dead letter is dropped, it begins with %r", delivery.body[:200])
+        await delivery.ack()
+
+    async def check_running(self, control: Control | None = None) -> None:
+        """Stop the units that are not outstanding any more: all of them, or those of one number."""
+        numbers = {held.unit.number for held in self.in_hand.values() if held.slot}
+        for number in numbers if control is None else numbers & {control.number}:
+            with contextlib.suppress(errors.StoreUnavailable):
+                await self._stop_moot(number)
+
+    async def _stop_moot(self, number: BigInt) -> None:
+        known = await self._store.get_factorization(number)
+        for held in list(self.in_hand.values()):
+            moot = known is None or held.unit.unit_id not in known.outstanding
+            if held.unit.number == number and moot and held.slot is not None:
+                log.info("Stopping unit %s of %s", held.unit.unit_id, digest_of(number))
+                held.slot.stop()
+
+    def leave(self) -> None:
+        """Stop what runs and give it back; nothing new is begun."""
+        self._leaving = True
+        for held in list(self.in_hand.values()):
+            if held.slot is not None:
+                held.slot.stop()
+
+    async def _patiently(self, call: Callable[[], Awaitable[Result]]) -> Result:
+        """Repeat a store call until the store answers; the message stays in our hands meanwhile."""
+        pause, longest = PATIENCE_SECONDS
+        while True:
+            try:
+                return await call()
+            except errors.StoreUnavailable as error:
+                log.warning("%s", error)
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 jitter
+                pause = min(2 * pause, longest)

@@ -1,0 +1,69 @@
+"""Factor refinement: from numbers that may share factors to pairwise coprime ones."""
+
+import math
+from collections.abc import Iterable
+
+from factor_worker.engine import powers, primality
+from factor_worker.engine.parts import Certainty, Decomposition, Part, ordered, raised
+
+
+def refine(values: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Return (base, exponent) pairs, ascending and pairwise coprime, with the values' product.
+
+    Every value is a product of powers of the bases; values of 1 vanish.
+    Source: Bach, Driscoll and Shallit, "Factor refinement" (1993), in its simplest form.
+    """
+    base: list[tuple[int, int]] = []
+    todo = [(value, 1) for value in values]
+    while todo:
+        value, exponent = todo.pop()
+        if value > 1:
+            todo += _insert(base, value, exponent)
+    return tuple(sorted(base))
+
+
+def _insert(base: list[tuple[int, int]], value: int, exponent: int) -> list[tuple[int, int]]:
+    """Put a power into the base, or take out what it meets there and return what came of both."""
+    for index, (other, times) in enumerate(base):
+        common = math.gcd(value, other)
+        if common > 1:
+            del base[index]
+            pieces = [(value // common, exponent), (other // common, times)]
+            return [*pieces, (common, exponent + times)]
+    base.append((value, exponent))
+    return []
+
+
+def split(parts: Iterable[Part], divisors: Iterable[int]) -> Decomposition:
+    """Return the same number, its composite parts taken apart by whatever the divisors share.
+
+    New pieces are reduced to roots and classified without a proof; primes are left as they are.
+    A divisor that divides nothing does no harm. A divisor below 1 raises ValueError.
+    """
+    known = [abs(divisor) for divisor in divisors]
+    if 0 in known:
+        message = "zero divides nothing"
+        raise ValueError(message)
+    return ordered(piece for part in parts for piece in _split_part(part, known))
+
+
+def _split_part(part: Part, divisors: list[int]) -> Decomposition:
+    if part.certainty is not Certainty.COMPOSITE:
+        return (part,)
+    pieces = [part.value]
+    for divisor in divisors:
+        pieces = [half for piece in pieces for half in _halves(piece, divisor)]
+    if len(pieces) == 1:
+        return (part,)
+    found = [_classified(base, times) for base, times in refine(pieces)]
+    return raised(found, part.exponent)
+
+
+def _halves(value: int, divisor: int) -> list[int]:
+    common = math.gcd(value, divisor)
+    return [value] if common in {1, value} else [common, value // common]
+
+
+def _classified(value: int, exponent: int) -> Part:
+    root, power = powers.perfect_power(value)
+    return Part(root, exponent * power, primality.classify(root, prove=False))

@@ -1,0 +1,39 @@
+"""The worker program of the production shape, between RabbitMQ and MongoDB."""
+
+import asyncio
+import sys
+
+from common import errors
+from common.broker.factory import open_broker
+from common.observability import configure_logging
+from common.settings import Settings, forget_secrets
+from common.signals import stop_on_signals
+from common.store.factory import open_store
+from factor_worker.app import Worker
+
+
+async def _main() -> None:
+    """Run until SIGTERM or SIGINT; a second signal exits at once."""
+    settings = Settings.from_environ()
+    forget_secrets()
+    configure_logging(settings)
+    if not (settings.amqp_url and settings.mongodb_uri):
+        raise errors.SettingError(
+            name="FACTORLINE_AMQP_URL and FACTORLINE_MONGODB_URI",
+            value="",
+            why="a worker on its own needs both (`make run` needs neither)",
+        )
+    stopping = stop_on_signals()
+    async with open_store(settings) as store, open_broker(settings) as broker:
+        worker = Worker(settings, store, broker)
+        await worker.start()
+        await stopping.wait()
+        await worker.stop()
+
+
+def main() -> None:
+    """Run the program; a `FactorlineError` ends it with its message and status 1."""
+    try:
+        asyncio.run(_main())
+    except errors.FactorlineError as error:
+        sys.exit(f"factor_worker: {error}")

@@ -1,0 +1,231 @@
+"""The plan: what an outcome means for a factorization, and which units come next. Pure.
+
+    (factorization, outcome, slots, now)  →  the next version, or the same one if nothing changed
+
+The next version carries its own consequences: units to publish are in its outbox, and an ending is in
+`ended`. Whoever swaps it into the store then publishes, tells and acknowledges, in that order.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+
+from msgspec.structs import replace
+
+from common.factorizations import Factorization, Outstanding, Part
+from common.tasks import Ending, Status
+from common.units import (
+    Certainty,
+    Curves,
+    Failure,
+    Fault,
+    Method,
+    Outcome,
+    Piece,
+    Prove,
+    Survey,
+    Unit,
+    Whole,
+    Work,
+    kind_of,
+)
+from factor_worker import policy
+from factor_worker.engine import effort
+
+
+def settle(known: Factorization, outcome: Outcome, *, slots: int, now: float) -> Factorization:
+    """Return the factorization after an outcome; the very same object if it changes nothing.
+
+    Args:
+        known: The version in the store.
+        outcome: What a worker says of a unit; it is ignored unless that unit is outstanding.
+        slots: Units that all workers together compute at a time.
+        now: Seconds since the epoch.
+
+    """
+    entry = known.outstanding.get(outcome.unit_id)
+    if entry is None:
+        return known
+    failure = outcome.failure or _refusal(entry.unit, outcome)
+    if failure is not None:
+        settled = _after_failure(known, entry, failure, now)
+    else:
+        settled = _without(known, {outcome.unit_id})
+        settled = replace(settled, parts=tuple(_learn(known.parts, entry.unit.work, outcome)))
+    settled = replace(settled, cpu_seconds=known.cpu_seconds + outcome.cpu_seconds)
+    return advance(_without_moot(settled), slots=slots, now=now)
+
+
+def advance(known: Factorization, *, slots: int, now: float) -> Factorization:
+    """Return the next version with enough units outstanding to fill the slots, or its ending."""
+    known.check()
+    room = max(0, slots + 1 - len(known.outstanding))
+    # A unit more than there are slots, so that a slot never waits for the plan.
+    works = itertools.islice(_works(known), room)
+    issued = known.with_issued(works, now)
+    ended = None if issued.outstanding else _ending(issued.parts, now)
+    return replace(issued, version=known.version + 1, touched_at=now, ended=ended)
+
+
+def _refusal(unit: Unit, outcome: Outcome) -> Failure | None:
+    """Return why an outcome cannot be true: its pieces must multiply to the target and be coprime."""
+    pieces = outcome.pieces
+    if not pieces:
+        return _idleness(unit.work, outcome)
+    if any(piece.value < 2 or piece.exponent < 1 for piece in pieces):  # noqa: PLR2004 1 is no piece
+        return Failure(Fault.WRONG, "a piece is no divisor")
+    if math.prod(piece.value**piece.exponent for piece in pieces) != unit.work.target:
+        return Failure(Fault.WRONG, "the pieces do not multiply to the target")
+    if any(math.gcd(a.value, b.value) > 1 for a, b in itertools.combinations(pieces, 2)):
+        return Failure(Fault.WRONG, "the pieces are not coprime")
+    if isinstance(unit.work, Whole) and not all(piece.certainty.prime for piece in pieces):
+        return Failure(Fault.WRONG, "it left a composite")
+    return None
+
+
+def _idleness(work: Work, outcome: Outcome) -> Failure | None:
+    """Return what is wrong with an outcome without pieces: only curves may end with nothing found."""
+    if not isinstance(work, Curves):
+        return Failure(Fault.WRONG, "it says nothing about its target")
+    if outcome.curves == 0:
+        return Failure(Fault.TIMEOUT, "not one curve was finished")
+    return None
+
+
+def _learn(parts: Sequence[Part], work: Work, outcome: Outcome) -> Iterator[Part]:
+    """Yield the parts with the target replaced by its pieces, each inheriting the effort."""
+    for part in parts:
+        if part.value != work.target:
+            yield part
+            continue
+        spent = part.effort
+        if isinstance(work, Curves):
+            spent = spent.credit(work, outcome.curves)
+        for piece in outcome.pieces or (Piece(part.value, 1, part.certainty),):
+            same = piece.value == part.value
+            yield Part(
+                value=piece.value,
+                exponent=part.exponent * piece.exponent,
+                certainty=piece.certainty,
+                effort=spent,
+                gave_up=part.gave_up if same else {},
+            )
+
+
+def _after_failure(
+    known: Factorization, entry: Outstanding, failure: Failure, now: float
+) -> Factorization:
+    """Return the factorization with the unit issued again, or given up once its budget is spent."""
+    unit = entry.unit
+    attempts = entry.faults.get(failure.fault, 0) + 1
+    if attempts < policy.FAULT_BUDGET[failure.fault]:
+        again = replace(entry, issued_at=now, faults={**entry.faults, failure.fault: attempts})
+        outbox = (*(known.outbox), *(() if unit.unit_id in known.outbox else (unit.unit_id,)))
+        outstanding = {**known.outstanding, unit.unit_id: again}
+        return replace(known, outstanding=outstanding, outbox=outbox)
+    times = "once" if attempts == 1 else f"{attempts} times"
+    reason = f"unit {unit.unit_id} ({unit.kind}) failed {times}: {failure.fault}, {failure.detail}"
+    parts = tuple(
+        replace(part, gave_up={**part.gave_up, unit.kind: reason})
+        if part.value == unit.work.target
+        else part
+        for part in known.parts
+    )
+    dropped = {
+        unit_id
+        for unit_id, other in known.outstanding.items()
+        if other.unit.work.target == unit.work.target and other.unit.kind == unit.kind
+    }
+    return _without(replace(known, parts=parts), dropped)
+
+
+def _without(known: Factorization, unit_ids: set[str]) -> Factorization:
+    outstanding = {key: unit for key, unit in known.outstanding.items() if key not in unit_ids}
+    outbox = tuple(unit_id for unit_id in known.outbox if unit_id not in unit_ids)
+    return replace(known, outstanding=outstanding, outbox=outbox)
+
+
+def _without_moot(known: Factorization) -> Factorization:
+    """Drop the units whose target is in pieces by now."""
+    targets = {part.value for part in known.parts if not _settled(part)}
+    moot = {
+        unit_id
+        for unit_id, entry in known.outstanding.items()
+        if entry.unit.work.target not in targets
+    }
+    return _without(known, moot)
+
+
+def _settled(part: Part) -> bool:
+    """Whether nothing more will be done about a part."""
+    if part.certainty is Certainty.PROBABLE:
+        return part.digits > policy.PROOF_LIMIT_DIGITS or "prove" in part.gave_up
+    return part.certainty is Certainty.PROVEN
+
+
+def _works(known: Factorization) -> Iterator[Work]:
+    """Yield the works to issue: what may end soon first, so that big composites hold up nothing."""
+    for part in sorted(known.parts, key=lambda part: (part.certainty is Certainty.COMPOSITE, part.value)):
+        pending = [
+            entry.unit.work
+            for entry in known.outstanding.values()
+            if entry.unit.work.target == part.value
+        ]
+        yield from _works_for(part, pending)
+
+
+def _works_for(part: Part, pending: list[Work]) -> Iterator[Work]:
+    if _settled(part):
+        return
+    if part.certainty is Certainty.COMPOSITE:
+        yield from _works_for_composite(part, pending)
+    elif not pending and part.certainty is Certainty.PROBABLE:
+        yield Prove(part.value)
+    elif not pending and "survey" not in part.gave_up:
+        yield Survey(part.value)
+
+
+def _works_for_composite(part: Part, pending: list[Work]) -> Iterator[Work]:
+    curves = () if "ecm" in part.gave_up else tuple(_curves(part, pending))
+    yield from curves
+    finishable = part.digits <= policy.WHOLE_LIMIT_DIGITS and "whole" not in part.gave_up
+    if finishable and not curves and not pending:
+        yield Whole(part.value)
+
+
+def _curves(part: Part, pending: list[Work]) -> Iterator[Curves]:
+    """Yield the batches of curves that a composite still needs and that are not outstanding."""
+    levels = policy.levels_for(part.digits)
+    under_way = [work for work in pending if isinstance(work, Curves)]
+    runs = [(method, b1, 1) for method, b1 in policy.FIRST_RUNS if levels]
+    runs += [(Method.ECM, level.b1, level.curves) for level in levels]
+    sigma = max([part.effort.next_sigma, *(work.next_sigma for work in under_way)])
+    for method, b1, wanted in runs:
+        issued = sum(work.count for work in under_way if (work.method, work.b1) == (method, b1))
+        missing = wanted - part.effort.done(method, b1) - issued
+        while missing > 0:
+            count = min(missing, effort.curves_per_unit(part.digits, b1))
+            yield Curves(part.value, method, b1, sigma, count)
+            missing -= count
+            sigma += count
+
+
+def _ending(parts: Sequence[Part], now: float) -> Ending | None:
+    """Return the ending of a factorization for which nothing is left to do."""
+    left = [part for part in parts if not part.certainty.prime]
+    if not left:
+        return Ending(status=Status.SUCCEEDED, at=now)
+    reasons = [_why_left(part) for part in left]
+    gave_up = any(part.gave_up for part in left)
+    status = Status.FAILED if gave_up and len(parts) == 1 else Status.PARTIAL
+    return Ending(status=status, at=now, reason="; ".join(reasons))
+
+
+def _why_left(part: Part) -> str:
+    if part.gave_up:
+        return "; ".join(part.gave_up.values())
+    limit = policy.LEVELS[-1]
+    return (
+        f"a composite of {part.digits} digits is left: no factor of up to about {limit.digits} digits "
+        f"was found with curves up to B1={limit.b1}, which is the limit of effort"
+    )

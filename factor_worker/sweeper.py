@@ -1,0 +1,127 @@
+"""The sweeper: repeats what a crash cut off. Every worker runs one; two at once do no harm.
+
+It looks for tasks that never met their factorization, outboxes that were not published, units that
+nobody has any more, and work that nobody wants. A long queue is not a fault.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from msgspec.structs import replace
+
+from common import errors, lifecycle
+from common.broker import Broker, Queue, queue_for
+from common.factorizations import Factorization
+from common.store import Store
+from common.workers import ALIVE_SECONDS, WorkerStatus
+from factor_worker import metrics
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 4.0
+"""Time between two sweeps of one worker, ± a quarter."""
+LEFT_BEHIND_SECONDS = 3.0
+"""A step that is not finished after this time was cut off."""
+LOST_SECONDS = 10.0
+"""A unit that is neither queued nor running for this long is lost."""
+PAGE = 100
+
+
+class Sweeper:
+    """Sweeps a store now and then."""
+
+    def __init__(self, store: Store, broker: Broker) -> None:
+        self._store = store
+        self._broker = broker
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311 jitter
+            try:
+                await self.sweep()
+            except errors.Unavailable as error:
+                log.warning("A sweep was cut short: %s", error)
+
+    async def sweep(self, *, patience: float = 1.0) -> None:
+        """Look once at everything; ``patience`` scales the ages at which a thing counts as lost."""
+        now = time.time()
+        await self._join_tasks(now - patience * LEFT_BEHIND_SECONDS)
+        await self._publish_outboxes(now - patience * LEFT_BEHIND_SECONDS)
+        await self._look_at_active(now - patience * LOST_SECONDS, now)
+
+    async def _join_tasks(self, before: float) -> None:
+        while tasks := await self._store.list_unjoined(created_before=before, limit=PAGE):
+            for task in tasks:
+                await lifecycle.join(self._store, self._broker, task)
+                metrics.SWEPT.labels("task").inc()
+
+    async def _publish_outboxes(self, before: float) -> None:
+        async for known in _pages(self._store.list_unpublished, before):
+            if not await lifecycle.publish_outbox(self._store, self._broker, known):
+                return  # the broker is down: the next sweep tries again
+            metrics.SWEPT.labels("outbox").inc()
+
+    async def _look_at_active(self, before: float, now: float) -> None:
+        workers = await self._store.list_workers(seen_after=now - ALIVE_SECONDS)
+        horizon = {queue: await self._horizon(queue, workers, before) for queue in (Queue.SURVEY, Queue.WORK)}
+        if not any(horizon.values()):
+            return
+        async for known in _pages(self._store.list_active, before):
+            if await self._store.any_live(known.number):
+                await self._reissue_lost(known, workers, horizon, now)
+            elif await self._store.swap_factorization(known.rested(now)):
+                metrics.SWEPT.labels("unwanted").inc()
+
+    async def _horizon(
+        self, queue: Queue, workers: list[WorkerStatus], before: float
+    ) -> float:
+        """Return the time of issue before which every unit of a queue must have been delivered.
+
+        Queues are first in, first out: an empty one has delivered everything, any other what is
+        older than the newest unit that a worker has received.
+        """
+        if await self._broker.depth(queue) == 0:
+            return before
+        newest = max((worker.newest_issue.get(queue, 0.0) for worker in workers), default=0.0)
+        return max(0.0, newest - LOST_SECONDS)
+
+    async def _reissue_lost(
+        self,
+        known: Factorization,
+        workers: list[WorkerStatus],
+        horizon: dict[Queue, float],
+        now: float,
+    ) -> None:
+        running = {unit_id for worker in workers for unit_id in worker.running}
+        lost = [
+            unit_id
+            for unit_id, entry in known.outstanding.items()
+            if unit_id not in running and entry.issued_at < horizon[queue_for(entry.unit)]
+        ]
+        if not lost:
+            return
+        log.warning("Publishing again, because nobody has them: %s", ", ".join(lost))
+        outstanding = {
+            unit_id: replace(entry, issued_at=now) if unit_id in lost else entry
+            for unit_id, entry in known.outstanding.items()
+        }
+        outbox = (*known.outbox, *(unit_id for unit_id in lost if unit_id not in known.outbox))
+        after = replace(known.touched(now), outstanding=outstanding, outbox=outbox)
+        if await self._store.swap_factorization(after):
+            metrics.SWEPT.labels("unit").inc(len(lost))
+            await lifecycle.publish_outbox(self._store, self._broker, after)
+
+
+async def _pages(
+    list_page: Callable[..., Awaitable[list[Factorization]]], before: float
+) -> AsyncIterator[Factorization]:
+    """Yield every factorization of a paged listing."""
+    after: int | None = None
+    while page := await list_page(touched_before=before, after=after, limit=PAGE):
+        for known in page:
+            yield known
+        after = page[-1].number

@@ -1,0 +1,1 @@
+"""What the programs run on: the local stack, and configuration of the servers beside them."""

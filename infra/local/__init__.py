@@ -1,0 +1,1 @@
+"""The whole of Factorline as plain processes on loopback, where there is no Docker."""

@@ -1,0 +1,75 @@
+"""`make run`: gateway, worker, SQLite and a memory broker in one process; needs only Python."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import sys
+from pathlib import Path
+
+from aiohttp import web
+
+from common import errors
+from common.broker.memory import MemoryBroker
+from common.observability import configure_logging
+from common.settings import Settings, forget_secrets
+from common.signals import stop_on_signals
+from common.store.sqlite import SqliteStore
+from factor_worker.app import Worker
+from gateway.app import create_app
+
+GRACE_SECONDS = 1.0
+"""Units in flight are computed again after a restart, so leaving quickly is worth more."""
+
+
+async def serve(settings: Settings, *, stopping: asyncio.Event) -> None:
+    """Serve until told to stop; print the address when ready."""
+    async with contextlib.AsyncExitStack() as stack:
+        store = SqliteStore(Path(settings.data) / "factorline.sqlite3")
+        await store.open()
+        stack.push_async_callback(store.close)
+        broker = MemoryBroker()
+        await broker.open()
+        stack.push_async_callback(broker.close)
+        worker = Worker(settings, store, broker)
+        await worker.start(alone=True)
+        stack.push_async_callback(worker.stop, grace_seconds=GRACE_SECONDS)
+        runner = web.AppRunner(create_app(settings, store=store, broker=broker), access_log=None)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await _listen(runner, settings)
+        address = f"http://{settings.host}:{settings.port}"
+        print(  # noqa: T201 for the person who started it
+            f"Factorline is ready at {address}  (Ctrl-C stops it, {settings.data} keeps its work)"
+        )
+        await stopping.wait()
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+    try:
+        await web.TCPSite(runner, settings.host, settings.port).start()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise errors.SettingError(
+            name="FACTORLINE_PORT",
+            value=settings.port,
+            why="another program listens there; try `make run PORT=8081`",
+        ) from error
+
+
+async def _main() -> None:
+    """Serve until SIGTERM or SIGINT; a second signal exits at once."""
+    settings = Settings.from_environ()
+    forget_secrets()
+    configure_logging(settings)
+    logging.getLogger("aiohttp").setLevel(logging.WARNING)
+    await serve(settings, stopping=stop_on_signals())
+
+
+def main() -> None:
+    """Run the program; a `FactorlineError` ends it with its message and status 1."""
+    try:
+        asyncio.run(_main())
+    except errors.FactorlineError as error:
+        sys.exit(f"factorline: {error}")

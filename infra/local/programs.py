@@ -1,0 +1,55 @@
+"""Our own programs, gateways and workers, as child processes between the servers of a stack."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+
+from infra.local.processes import Process
+
+ROOT = Path(__file__).parents[2]
+"""The repository: programs are run from it, as `python -m gateway`."""
+
+ANSWER_SECONDS = 2.0
+
+
+async def answers(url: str) -> bool:
+    """Return whether GET gives 200."""
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+            return response.ok
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+class Program(Process):
+    """A package of ours, run as `python -m`; settings are environment variables."""
+
+    def __init__(
+        self, name: str, module: str, *, folder: Path, settings: Mapping[str, str]
+    ) -> None:
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "FACTORLINE_NAME": name, **settings}
+        super().__init__(name, [sys.executable, "-m", module], folder=folder, env=env)
+
+
+class Gateway(Program):
+    """A gateway on a port of its own."""
+
+    def __init__(self, name: str, *, port: int, folder: Path, settings: Mapping[str, str]) -> None:
+        self.address = f"127.0.0.1:{port}"
+        own = {"FACTORLINE_HOST": "127.0.0.1", "FACTORLINE_PORT": str(port)}
+        super().__init__(name, "gateway", folder=folder, settings={**settings, **own})
+
+    async def ready(self) -> bool:
+        """Return whether the gateway says that it is ready."""
+        return await answers(f"http://{self.address}/readyz")
+
+
+class Worker(Program):
+    """A worker; it counts as ready as soon as it runs, because work waits for it in the queue."""
+
+    def __init__(self, name: str, *, folder: Path, settings: Mapping[str, str]) -> None:
+        super().__init__(name, "factor_worker", folder=folder, settings=settings)

@@ -1,0 +1,175 @@
+"""A private RabbitMQ node as a child process: loopback only, its own data, its own password.
+
+What each variable is for: https://www.rabbitmq.com/docs/configure#supported-environment-variables
+"""
+
+import asyncio
+import os
+import secrets
+from pathlib import Path
+
+import aiohttp
+
+from infra.local.processes import Process, find_program, free_ports, replies
+
+HOW = (
+    "on Debian or Ubuntu `apt-get install -y --no-install-recommends rabbitmq-server`, "
+    "on macOS `brew install rabbitmq`"
+)
+BEHIND_WRAPPERS = ("/usr/lib/rabbitmq/bin",)
+"""Debian's programs in PATH are wrappers that insist on the system's own node and user."""
+
+PROTOCOL_HEADER = b"AMQP\0\0\x09\x01"
+
+CONFIGURATION = """\
+listeners.tcp.1 = 127.0.0.1:{amqp}
+management.tcp.ip = 127.0.0.1
+management.tcp.port = {management}
+default_user = {user}
+default_pass = {password}
+log.console = true
+log.console.level = info
+log.file = false
+vm_memory_high_watermark.absolute = 1GB
+disk_free_limit.absolute = 50MB
+"""
+
+
+class RabbitNode(Process):
+    """A RabbitMQ node with its management page; `kill` and `start` again keep its data."""
+
+    ready_seconds = 90.0
+    """5 s on a quiet machine, but a busy one has taken 13 s, and CI machines are worse."""
+
+    def __init__(self, folder: Path, *, name: str = "rabbitmq") -> None:
+        self.amqp_port, self.management_port, epmd_port, dist_port = free_ports(4)
+        self.user, self.password = "factorline", _password(folder)
+        self.vhost = "/"
+        server = find_program("rabbitmq-server", how=HOW, first=BEHIND_WRAPPERS)
+        self._ctl = find_program("rabbitmqctl", how=HOW, first=BEHIND_WRAPPERS)
+        env = _environment(folder, epmd_port=epmd_port, dist_port=dist_port)
+        super().__init__(name, [server], folder=folder, env=env)
+        epmd = find_program("epmd", how=HOW, first=_beside_erl())
+        arguments = [epmd, "-port", str(epmd_port), "-address", "127.0.0.1"]
+        self._epmd = Process(f"{name}-epmd", arguments, folder=folder, env=env)
+        self._configure()
+
+    @property
+    def amqp_url(self) -> str:
+        """Where programs connect, password included."""
+        vhost = "" if self.vhost == "/" else self.vhost
+        return f"amqp://{self.user}:{self.password}@127.0.0.1:{self.amqp_port}/{vhost}"
+
+    @property
+    def management_url(self) -> str:
+        """The management page; it asks for `user` and `password`."""
+        return f"http://127.0.0.1:{self.management_port}/"
+
+    def spawn(self) -> None:
+        """Start the node and the port mapper that it needs."""
+        self._epmd.spawn()
+        super().spawn()
+
+    async def ready(self) -> bool:
+        """Return whether the node answers the AMQP protocol header."""
+        return await replies(self.amqp_port, PROTOCOL_HEADER)
+
+    def kill(self) -> None:
+        """Kill the node at once."""
+        if self.running:
+            self.kill_group()
+
+    async def stop(self, *, grace_seconds: float = 20.0) -> None:
+        """Stop the node, then its port mapper."""
+        await super().stop(grace_seconds=grace_seconds)
+        await self._epmd.stop()
+
+    async def ctl(self, *arguments: str) -> str:
+        """Run `rabbitmqctl` on this node and return what it printed (about half a second)."""
+        child = await asyncio.create_subprocess_exec(
+            self._ctl,
+            "--quiet",
+            *arguments,
+            env=self.env,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        printed, _ = await child.communicate()
+        if child.returncode:
+            raise self._failure(f"refused `rabbitmqctl {' '.join(arguments)}`: {printed.decode()}")
+        return printed.decode()
+
+    async def use_fresh_vhost(self) -> None:
+        """Make an empty virtual host and point `amqp_url` at it: a clean slate in milliseconds."""
+        self.vhost = f"v{secrets.token_hex(4)}"
+        everything = {"configure": ".*", "write": ".*", "read": ".*"}
+        headers = {"Authorization": aiohttp.encode_basic_auth(self.user, self.password)}
+        async with aiohttp.ClientSession(self.management_url, headers=headers) as session:
+            for path in (f"api/vhosts/{self.vhost}", f"api/permissions/{self.vhost}/{self.user}"):
+                body = everything if "permissions" in path else {}
+                async with session.put(path, json=body) as response:
+                    response.raise_for_status()
+
+    def _configure(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        text = CONFIGURATION.format(
+            amqp=self.amqp_port,
+            management=self.management_port,
+            user=self.user,
+            password=self.password,
+        )
+        _write(self.folder / "rabbitmq.conf", text)
+        _write(self.folder / "plugins", "[rabbitmq_management].\n")
+        _write(self.folder / "env.conf", "")
+        _write(self.folder / "advanced.config", "[].\n")
+
+
+def _environment(folder: Path, *, epmd_port: int, dist_port: int) -> dict[str, str]:
+    """Return an environment in which nothing of the system's own node is left."""
+    return {
+        "PATH": os.pathsep.join((*_beside_erl(), os.environ.get("PATH", ""), "/usr/bin", "/bin")),
+        "LANG": "C.UTF-8",
+        "HOME": str(folder),
+        # Its start script then becomes the node, in place of staying on as a parent that a signal
+        # to the process would hit instead.
+        "RUNNING_UNDER_SYSTEMD": "true",
+        "ERL_EPMD_PORT": str(epmd_port),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODENAME": "factorline@localhost",
+        "RABBITMQ_DIST_PORT": str(dist_port),
+        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_PID_FILE": str(folder / "pid"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
+        "RABBITMQ_GENERATED_CONFIG_DIR": str(folder / "generated"),
+        "RABBITMQ_CONF_ENV_FILE": str(folder / "env.conf"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+            "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
+        ),
+    }
+
+
+def _beside_erl() -> tuple[str, ...]:
+    """Return where Erlang's own programs are, if that is not in PATH: epmd often is not."""
+    return tuple(
+        str(path.parent) for path in Path("/opt/homebrew/lib/erlang").glob("erts-*/bin/epmd")
+    )
+
+
+def _password(folder: Path) -> str:
+    """Return the password of the node in a folder: made with the node and kept with its data."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / "password"
+    if not path.exists():
+        _write(path, secrets.token_urlsafe(18))
+        cookie = folder / ".erlang.cookie"
+        _write(cookie, secrets.token_hex(20))
+        cookie.chmod(0o400)  # Erlang refuses any other mode
+    return path.read_text()
+
+
+def _write(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)

@@ -1,0 +1,152 @@
+"""`make stack`: the production shape as plain processes on loopback, ended together.
+
+RabbitMQ with its management page, a MongoDB-wire server, gateways behind HAProxy, and workers.
+Tests use `Stack` as an async context manager and kill what they like of it.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Self
+
+from common import errors
+from common.signals import stop_on_signals
+from infra.local.haproxy import MOST_GATEWAYS, HAProxy
+from infra.local.mongo import MongoServer
+from infra.local.processes import POLL_SECONDS, Process, free_ports, stop_all
+from infra.local.programs import Gateway, Worker
+from infra.local.rabbitmq import RabbitNode
+
+
+class Stack:
+    """All processes of one installation, started in the order in which they need each other."""
+
+    def __init__(
+        self, folder: Path, *, gateways: int = 2, workers: int = 2, port: int = 0, slots: int = 1
+    ) -> None:
+        logs = folder / "log"
+        self.rabbitmq = RabbitNode(folder / "rabbitmq")
+        self.mongo = MongoServer(folder / "mongo")
+        settings = {
+            "FACTORLINE_AMQP_URL": self.rabbitmq.amqp_url,
+            "FACTORLINE_MONGODB_URI": self.mongo.uri,
+            "FACTORLINE_SLOTS": str(slots),
+        }
+        self.gateways = [
+            Gateway(f"gateway-{i}", port=own, folder=logs, settings=settings)
+            for i, own in enumerate(free_ports(gateways), 1)
+        ]
+        self.workers = [
+            Worker(f"worker-{i}", folder=logs, settings=settings) for i in range(1, workers + 1)
+        ]
+        addresses = [gateway.address for gateway in self.gateways]
+        self.haproxy = HAProxy(logs, addresses, port=port)
+
+    @property
+    def url(self) -> str:
+        """Where clients go."""
+        return self.haproxy.url
+
+    @property
+    def servers(self) -> list[Process]:
+        """What the programs need."""
+        return [self.rabbitmq, self.mongo]
+
+    @property
+    def programs(self) -> list[Process]:
+        """What needs the servers."""
+        return [*self.gateways, *self.workers, self.haproxy]
+
+    async def __aenter__(self) -> Self:
+        """Start everything and return when a gateway answers through the balancer."""
+        try:
+            for together in (self.servers, self.programs):
+                for process in together:
+                    process.spawn()
+                for process in together:
+                    await process.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop everything."""
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stop everything, the servers last."""
+        await stop_all(self.programs)
+        await stop_all(self.servers)
+
+    async def watch(self) -> None:
+        """Wait for ever; raise `ProcessFailed` when any process ends."""
+        while all(process.require_running() for process in (*self.servers, *self.programs)):
+            await asyncio.sleep(POLL_SECONDS)
+
+    def describe(self) -> str:
+        """Return the addresses, one a line."""
+        rabbitmq = self.rabbitmq
+        login = f"user {rabbitmq.user}, password {rabbitmq.password}"
+        return "\n".join(
+            [
+                f"Factorline is ready at {self.url}  (Ctrl-C ends everything)",
+                *(f"  {gateway.name:<12}http://{gateway.address}" for gateway in self.gateways),
+                f"  {'balancer':<12}{self.haproxy.statistics_url}",
+                f"  {'rabbitmq':<12}{rabbitmq.management_url}  {login}",
+                f"  {'mongo':<12}{self.mongo.uri}",
+                f"  {'workers':<12}{len(self.workers)}, logs in {self.haproxy.folder}",
+            ]
+        )
+
+
+async def run(stack: Stack) -> None:
+    """Run the stack until a signal comes; raise `ProcessFailed` if a process ends before."""
+    stopping = asyncio.ensure_future(stop_on_signals().wait())
+    serving = asyncio.ensure_future(_serve(stack))
+    await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    serving.cancel()
+    try:
+        await serving
+    except asyncio.CancelledError:
+        print("All processes have ended.")  # noqa: T201 said to the person who pressed Ctrl-C
+
+
+async def _serve(stack: Stack) -> None:
+    async with stack:
+        print(stack.describe(), flush=True)  # noqa: T201 for the person who started it
+        await stack.watch()
+
+
+def arguments() -> argparse.Namespace:
+    """Return what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m infra.local.stack", description=__doc__)
+    parser.add_argument("--gateways", type=int, choices=range(1, MOST_GATEWAYS + 1), default=2)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--slots", type=int, help="units at a time in each worker")
+    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
+    parser.add_argument("--data", type=Path, help="folder to keep; a temporary one by default")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the program; a `FactorlineError` ends it with its message and status 1."""
+    asked = arguments()
+    slots = asked.slots or max(1, (os.cpu_count() or 1) // max(1, asked.workers))
+    try:
+        with tempfile.TemporaryDirectory(prefix="factorline-") as temporary:
+            folder = (asked.data or Path(temporary)).resolve()
+            stack = Stack(
+                folder, gateways=asked.gateways, workers=asked.workers, port=asked.port, slots=slots
+            )
+            asyncio.run(run(stack))
+    except errors.FactorlineError as error:
+        sys.exit(f"stack: {error}")
+
+
+if __name__ == "__main__":
+    main()

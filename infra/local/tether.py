@@ -1,0 +1,27 @@
+"""Become another program, tied on Linux to its parent: when that dies, the kernel kills it.
+
+`python -I -S tether.py PARENT_PID PROGRAM [ARGUMENT...]`. A program and not a `preexec_fn`, because
+Python code between fork and exec can deadlock in a process with threads.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+"""From <linux/prctl.h>; the setting survives exec. See prctl(2)."""
+
+
+def main() -> None:
+    """Tie this process to its parent, then become the program."""
+    parent, *command = sys.argv[1:]
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != int(parent):  # it died before the tie was made
+            sys.exit("the parent has gone")
+    os.execvp(command[0], command)  # noqa: S606 becoming the program is the purpose
+
+
+if __name__ == "__main__":
+    main()

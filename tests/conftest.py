@@ -1,0 +1,76 @@
+"""Servers for the tests, and the rule that nothing is skipped in silence."""
+
+import os
+from collections.abc import AsyncIterator, Generator
+
+import pytest
+import pytest_asyncio
+
+from infra.local.rabbitmq import RabbitNode
+from tests import servers
+
+MAY_SKIP = os.environ.get("FACTORLINE_MAY_SKIP")
+"""If set: words, comma-separated. A skip whose reason does not begin with "word: " is a failure."""
+
+
+def pytest_report_header() -> list[str]:
+    """Say which servers the tests run against."""
+    return servers.describe()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def amqp_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """Yield the address of a broker that all tests share and none may stop."""
+    async with servers.rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as url:
+        yield url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """Yield the address of a MongoDB that all tests share and none may stop."""
+    async with servers.mongo(tmp_path_factory.mktemp("mongo")) as uri:
+        yield uri
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_private_rabbitmq(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[RabbitNode]:
+    """Yield the node behind `private_rabbitmq`."""
+    async with servers.private_rabbitmq(tmp_path_factory.mktemp("private-rabbitmq")) as node:
+        yield node
+
+
+@pytest.fixture
+async def private_rabbitmq(shared_private_rabbitmq: RabbitNode) -> RabbitNode:
+    """Return a running node of our own, with an empty virtual host, that a test may kill."""
+    await shared_private_rabbitmq.start()
+    await shared_private_rabbitmq.use_fresh_vhost()
+    return shared_private_rabbitmq
+
+
+def _forbid(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip into a failure unless `FACTORLINE_MAY_SKIP` allows it."""
+    if MAY_SKIP is None or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+    reason = reason.removeprefix("Skipped: ")
+    if reason.partition(":")[0] not in MAY_SKIP.split(","):
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} was skipped, which is a failure here: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Look at every test's report."""
+    report = yield
+    _forbid(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Look at every report of a module: it may skip as a whole."""
+    report = yield
+    _forbid(report)
+    return report

@@ -1,0 +1,1 @@
+"""The engine: pure mathematics, tested by properties and by numbers with a story."""

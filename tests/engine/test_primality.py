@@ -1,0 +1,62 @@
+"""Primality: proofs where they are quick, honest doubt where they are not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factor_worker.engine import parts, powers, primality, verify
+from factor_worker.engine.parts import Certainty
+from tests.engine import examples
+
+
+@given(st.integers(2, 10**40))
+def test_two_libraries_agree(n: int) -> None:
+    """FLINT classifies and GMP checks."""
+    verdict = primality.classify(n, prove=True)
+
+    assert verify.is_prime(n) == (verdict is not Certainty.COMPOSITE)
+    assert primality.prove(n) == (verdict is Certainty.PROVEN)
+
+
+@pytest.mark.parametrize("n", [*examples.CARMICHAEL, *examples.STRONG_PSEUDOPRIMES])
+def test_pseudoprimes_are_composite(n: int) -> None:
+    """With and without a proof."""
+    assert primality.classify(n, prove=False) is Certainty.COMPOSITE
+    assert n >= 10**300 or not primality.prove(n)
+
+
+def test_certainty_depends_on_size_and_on_what_is_asked() -> None:
+    """Below 2^64 BPSW proves; above, a proof must be asked for, up to 300 digits."""
+    small, medium = (1 << 64) - 59, examples.P40
+    huge = examples.next_prime(10**300)
+
+    assert primality.classify(small, prove=False) is Certainty.PROVEN
+    assert primality.classify(medium, prove=False) is Certainty.PROBABLE
+    assert primality.classify(medium, prove=True) is Certainty.PROVEN
+    assert primality.classify(huge, prove=True) is Certainty.PROBABLE
+    with pytest.raises(ValueError, match="300 digits"):
+        primality.prove(huge)
+
+
+def test_a_number_of_200_digits_can_be_proven() -> None:
+    """A proof of a size that a `prove` unit meets."""
+    assert primality.prove(examples.next_prime(10**199))
+
+
+@given(st.integers(2, 10**6), st.integers(1, 60))
+def test_perfect_powers_have_their_largest_exponent(base: int, exponent: int) -> None:
+    """The root is no perfect power itself."""
+    root, found = powers.perfect_power(base**exponent)
+
+    assert root**found == base**exponent
+    assert found % exponent == 0
+    assert powers.perfect_power(root) == (root, 1)
+
+
+@given(st.integers(1, 10**60) | st.integers(1, 5000).map(lambda k: 10**k - 1))
+def test_digits_are_counted_exactly(n: int) -> None:
+    """Around powers of ten, too, and beyond what str() takes."""
+    count = parts.digits(n)
+
+    assert 10 ** (count - 1) <= n < 10**count
+    assert parts.digits(n + 1) in {count, count + 1}

@@ -1,0 +1,125 @@
+"""Processes are started, explained when they fail, and never left behind."""
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from infra.local.processes import Process, ProcessFailed, find_program, free_ports
+from tests import waiting
+
+FOREVER = "import signal; signal.pause()"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)"
+
+
+def python(code: str, folder: Path) -> Process:
+    """Return a process that runs some Python."""
+    return Process("child", [sys.executable, "-c", code], folder=folder, env=os.environ)
+
+
+class NeverReady(Process):
+    """A process that does not get ready."""
+
+    ready_seconds = 0.2
+
+    async def ready(self) -> bool:
+        """Return False."""
+        return False
+
+
+async def test_a_process_that_dies_at_once_shows_its_last_words(tmp_path: Path) -> None:
+    """The error holds the status and the end of the log."""
+    child = python("import sys; sys.exit('no such port')", tmp_path)
+    child.spawn()
+    await child.ended()
+
+    with pytest.raises(ProcessFailed, match=r"(?s)status 1.*no such port"):
+        child.require_running()
+
+
+async def test_a_process_that_is_never_ready_is_not_left_behind(tmp_path: Path) -> None:
+    """Entering fails with the time that was allowed, and the process is gone."""
+    child = NeverReady("child", [sys.executable, "-c", FOREVER], folder=tmp_path, env=os.environ)
+
+    with pytest.raises(ProcessFailed, match=r"not ready within 0 s"):
+        await child.__aenter__()
+    assert not child.running
+
+
+async def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    """Stopping takes no longer than the grace."""
+    child = python(f"{STUBBORN}\nwhile True: signal.pause()", tmp_path)
+    await child.start()
+    await waiting.until(lambda: "deaf" in child.log.read_text(), "the handler")
+    await child.stop(grace_seconds=0.1)
+
+    assert not child.running
+
+
+async def test_children_of_a_stopped_process_end_too(tmp_path: Path) -> None:
+    """The whole group goes, even what its leader has forgotten."""
+    code = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid, flush=True)"
+    child = python(f"{code}\n{FOREVER}", tmp_path)
+    await child.start()
+    await waiting.until(lambda: child.log.read_text().endswith("\n"), "the grandchild")
+    grandchild = int(child.log.read_text())
+    await child.stop()
+
+    await waiting.until(lambda: not _lives(grandchild), "the end of the grandchild")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="linux: other kernels have no such tie")
+async def test_a_process_dies_with_its_parent(tmp_path: Path) -> None:
+    """Kill -9 of whoever started a server takes the server along."""
+    code = f"""
+import os, signal, sys
+from pathlib import Path
+from infra.local.processes import Process
+child = Process("inner", [sys.executable, "-c", {FOREVER!r}], folder=Path({str(tmp_path)!r}),
+                env=os.environ)
+child.spawn()
+print(child.pid, flush=True)
+signal.pause()
+"""
+    parent = python(code, tmp_path)
+    parent.env["PYTHONPATH"] = str(Path.cwd())
+    await parent.start()
+    await waiting.until(lambda: bool(re.search(r"\d\n", parent.log.read_text())), "the inner pid")
+    inner = int(parent.log.read_text())
+    assert _lives(inner)
+    parent.kill()
+
+    await waiting.until(lambda: not _lives(inner), "the end of the inner process")
+
+
+async def test_a_stopped_process_can_be_signalled_and_goes_on(tmp_path: Path) -> None:
+    """SIGSTOP freezes a server without ending it, as a stalled machine would."""
+    async with python(FOREVER, tmp_path) as child:
+        child.signal(signal.SIGSTOP)
+        process = psutil.Process(child.pid)
+        await waiting.until(lambda: process.status() == psutil.STATUS_STOPPED, "the freeze")
+
+        assert child.running
+
+
+def test_free_ports_are_distinct() -> None:
+    """Ports that are asked for together never collide."""
+    assert 20 == len(set(free_ports(20)))
+
+
+def test_a_missing_program_says_how_to_get_it() -> None:
+    """The message is the instruction."""
+    with pytest.raises(Exception, match=r"no-such-server is not installed: ask your mother"):
+        find_program("no-such-server", how="ask your mother")
+
+
+def _lives(pid: int) -> bool:
+    """Return whether a process runs; one that nobody has waited for yet counts as dead."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,242 @@
+"""The plan, as properties: whatever happens to units, the same factorization comes out."""
+
+import math
+import random
+from collections.abc import Iterator
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from common import factorizations
+from common.codec import BigInt
+from common.factorizations import Factorization
+from common.tasks import Status
+from common.units import (
+    Certainty,
+    Curves,
+    Failure,
+    Fault,
+    Outcome,
+    Piece,
+    Prove,
+    Survey,
+    Unit,
+    Whole,
+)
+from factor_worker import plan, policy
+
+SMALL_PRIMES = (2, 3, 5, 7, 11, 13, 17)
+LARGE_PRIMES = (
+    10**24 + 7,
+    10**25 + 13,
+    10**26 + 67,
+    10**30 + 57,
+    10**33 + 61,
+    10**40 + 121,
+    10**50 + 151,
+)
+numbers = st.lists(st.sampled_from(SMALL_PRIMES + LARGE_PRIMES), min_size=1, max_size=5)
+seeds = st.randoms(use_true_random=False)
+
+
+def primes_in(target: int) -> Iterator[Piece]:
+    """Yield the true prime powers of a product of the primes above."""
+    for prime in sorted(SMALL_PRIMES + LARGE_PRIMES):
+        exponent = 0
+        while target % prime == 0:
+            target //= prime
+            exponent += 1
+        if exponent:
+            yield Piece(BigInt(prime), exponent, Certainty.PROVEN)
+
+
+def composite(pieces: list[Piece]) -> Piece:
+    """Return what several prime powers are to somebody who cannot tell them apart."""
+    value = BigInt(math.prod(piece.value**piece.exponent for piece in pieces))
+    return Piece(value, 1, Certainty.COMPOSITE)
+
+
+def answer(unit: Unit, luck: random.Random) -> Outcome:
+    """Compute a unit as a worker might: everything true, not everything found."""
+    pieces = list(primes_in(unit.work.target))
+    match unit.work:
+        case Whole() | Prove():
+            found = pieces
+        case Survey():
+            small = [piece for piece in pieces if piece.value in SMALL_PRIMES]
+            large = [piece for piece in pieces if piece.value not in SMALL_PRIMES]
+            simple = len(large) == 1 or not large
+            found = small + (large if simple else [composite(large)])
+        case Curves():
+            lucky = len(pieces) > 1 and luck.random() < 0.3
+            found = [pieces[0], *pieces[1:][:1]] if lucky and len(pieces) == 2 else []
+            if lucky and len(pieces) > 2:
+                found = [pieces[0], composite(pieces[1:])]
+            return Outcome(unit_id=unit.unit_id, pieces=tuple(found), curves=unit.work.count)
+    return Outcome(unit_id=unit.unit_id, pieces=tuple(found))
+
+
+def run_to_the_end(number: int, luck: random.Random, *, trouble: float) -> Factorization:
+    """Play workers and a broker that reorder, double, lose and redeliver, until the work ends."""
+    known = factorizations.begin(number, 0.0)
+    queue = list(known.units_in_outbox())
+    for step in range(100_000):
+        if known.ended:
+            return known
+        if not queue:  # everything was lost: the sweeper publishes what is outstanding
+            queue = [entry.unit for entry in known.outstanding.values()]
+        unit = queue.pop(luck.randrange(len(queue)))
+        if luck.random() < trouble:
+            continue
+        copies = 2 if luck.random() < trouble else 1
+        for _ in range(copies):
+            after = plan.settle(known, answer(unit, luck), slots=luck.randint(1, 6), now=step)
+            after.check()
+            assert after is known or after.version == known.version + 1
+            queue += [after.outstanding[key].unit for key in after.outbox]
+            known = replace(after, outbox=()) if after is not known else known
+    message = "the plan does not end"
+    raise AssertionError(message)
+
+
+def primes_of(known: Factorization) -> list[tuple[int, int]]:
+    """Return the prime powers of a complete factorization."""
+    return sorted((part.value, part.exponent) for part in known.parts)
+
+
+@settings(max_examples=150, deadline=None)
+@given(primes=numbers, luck=seeds, trouble=st.sampled_from([0.0, 0.1, 0.5]))
+def test_any_fate_of_the_units_ends_in_the_same_factorization(
+    primes: list[int], luck: random.Random, trouble: float
+) -> None:
+    """Reordering, doubling and losing units changes nothing about a finishable number."""
+    number = math.prod(primes)
+    known = run_to_the_end(number, luck, trouble=trouble)
+
+    unfinishable = [part for part in known.parts if not part.certainty.prime]
+    if unfinishable:
+        assert known.ended is not None
+        assert known.ended.status is Status.PARTIAL
+        assert all(part.digits > policy.WHOLE_LIMIT_DIGITS for part in unfinishable)
+    else:
+        expected = [(piece.value, piece.exponent) for piece in primes_in(number)]
+        assert expected == primes_of(known)
+        assert known.ended is not None
+        assert known.ended.status is Status.SUCCEEDED
+
+
+@given(primes=numbers, luck=seeds)
+def test_a_settled_unit_changes_nothing(primes: list[int], luck: random.Random) -> None:
+    """An outcome of a unit that is not outstanding returns the very same object."""
+    before = factorizations.begin(math.prod(primes), 0.0)
+    outcome = answer(before.units_in_outbox()[0], luck)
+    after = plan.settle(before, outcome, slots=2, now=1.0)
+
+    assert after is plan.settle(after, outcome, slots=2, now=2.0)
+
+
+@given(primes=numbers)
+def test_cancelled_work_issues_no_units(primes: list[int]) -> None:
+    """Nothing is outstanding on a number that nobody wants, and late outcomes are ignored."""
+    before = factorizations.begin(math.prod(primes), 0.0)
+    rested = before.rested(1.0)
+    late = answer(before.units_in_outbox()[0], random.Random(0))
+
+    assert not rested.outstanding
+    assert not rested.outbox
+    assert plan.settle(rested, late, slots=2, now=2.0) is rested
+
+
+@given(primes=numbers, luck=seeds)
+def test_a_number_asked_for_again_goes_on_where_it_stopped(
+    primes: list[int], luck: random.Random
+) -> None:
+    """Resuming keeps the parts and the effort, and the work still ends."""
+    number = math.prod(primes)
+    first = factorizations.begin(number, 0.0)
+    half = plan.settle(first, answer(first.units_in_outbox()[0], luck), slots=2, now=1.0)
+    if half.ended:
+        return
+    resumed = half.rested(2.0).resumed(3.0)
+
+    assert resumed.active
+    assert [part.effort for part in half.parts] == [part.effort for part in resumed.parts]
+    assert len(resumed.outbox) == 1
+
+
+@given(fault=st.sampled_from(list(Fault)), primes=numbers)
+def test_each_fault_has_a_budget_and_then_the_work_ends(fault: Fault, primes: list[int]) -> None:
+    """A unit that always fails is tried as often as its budget says, then given up with a reason."""
+    known = factorizations.begin(math.prod(primes), 0.0)
+    unit_id = known.outbox[0]
+    failure = Outcome(unit_id=unit_id, failure=Failure(fault, "on purpose"))
+    for attempt in range(1, policy.FAULT_BUDGET[fault]):
+        known = plan.settle(known, failure, slots=2, now=attempt)
+        assert known.ended is None
+        assert known.outstanding[unit_id].faults == {fault: attempt}
+    known = plan.settle(known, failure, slots=2, now=99.0)
+
+    assert known.ended is not None
+    assert known.ended.status is Status.FAILED
+    assert "on purpose" in (known.ended.reason or "")
+    assert known.may_resume
+
+
+@given(
+    pieces=st.lists(
+        st.builds(
+            Piece,
+            st.integers(-3, 10**6).map(BigInt),
+            st.integers(-1, 3),
+            st.sampled_from(list(Certainty)),
+        ),
+        max_size=4,
+    )
+)
+def test_a_wrong_outcome_is_refused_whole(pieces: list[Piece]) -> None:
+    """Pieces that do not multiply to the target count as a fault, and teach nothing."""
+    number = 10**40 + 121
+    before = factorizations.begin(number, 0.0)
+    outcome = Outcome(unit_id=before.outbox[0], pieces=tuple(pieces))
+    after = plan.settle(before, outcome, slots=2, now=1.0)
+
+    assert after.parts == before.parts
+    assert after.outstanding[before.outbox[0]].faults == {Fault.WRONG: 1}
+
+
+def test_a_factor_makes_the_outstanding_units_of_its_composite_moot() -> None:
+    """Units on a composite that is in pieces by now are dropped with the swap."""
+    primes = [10**33 + 61, 10**50 + 151]
+    known = factorizations.begin(math.prod(primes), 0.0)
+    known = plan.settle(known, answer(known.units_in_outbox()[0], random.Random(1)), slots=4, now=1)
+    units = [entry.unit for entry in known.outstanding.values()]
+    pieces = tuple(primes_in(known.number))
+    after = plan.settle(
+        known, Outcome(unit_id=units[0].unit_id, pieces=pieces, curves=1), slots=4, now=2
+    )
+
+    assert len(units) == 5
+    assert not after.outstanding
+    assert after.complete
+
+
+def test_no_sigma_is_issued_twice() -> None:
+    """Curves on one composite never repeat: a repeated sigma would be a wasted curve."""
+    known = factorizations.begin((10**40 + 121) * (10**50 + 151), 0.0)
+    seen: list[int] = []
+    luck = random.Random(1)
+    while not known.ended:
+        for key in known.outbox:
+            work = known.outstanding[key].unit.work
+            if isinstance(work, Curves):
+                seen += range(work.first_sigma, work.next_sigma)
+        known = replace(known, outbox=())
+        unit = luck.choice([entry.unit for entry in known.outstanding.values()])
+        outcome = Outcome(unit_id=unit.unit_id, curves=getattr(unit.work, "count", 0))
+        if isinstance(unit.work, Survey):
+            outcome = answer(unit, luck)
+        known = plan.settle(known, outcome, slots=3, now=1.0)
+
+    assert len(seen) == len(set(seen))
+    assert len(seen) == sum(level.curves for level in policy.LEVELS) + len(policy.FIRST_RUNS)

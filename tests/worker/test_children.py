@@ -1,0 +1,145 @@
+"""Slots: real child processes that crash, hang, eat memory and are stopped."""
+
+import asyncio
+import math
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+
+import psutil
+import pytest
+
+from common.codec import BigInt
+from common.units import Certainty, Curves, Fault, Method, Survey, Whole
+from factor_worker.children import Slot, UnitFailed, UnitStopped
+
+HARD = BigInt(2934721143920810936805613480763073834220291833356430512568092958244091)
+"""Seventy digits: half a minute for FLINT."""
+P25, P40 = 10**24 + 7, 10**40 + 121
+
+
+@pytest.fixture
+async def slot() -> AsyncIterator[Slot]:
+    """Yield a warm slot with generous limits."""
+    slot = Slot(unit_seconds=60, memory_mb=1024)
+    await slot.warm()
+    yield slot
+    await asyncio.to_thread(slot.close)
+
+
+def child_of(slot: Slot) -> psutil.Process:
+    """Return the slot's process."""
+    return psutil.Process(slot._pid.value)  # noqa: SLF001 a test looks behind the curtain
+
+
+async def until_busy(slot: Slot) -> None:
+    """Return when the child has begun to compute."""
+    before = sum(child_of(slot).cpu_times()[:2])
+    async with asyncio.timeout(10):
+        while sum(child_of(slot).cpu_times()[:2]) - before < 0.05:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_survey_returns_verified_pieces(slot: Slot) -> None:
+    """Everything cheap about a number comes back from the child."""
+    result = await slot.run(Survey(BigInt(1234)))
+
+    assert [(2, 1), (617, 1)] == [(piece.value, piece.exponent) for piece in result.pieces]
+    assert all(piece.certainty is Certainty.PROVEN for piece in result.pieces)
+
+
+async def test_curves_find_a_factor_and_count_themselves(slot: Slot) -> None:
+    """A batch of curves through GMP-ECM splits its target."""
+    work = Curves(BigInt(P25 * P40), Method.ECM, 50_000, 6, 200)
+    result = await slot.run(work)
+
+    assert P25 * P40 == math.prod(piece.value for piece in result.pieces)
+    assert {P25, P40} == {piece.value for piece in result.pieces}
+    assert 0 < result.curves <= work.count
+    assert result.cpu_seconds > 0
+
+
+async def test_a_stopped_unit_dies_within_a_second_and_the_slot_lives_on(slot: Slot) -> None:
+    """Native code that never returns to Python is stopped all the same."""
+    running = asyncio.create_task(slot.run(Whole(HARD)))
+    await until_busy(slot)
+    started = time.monotonic()
+    slot.stop()
+    with pytest.raises(UnitStopped):
+        await running
+    result = await slot.run(Survey(BigInt(15)))
+
+    assert len(result.pieces) == 2
+    assert time.monotonic() - started < 5
+
+
+async def test_a_killed_child_is_a_crash_and_the_slot_lives_on(slot: Slot) -> None:
+    """SIGKILL of the child is reported with its signal."""
+    running = asyncio.create_task(slot.run(Whole(HARD)))
+    await until_busy(slot)
+    child_of(slot).kill()
+    with pytest.raises(UnitFailed) as caught:
+        await running
+
+    assert caught.value.failure.fault is Fault.CRASH
+    assert "SIGKILL" in caught.value.failure.detail
+    assert (await slot.run(Survey(BigInt(15)))).pieces
+
+
+async def test_a_child_killed_while_idle_is_replaced(slot: Slot) -> None:
+    """The next unit gets a fresh child."""
+    child = child_of(slot)
+    child.kill()
+    await asyncio.to_thread(child.wait, 5)
+
+    assert (await slot.run(Survey(BigInt(15)))).pieces
+
+
+async def test_an_endless_unit_runs_out_of_time() -> None:
+    """The wall-clock limit kills the child."""
+    slot = Slot(unit_seconds=0.5, memory_mb=1024)
+    try:
+        with pytest.raises(UnitFailed) as caught:
+            await slot.run(Whole(HARD))
+    finally:
+        await asyncio.to_thread(slot.close)
+
+    assert caught.value.failure.fault is Fault.TIMEOUT
+
+
+async def test_a_child_that_outgrows_its_memory_is_killed() -> None:
+    """The limit counts what is resident, the programs that the child runs included."""
+    slot = Slot(unit_seconds=60, memory_mb=20)
+    try:
+        with pytest.raises(UnitFailed) as caught:
+            await slot.run(Whole(HARD))
+    finally:
+        await asyncio.to_thread(slot.close)
+
+    assert caught.value.failure.fault is Fault.MEMORY
+
+
+async def test_a_stopped_process_is_killed_too(slot: Slot) -> None:
+    """A child under SIGSTOP cannot handle SIGTERM, and dies of SIGKILL."""
+    running = asyncio.create_task(slot.run(Whole(HARD)))
+    await until_busy(slot)
+    child = child_of(slot)
+    child.send_signal(signal.SIGSTOP)
+    slot.stop()
+    with pytest.raises(UnitStopped):
+        await running
+    await asyncio.to_thread(child.wait, 10)
+
+
+async def test_a_child_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of the worker stays with the worker."""
+    monkeypatch.setenv("SOME_PASSWORD", "hunter2")
+    slot = Slot(unit_seconds=60, memory_mb=1024)
+    try:
+        await slot.warm()
+        future = slot._pool.schedule(os.getenv, args=("SOME_PASSWORD",))  # noqa: SLF001 as above
+
+        assert await asyncio.wrap_future(future) is None
+    finally:
+        await asyncio.to_thread(slot.close)
