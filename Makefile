@@ -13,7 +13,7 @@ PYTHON = .venv/bin/python
 
 run:            ## everything in one process on http://127.0.0.1:8080
 	@sh infra/venv.sh requirements.lock
-	@FACTORLINE_PORT=$(PORT) exec $(PYTHON) -m infra.local.embedded $(ARGS)
+	@FACTORLINE_PORT=$(PORT) exec $(PYTHON) -m infra.local $(ARGS)
 
 test:           ## all tests that can run here; ARGS="-k words" picks some
 	@sh infra/venv.sh requirements-dev.lock

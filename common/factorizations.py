@@ -18,7 +18,7 @@ from common.units import Certainty, Curves, Fault, Method, Survey, Unit, Work
 class Effort(msgspec.Struct, frozen=True):
     """Curves that ran on a composite or on a multiple of it, by method and stage-1 bound."""
 
-    curves: dict[str, int] = {}  # noqa: RUF012 msgspec copies an empty default
+    curves: dict[str, int] = {}
     next_sigma: int = 6
     """The first sigma that no issued unit has used (below 6 GMP-ECM has no curves)."""
 
@@ -46,7 +46,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     exponent: int = 1
     certainty: Certainty = Certainty.UNKNOWN
     effort: Effort = Effort()
-    gave_up: dict[str, str] = {}  # noqa: RUF012 msgspec copies an empty default
+    gave_up: dict[str, str] = {}
     """Kinds of unit that ran out of their fault budget on this part, each with its reason."""
 
     @property
@@ -60,7 +60,7 @@ class Outstanding(msgspec.Struct, frozen=True, kw_only=True):
 
     unit: Unit
     issued_at: float
-    faults: dict[Fault, int] = {}  # noqa: RUF012 msgspec copies an empty default
+    faults: dict[Fault, int] = {}
 
 
 class Factorization(Versioned, frozen=True, kw_only=True):
@@ -108,9 +108,7 @@ class Factorization(Versioned, frozen=True, kw_only=True):
         outstanding, outbox, issued = dict(self.outstanding), list(self.outbox), self.issued
         for work in works:
             issued += 1
-            unit = Unit(
-                unit_id=f"{digest_of(self.number)}-{issued}", number=self.number, work=work
-            )
+            unit = Unit(unit_id=f"{digest_of(self.number)}-{issued}", number=self.number, work=work)
             outstanding[unit.unit_id] = Outstanding(unit=unit, issued_at=now)
             outbox.append(unit.unit_id)
         return msgspec.structs.replace(
@@ -154,8 +152,10 @@ class Factorization(Versioned, frozen=True, kw_only=True):
     @property
     def may_resume(self) -> bool:
         """Whether asking again starts work again: after a fault, not after the full effort."""
-        return self.ended is not None and any(part.gave_up for part in self.parts) and (
-            self.ended.status is not Status.SUCCEEDED
+        return (
+            self.ended is not None
+            and any(part.gave_up for part in self.parts)
+            and (self.ended.status is not Status.SUCCEEDED)
         )
 
 

@@ -58,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                     name=prefix + field.upper(), value=value, why=str(error)
                 ) from error
         settings = msgspec.convert(given, type=cls, strict=False)
-        settings._check()
+        settings._check()  # noqa: SLF001 our own
         return settings
 
     def _check(self) -> None:

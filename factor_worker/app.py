@@ -99,7 +99,7 @@ class Worker:
     async def _drained(self, seconds: float) -> None:
         """Wait until nothing is in hand, but no longer than this."""
         end = time.monotonic() + seconds
-        while self._consumer.in_hand and time.monotonic() < end:
+        while self._consumer.in_hand and time.monotonic() < end:  # noqa: ASYNC110 at most seconds
             await asyncio.sleep(0.02)
 
     async def _heartbeat(self) -> None:

@@ -31,7 +31,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-class UnitFailed(Exception):  # noqa: N818 a failed unit is an outcome, not a programming error
+class UnitFailed(Exception):
     """A unit gave no result; ``failure`` says why."""
 
     def __init__(self, failure: Failure) -> None:
@@ -39,7 +39,7 @@ class UnitFailed(Exception):  # noqa: N818 a failed unit is an outcome, not a pr
         super().__init__(f"{failure.fault}: {failure.detail}")
 
 
-class UnitStopped(Exception):  # noqa: N818 stopping is wanted
+class UnitStopped(Exception):
     """A unit was stopped because its outcome is no longer wanted here."""
 
 
@@ -164,7 +164,9 @@ class Slots:
         await asyncio.gather(*(asyncio.to_thread(slot.close) for slot in self._all))
 
 
-def _prepare_child(pid: "multiprocessing.sharedctypes.Synchronized[int]", limit: int, parent: int) -> None:
+def _prepare_child(
+    pid: "multiprocessing.sharedctypes.Synchronized[int]", limit: int, parent: int
+) -> None:
     """Make a fresh child safe to run hostile numbers in."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # native code never returns to a Python handler
     for name in [name for name in os.environ if name not in KEPT_ENVIRONMENT]:

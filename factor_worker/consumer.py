@@ -73,7 +73,7 @@ class Consumer:
     async def _settle_delivery(self, slots: Slots, in_hand: InHand, delivery: Delivery) -> None:
         unit = in_hand.unit
         async with slots.take() as slot:
-            if self._leaving:
+            if self.leaving:
                 await delivery.requeue()
                 return
             known = await self._patiently(lambda: self._store.get_factorization(unit.number))
@@ -88,10 +88,15 @@ class Consumer:
             await self._follow_up(known)
         elif outcome is not None:
             await self.settle(unit.number, outcome)
-        elif self._leaving:
+        elif self.leaving:
             await delivery.requeue()
             return
         await delivery.ack()
+
+    @property
+    def leaving(self) -> bool:
+        """Whether units are given back instead of being computed."""
+        return self._leaving
 
     def _note_issue(self, unit: Unit, issued_at: float) -> None:
         queue = queue_for(unit)
@@ -141,9 +146,7 @@ class Consumer:
 
     async def _follow_up(self, known: Factorization) -> None:
         """Publish, end the tasks, tell: all of it can be done twice."""
-        await self._patiently(
-            lambda: lifecycle.publish_outbox(self._store, self._broker, known)
-        )
+        await self._patiently(lambda: lifecycle.publish_outbox(self._store, self._broker, known))
         await self._patiently(lambda: lifecycle.end_live_tasks(self._store, known))
         await lifecycle.tell(self._broker, known)
 

@@ -27,7 +27,6 @@ from common.units import (
     Unit,
     Whole,
     Work,
-    kind_of,
 )
 from factor_worker import policy
 from factor_worker.engine import effort
@@ -84,7 +83,7 @@ def _refusal(unit: Unit, outcome: Outcome) -> Failure | None:
 
 
 def _idleness(work: Work, outcome: Outcome) -> Failure | None:
-    """Return what is wrong with an outcome without pieces: only curves may end with nothing found."""
+    """Return what is wrong with an outcome without pieces: only curves may find nothing."""
     if not isinstance(work, Curves):
         return Failure(Fault.WRONG, "it says nothing about its target")
     if outcome.curves == 0:
@@ -164,8 +163,12 @@ def _settled(part: Part) -> bool:
 
 
 def _works(known: Factorization) -> Iterator[Work]:
-    """Yield the works to issue: what may end soon first, so that big composites hold up nothing."""
-    for part in sorted(known.parts, key=lambda part: (part.certainty is Certainty.COMPOSITE, part.value)):
+    """Yield the works to issue, what may end soon first: big composites hold up nothing."""
+
+    def place(part: Part) -> tuple[bool, int]:
+        return part.certainty is Certainty.COMPOSITE, part.value
+
+    for part in sorted(known.parts, key=place):
         pending = [
             entry.unit.work
             for entry in known.outstanding.values()
@@ -226,6 +229,6 @@ def _why_left(part: Part) -> str:
         return "; ".join(part.gave_up.values())
     limit = policy.LEVELS[-1]
     return (
-        f"a composite of {part.digits} digits is left: no factor of up to about {limit.digits} digits "
-        f"was found with curves up to B1={limit.b1}, which is the limit of effort"
+        f"a composite of {part.digits} digits is left: no factor of up to about "
+        f"{limit.digits} digits was found with curves up to B1={limit.b1}, which is the limit of effort"
     )

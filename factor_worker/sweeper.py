@@ -67,7 +67,10 @@ class Sweeper:
 
     async def _look_at_active(self, before: float, now: float) -> None:
         workers = await self._store.list_workers(seen_after=now - ALIVE_SECONDS)
-        horizon = {queue: await self._horizon(queue, workers, before) for queue in (Queue.SURVEY, Queue.WORK)}
+        horizon = {
+            queue: await self._horizon(queue, workers, before)
+            for queue in (Queue.SURVEY, Queue.WORK)
+        }
         if not any(horizon.values()):
             return
         async for known in _pages(self._store.list_active, before):
@@ -76,9 +79,7 @@ class Sweeper:
             elif await self._store.swap_factorization(known.rested(now)):
                 metrics.SWEPT.labels("unwanted").inc()
 
-    async def _horizon(
-        self, queue: Queue, workers: list[WorkerStatus], before: float
-    ) -> float:
+    async def _horizon(self, queue: Queue, workers: list[WorkerStatus], before: float) -> float:
         """Return the time of issue before which every unit of a queue must have been delivered.
 
         Queues are first in, first out: an empty one has delivered everything, any other what is

@@ -43,9 +43,7 @@ class Store(Protocol):
     async def get_task(self, task_id: str, owner: str) -> Task:
         """Return the owner's task. Raises `common.errors.UnknownTask`."""
 
-    async def list_tasks(
-        self, owner: str, *, before: TaskCursor | None, limit: int
-    ) -> list[Task]:
+    async def list_tasks(self, owner: str, *, before: TaskCursor | None, limit: int) -> list[Task]:
         """Return up to ``limit`` of the owner's tasks, newest first, older than the cursor."""
 
     async def end_task(self, task_id: str, ending: Ending) -> Task:

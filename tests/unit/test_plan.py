@@ -167,7 +167,7 @@ def test_a_number_asked_for_again_goes_on_where_it_stopped(
 
 @given(fault=st.sampled_from(list(Fault)), primes=numbers)
 def test_each_fault_has_a_budget_and_then_the_work_ends(fault: Fault, primes: list[int]) -> None:
-    """A unit that always fails is tried as often as its budget says, then given up with a reason."""
+    """A unit that always fails is tried up to its budget, then given up with a reason."""
     known = factorizations.begin(math.prod(primes), 0.0)
     unit_id = known.outbox[0]
     failure = Outcome(unit_id=unit_id, failure=Failure(fault, "on purpose"))

@@ -1,0 +1,1 @@
+"""What is measured: speed as ratios against a peer, and whole installations against a file of answers."""

@@ -1,0 +1,29 @@
+"""What a handler finds in its application, and whose request it serves."""
+
+from aiohttp import web
+
+from common.broker import Broker
+from common.settings import Settings
+from common.store import Store
+from gateway.websocket.hub import Hub
+
+
+class Readiness:
+    """Whether a balancer should send new clients here."""
+
+    def __init__(self) -> None:
+        self.draining = False
+
+
+SETTINGS = web.AppKey("SETTINGS", Settings)
+STORE: web.AppKey[Store] = web.AppKey("STORE")
+BROKER: web.AppKey[Broker] = web.AppKey("BROKER")
+HUB = web.AppKey("HUB", Hub)
+READINESS = web.AppKey("READINESS", Readiness)
+OPENAPI = web.AppKey("OPENAPI", bytes)
+ASYNCAPI = web.AppKey("ASYNCAPI", bytes)
+
+
+def owner_of(_request: web.Request) -> str:
+    """Return whose tasks a request may see and make; there are no accounts yet."""
+    return "anonymous"

@@ -1,0 +1,157 @@
+"""The shapes of requests and answers; the OpenAPI document is made from these very types."""
+
+import msgspec
+
+from common.tasks import Status
+
+
+class Factor(msgspec.Struct, frozen=True, kw_only=True):
+    """A prime power of the answer; the sign of a negative number is the "prime" -1."""
+
+    prime: str
+    exponent: int
+    certainty: str
+    """``proven``, ``probable`` or, for -1, ``unit``."""
+
+
+class Composite(msgspec.Struct, frozen=True, kw_only=True):
+    """A divisor that is not split yet; its certainty is ``composite`` or ``unknown``."""
+
+    value: str
+    exponent: int
+    digits: int
+    certainty: str
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the work on a number is. What cannot be estimated honestly is null."""
+
+    stage: str
+    """``queued``, the kind of most units under way (``survey``, ``ecm``, …), ``resting`` or ``done``."""
+    fraction: float | None = None
+    """The share of the number's digits that is split into primes, 0 to 1."""
+    rate: float | None = None
+    """Units settled a second since the number was first asked for."""
+    eta_seconds: float | None = None
+    units_issued: int = 0
+    units_outstanding: int = 0
+    cpu_seconds: float = 0.0
+    effort: dict[str, int] = {}
+    """Curves done on the hardest composite, by method and bound."""
+
+
+class TaskLinks(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to go from a task."""
+
+    self_: str = msgspec.field(name="self")
+    number: str
+    legacy: str
+
+
+class TaskView(msgspec.Struct, frozen=True, kw_only=True):
+    """A task with all that is known of its number."""
+
+    task_id: str
+    number: str
+    expression: str
+    status: Status
+    done: bool
+    """Whether the status is final: wait for this and not for a status that you know."""
+    result: str | None
+    """The prime factors with multiplicity, ascending, separated by commas, once all are known."""
+    factors: list[Factor]
+    composites: list[Composite]
+    progress: Progress
+    reason: str | None
+    """Why it failed, stayed partial or was cancelled."""
+    version: int
+    """It grows with every change; the entity tag is made of it."""
+    created_at: str
+    ended_at: str | None
+    links: TaskLinks
+
+
+class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the owner's tasks, newest first."""
+
+    tasks: list[TaskView]
+    next_cursor: str | None
+    """What to give as ``cursor`` for the tasks before these; null on the last page."""
+
+
+class Legacy(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of ``GET /get/{task_id}``.
+
+    ``2,617`` · ``Calculating...`` · ``Partial: 2,C(91)`` (composites in ``C(…)``) ·
+    ``Failed: reason`` · ``Cancelled: reason``.
+    """
+
+    result: str
+
+
+class NumberLinks(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to go from a number."""
+
+    self_: str = msgspec.field(name="self")
+
+
+class NumberView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a number, whoever asked for it."""
+
+    number: str
+    status: str
+    """As FactorDB writes it: ``FF`` ``CF`` ``C`` ``P`` ``PRP`` ``Unit`` ``Zero`` ``U`` (unknown)."""
+    factors: list[Factor]
+    composites: list[Composite]
+    progress: Progress
+    version: int
+    links: NumberLinks
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    position: int | None = None
+    """The character of the number at fault, counted from 1."""
+    limit_digits: int | None = None
+    """The most decimal digits that are taken."""
+
+
+class FactorRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A number to factor: an integer of any size, or a string with digits or an expression."""
+
+    number: int | str
+
+
+class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Many numbers to factor."""
+
+    numbers: list[int | str]
+
+
+class BatchItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one number of a batch: a task or a problem."""
+
+    index: int
+    task: TaskView | None = None
+    problem: Problem | None = None
+
+
+class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of each number of a batch, in the order of the request."""
+
+    accepted: int
+    refused: int
+    items: list[BatchItem]
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """``alive``, ``ready`` or ``draining``."""
+
+    status: str
+    broker_connected: bool
+    """While it is false numbers are accepted all the same, and published later."""

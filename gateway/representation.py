@@ -1,0 +1,190 @@
+"""Turns tasks and factorizations into what clients see. Pure, and the same for HTTP and WebSocket."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from common.codec import BigInt
+from common.factorizations import Factorization, Part
+from common.tasks import Status, Task
+from common.units import Certainty
+from gateway import models
+
+CALCULATING = "Calculating..."
+_MINUS_ONE = models.Factor(prime="-1", exponent=1, certainty="unit")
+
+
+def version_of(task: Task, known: Factorization | None) -> int:
+    """Return a number that grows whenever the task's representation changes."""
+    return 2 * known.version + (task.ended is not None) if known else 1
+
+
+def view(task: Task, known: Factorization | None) -> models.TaskView:
+    """Return the representation of a task, which `common.lifecycle` has settled."""
+    status = _status(task, known)
+    factors, composites = _split(task.number, known)
+    return models.TaskView(
+        task_id=task.task_id,
+        number=str(int(task.number)),
+        expression=task.expression,
+        status=status,
+        done=status.done,
+        result=_result(task.number, known) if status is Status.SUCCEEDED else None,
+        factors=factors,
+        composites=composites,
+        progress=_progress(task.number, known),
+        reason=task.ended.reason if task.ended else None,
+        version=version_of(task, known),
+        created_at=_time(task.created_at),
+        ended_at=_time(task.ended.at) if task.ended else None,
+        links=models.TaskLinks(
+            self_=f"/tasks/{task.task_id}",
+            number=f"/numbers/{int(task.number)}",
+            legacy=f"/get/{task.task_id}",
+        ),
+    )
+
+
+def legacy(task: Task, known: Factorization | None) -> models.Legacy:
+    """Return the seed's own answer (see `models.Legacy`)."""
+    if task.ended is None:
+        return models.Legacy(result=CALCULATING)
+    status = task.ended.status
+    if status is Status.SUCCEEDED:
+        return models.Legacy(result=_result(task.number, known))
+    if status is Status.PARTIAL:
+        return models.Legacy(result=f"Partial: {_result(task.number, known)}")
+    return models.Legacy(result=f"{status.capitalize()}: {task.ended.reason or 'no reason given'}")
+
+
+def number_view(number: int, known: Factorization | None) -> models.NumberView:
+    """Return what is known of a number, of which `known` is the factorization (of its absolute)."""
+    factors, composites = _split(number, known)
+    return models.NumberView(
+        number=str(int(number)),
+        status=_factordb_status(number, known),
+        factors=factors,
+        composites=composites,
+        progress=_progress(number, known),
+        version=known.version if known else 0,
+        links=models.NumberLinks(self_=f"/numbers/{int(number)}"),
+    )
+
+
+def _status(task: Task, known: Factorization | None) -> Status:
+    if task.ended is not None:
+        return task.ended.status
+    return Status.RUNNING if known is not None and known.version > 1 else Status.QUEUED
+
+
+def _ordered(known: Factorization | None) -> list[Part]:
+    return sorted(known.parts, key=lambda part: part.value) if known else []
+
+
+def _split(
+    number: int, known: Factorization | None
+) -> tuple[list[models.Factor], list[models.Composite]]:
+    """Return the prime factors and the composites that are left, both ascending."""
+    parts = _ordered(known)
+    factors = [_MINUS_ONE] if number < 0 else []
+    factors += [
+        models.Factor(
+            prime=str(int(part.value)), exponent=part.exponent, certainty=part.certainty.value
+        )
+        for part in parts
+        if part.certainty.prime
+    ]
+    composites = [
+        models.Composite(
+            value=str(int(part.value)),
+            exponent=part.exponent,
+            digits=part.digits,
+            certainty=part.certainty.value,
+        )
+        for part in parts
+        if not part.certainty.prime
+    ]
+    return factors, composites
+
+
+def _result(number: int, known: Factorization | None) -> str:
+    """Return the factors with multiplicity, primes first; a composite reads ``C(91)``."""
+    if abs(number) < 2:  # noqa: PLR2004 0, 1 and -1 are their own answers
+        return str(int(number))
+    primes = [part for part in _ordered(known) if part.certainty.prime]
+    others = [part for part in _ordered(known) if not part.certainty.prime]
+    words = ["-1"] if number < 0 else []
+    words += _repeated((str(int(part.value)), part.exponent) for part in primes)
+    words += _repeated((f"C({int(part.value)})", part.exponent) for part in others)
+    return ",".join(words)
+
+
+def _repeated(words: Iterable[tuple[str, int]]) -> list[str]:
+    return [word for word, times in words for _ in range(times)]
+
+
+def _progress(number: int, known: Factorization | None) -> models.Progress:
+    if abs(number) < 2:  # noqa: PLR2004 0, 1 and -1 are their own answers
+        return models.Progress(stage="done", fraction=1.0)
+    if known is None:
+        return models.Progress(stage="queued", fraction=0.0)
+    settled = known.issued - len(known.outstanding)
+    elapsed = known.touched_at - known.created_at
+    hardest = max(known.parts, key=lambda part: (not part.certainty.prime, part.value))
+    return models.Progress(
+        stage=_stage(known),
+        fraction=_fraction(known),
+        rate=round(settled / elapsed, 3) if settled > 0 and elapsed > 0 else None,
+        eta_seconds=0.0 if known.ended else None,
+        units_issued=known.issued,
+        units_outstanding=len(known.outstanding),
+        cpu_seconds=round(known.cpu_seconds, 3),
+        effort=hardest.effort.curves,
+    )
+
+
+def _stage(known: Factorization) -> str:
+    if known.ended is not None:
+        return "done"
+    if known.version == 1:
+        return "queued"
+    kinds = Counter(entry.unit.kind for entry in known.outstanding.values())
+    return kinds.most_common(1)[0][0] if kinds else "resting"
+
+
+def _fraction(known: Factorization) -> float:
+    if known.complete:
+        return 1.0
+    split = sum(part.exponent * _log(part.value) for part in known.parts if part.certainty.prime)
+    return round(min(split / _log(known.number), 1.0), 4)
+
+
+def _log(value: BigInt) -> float:
+    return math.log(int(value))  # math.log takes integers that no float holds
+
+
+def _factordb_status(number: int, known: Factorization | None) -> str:
+    if number == 0:
+        return "Zero"
+    if abs(number) == 1:
+        return "Unit"
+    if known is None:
+        return "U"
+    if known.complete:
+        return _complete_status(number, known)
+    if len(known.parts) > 1 or known.parts[0].exponent > 1:
+        return "CF"
+    return "C" if known.parts[0].certainty is Certainty.COMPOSITE else "U"
+
+
+def _complete_status(number: int, known: Factorization) -> str:
+    first = known.parts[0]
+    if number < 0 or len(known.parts) > 1 or first.exponent > 1:
+        return "FF"
+    return "P" if first.certainty is Certainty.PROVEN else "PRP"
+
+
+def _time(seconds: float) -> str:
+    """Return seconds since the epoch as RFC 3339 writes them."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
