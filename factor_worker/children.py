@@ -65,6 +65,21 @@ class Slot:
         """Return when the child has started and has imported what it computes with."""
         await asyncio.wrap_future(self._schedule_warming())
 
+    def _child_is_gone(self) -> bool:
+        """Whether the child died; an idle one may have died with the lock of pebble's pipe."""
+        pid = self._pid.value
+        if pid == 0 or not self._pool.active:
+            return not self._pool.active
+        try:
+            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    async def _begin_anew(self) -> None:
+        self._pid.value = 0
+        old, self._pool = self._pool, self._new_pool()
+        await asyncio.to_thread(_end, old)
+
     def _schedule_warming(self) -> concurrent.futures.Future[None]:
         return self._pool.schedule(compute.warm)
 
@@ -76,8 +91,8 @@ class Slot:
             UnitStopped: `stop` was called.
 
         """
-        if not self._pool.active:  # pebble gives a pool up when its idle child is killed
-            self._pool = self._new_pool()
+        if self._child_is_gone():
+            await self._begin_anew()
         self._future = self._pool.schedule(compute.run, args=(work,), timeout=self._unit_seconds)
         memory = asyncio.create_task(self._watch_memory())
         try:
@@ -106,14 +121,16 @@ class Slot:
 
     def stop(self) -> None:
         """Kill the child in the middle of its unit, if it has one."""
-        if self._future is not None:
-            self._future.cancel()
+        if self._future is None or not self._future.cancel():
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if pid := self._pid.value:
+                os.kill(pid, signal.SIGKILL)  # pebble's SIGTERM does not reach a stopped process
 
     def close(self) -> None:
         """End the child."""
         self.stop()
-        self._pool.stop()
-        self._pool.join()
+        _end(self._pool)
 
     async def _watch_memory(self) -> bool:
         """Kill the child once it and its own children outgrow the limit; return whether it was."""
@@ -162,6 +179,11 @@ class Slots:
     async def close(self) -> None:
         """End every child."""
         await asyncio.gather(*(asyncio.to_thread(slot.close) for slot in self._all))
+
+
+def _end(pool: pebble.ProcessPool) -> None:
+    pool.stop()
+    pool.join()
 
 
 def _prepare_child(

@@ -73,7 +73,7 @@ class Consumer:
     async def _settle_delivery(self, slots: Slots, in_hand: InHand, delivery: Delivery) -> None:
         unit = in_hand.unit
         async with slots.take() as slot:
-            if self.leaving:
+            if self.leaving():
                 await delivery.requeue()
                 return
             known = await self._patiently(lambda: self._store.get_factorization(unit.number))
@@ -88,12 +88,11 @@ class Consumer:
             await self._follow_up(known)
         elif outcome is not None:
             await self.settle(unit.number, outcome)
-        elif self.leaving:
+        elif self.leaving():
             await delivery.requeue()
             return
         await delivery.ack()
 
-    @property
     def leaving(self) -> bool:
         """Whether units are given back instead of being computed."""
         return self._leaving
