@@ -27,7 +27,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """How far the work on a number is. What cannot be estimated honestly is null."""
 
     stage: str
-    """``queued``, the kind of most units under way (``survey``, ``ecm``, …), ``resting`` or ``done``."""
+    """``queued``, the kind of most units under way (``survey``, …), ``resting`` or ``done``."""
     fraction: float | None = None
     """The share of the number's digits that is split into primes, 0 to 1."""
     rate: float | None = None
@@ -100,7 +100,7 @@ class NumberView(msgspec.Struct, frozen=True, kw_only=True):
 
     number: str
     status: str
-    """As FactorDB writes it: ``FF`` ``CF`` ``C`` ``P`` ``PRP`` ``Unit`` ``Zero`` ``U`` (unknown)."""
+    """As FactorDB writes it: ``FF`` ``CF`` ``C`` ``P`` ``PRP`` ``Unit`` ``Zero``; ``U``: unknown."""
     factors: list[Factor]
     composites: list[Composite]
     progress: Progress

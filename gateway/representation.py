@@ -1,4 +1,4 @@
-"""Turns tasks and factorizations into what clients see. Pure, and the same for HTTP and WebSocket."""
+"""Turns tasks and factorizations into what clients see, over HTTP and WebSocket alike. Pure."""
 
 import math
 from collections import Counter

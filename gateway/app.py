@@ -1,0 +1,43 @@
+"""Puts the gateway together from its settings, a store and a broker: the one composition root."""
+
+import msgspec
+from aiohttp import web
+
+from common.broker import Broker
+from common.settings import Settings
+from common.store import Store
+from gateway import asyncapi, metrics, openapi, problems, representation
+from gateway.keys import ASYNCAPI, BROKER, HUB, OPENAPI, READINESS, SETTINGS, STORE, Readiness
+from gateway.routes import ROUTES, setup_routes
+from gateway.websocket.hub import Hub
+
+
+def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Application:
+    """Return the application. Whoever opened the store and the broker closes them after it."""
+    app = web.Application(
+        client_max_size=settings.max_body_bytes,
+        middlewares=[metrics.middleware, problems.middleware],
+    )
+    app[SETTINGS], app[STORE], app[BROKER] = settings, store, broker
+    app[HUB] = Hub(store, broker, representation.view)
+    app[READINESS] = Readiness()
+    app[OPENAPI] = msgspec.json.encode(openapi.document(ROUTES))
+    app[ASYNCAPI] = msgspec.json.encode(asyncapi.document())
+    setup_routes(app)
+    app.on_startup.append(_start_hub)
+    app.on_shutdown.append(_stop_hub)
+    app.on_response_prepare.append(_harden)
+    return app
+
+
+async def _start_hub(app: web.Application) -> None:
+    await app[HUB].start()
+
+
+async def _stop_hub(app: web.Application) -> None:
+    """End sockets and long polls; at clean-up it would be too late, aiohttp waits for them first."""
+    await app[HUB].stop()
+
+
+async def _harden(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")

@@ -1,0 +1,157 @@
+"""Answers the calls about tasks and numbers; each handler reads, asks `common.lifecycle`, shows."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from aiohttp import web
+
+from common import errors, lifecycle
+from common.factorizations import Factorization
+from common.numbers import NumberError, parse
+from common.store import Store
+from common.tasks import Task
+from gateway import bodies, models, parameters, problems, representation
+from gateway.keys import BROKER, HUB, SETTINGS, STORE, owner_of
+
+CONCURRENT_READS = 16
+POLL_SECONDS = "1"
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def answer(
+    model: msgspec.Struct, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return a JSON response that no cache may keep without asking."""
+    return web.Response(
+        body=_ENCODER.encode(model),
+        status=status,
+        content_type="application/json",
+        headers={"Cache-Control": "no-cache", **(headers or {})},
+    )
+
+
+def _answer_task(
+    shown: models.TaskView, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    more = {"ETag": f'"{shown.version}"', **(headers or {})}
+    if not shown.done:
+        more["Retry-After"] = POLL_SECONDS
+    return answer(shown, status=status, headers=more)
+
+
+async def submit(request: web.Request) -> web.Response:
+    """Accept a number; with ``Prefer: wait=N`` stay up to N seconds for its answer."""
+    settings, store = request.app[SETTINGS], request.app[STORE]
+    owner, key = owner_of(request), parameters.idempotency_key(request)
+    document = await bodies.read_object(request)
+    if "number" not in document:
+        raise problems.BadRequest(why='The object has no member "number".')
+    parsed = bodies.parse_number(document["number"], settings.max_digits)
+    task = lifecycle.new_task(parsed.value, parsed.expression, owner, idempotency_key=key)
+    [stored] = await lifecycle.accept(store, request.app[BROKER], [task])
+    if stored.number != task.number:
+        raise errors.KeyReused
+    headers = {"Location": f"/tasks/{stored.task_id}"}
+    seconds = parameters.preferred_wait(request)
+    if not seconds:
+        shown = representation.view(*await lifecycle.settle(store, stored))
+        return _answer_task(shown, status=202, headers=headers)
+    shown = representation.view(
+        *await request.app[HUB].wait_done(stored.task_id, owner, float(seconds))
+    )
+    headers["Preference-Applied"] = f"wait={seconds}"
+    return _answer_task(shown, status=200 if shown.done else 202, headers=headers)
+
+
+async def submit_batch(request: web.Request) -> web.Response:
+    """Accept many numbers; each gets a task or a problem of its own."""
+    settings, store, owner = request.app[SETTINGS], request.app[STORE], owner_of(request)
+    document = await bodies.read_object(request)
+    values = document.get("numbers")
+    if not isinstance(values, list):
+        raise problems.BadRequest(why='The object has no member "numbers" with an array.')
+    if len(values) > settings.max_batch:
+        raise problems.BatchTooLarge(count=len(values), limit=settings.max_batch)
+    tasks: dict[int, Task] = {}
+    refused: dict[int, models.Problem] = {}
+    for index, value in enumerate(values):
+        await asyncio.sleep(0)  # a thousand expressions must not hold up everybody else
+        try:
+            parsed = bodies.parse_number(value, settings.max_digits)
+        except NumberError as error:
+            refused[index] = problems.problem_of(error)
+        else:
+            tasks[index] = lifecycle.new_task(parsed.value, parsed.expression, owner)
+    stored = await lifecycle.accept(store, request.app[BROKER], list(tasks.values()))
+    shown = dict(zip(tasks, await _shown(store, stored), strict=True))
+    items = [
+        models.BatchItem(index=index, task=shown.get(index), problem=refused.get(index))
+        for index in range(len(values))
+    ]
+    return answer(models.BatchResult(accepted=len(shown), refused=len(refused), items=items))
+
+
+async def _shown(store: Store, tasks: Sequence[Task]) -> list[models.TaskView]:
+    """Return the tasks' representations, reading a few at a time."""
+    places = asyncio.Semaphore(CONCURRENT_READS)
+
+    async def settled(task: Task) -> tuple[Task, Factorization | None]:
+        async with places:
+            return await lifecycle.settle(store, task)
+
+    return [representation.view(*pair) for pair in await asyncio.gather(*map(settled, tasks))]
+
+
+async def get_result(request: web.Request) -> web.Response:
+    """Answer the seed's own call: the factors in one string, or that it is calculating."""
+    task_id, owner = parameters.task_id(request), owner_of(request)
+    task, known = await lifecycle.read(request.app[STORE], task_id, owner)
+    return answer(representation.legacy(task, known))
+
+
+async def get_task(request: web.Request) -> web.Response:
+    """Show a task; ``?wait=`` stays until it is done, or newer than what If-None-Match names."""
+    task_id, owner = parameters.task_id(request), owner_of(request)
+    seconds, held = parameters.wait(request), parameters.versions_held(request)
+    if seconds:
+        newer_than = max(held, default=None)
+        pair = await request.app[HUB].wait_done(task_id, owner, seconds, newer_than=newer_than)
+    else:
+        pair = await lifecycle.read(request.app[STORE], task_id, owner)
+    shown = representation.view(*pair)
+    if shown.version in held:
+        etag = f'"{shown.version}"'
+        return web.Response(status=304, headers={"ETag": etag, "Cache-Control": "no-cache"})
+    return _answer_task(shown)
+
+
+async def list_tasks(request: web.Request) -> web.Response:
+    """Show the owner's tasks, newest first, a page at a time."""
+    store, limit, before = (
+        request.app[STORE],
+        parameters.limit(request),
+        parameters.cursor(request),
+    )
+    found = await store.list_tasks(owner_of(request), before=before, limit=limit + 1)
+    page = found[:limit]
+    more = parameters.cursor_after(page[-1]) if len(found) > limit else None
+    return answer(models.TaskPage(tasks=await _shown(store, page), next_cursor=more))
+
+
+async def cancel_task(request: web.Request) -> web.Response:
+    """Cancel a task unless it has ended; the answer shows how it ended in fact."""
+    store, task_id = request.app[STORE], parameters.task_id(request)
+    task = await store.get_task(task_id, owner_of(request))
+    task = await lifecycle.cancel(store, request.app[BROKER], task)
+    return _answer_task(representation.view(*await lifecycle.settle(store, task)))
+
+
+async def get_number(request: web.Request) -> web.Response:
+    """Show what is known of a number, or of the value of an expression."""
+    parsed = parse(request.match_info["number"], max_digits=request.app[SETTINGS].max_digits)
+    key, known = abs(parsed.value), None
+    if key >= lifecycle.SMALLEST_FACTORABLE:
+        known = await request.app[STORE].get_factorization(key)
+    return answer(representation.number_view(parsed.value, known))

@@ -1,0 +1,104 @@
+"""Makes the OpenAPI 3.1 document from the table of calls and the models that answer them."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from gateway import models
+from gateway.problems import CONTENT_TYPE, KINDS
+from gateway.routes import Parameter, Route
+
+_REFERENCE = "#/components/schemas/{name}"
+
+
+def document(routes: Iterable[Route]) -> dict[str, Any]:
+    """Return the OpenAPI document of the calls."""
+    routes = tuple(routes)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(path_of(route), {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Factorline",
+            "version": "1",
+            "description": "Factors integers. Post a number, get a task at once, follow it.",
+        },
+        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
+        "paths": paths,
+        "components": {"schemas": _schemas(routes)},
+    }
+
+
+def path_of(route: Route) -> str:
+    """Return the path of a call without the patterns of its parameters."""
+    return re.sub(r"\{(\w+):[^}]*\}", r"{\1}", route.path)
+
+
+def _schemas(routes: tuple[Route, ...]) -> dict[str, Any]:
+    found: set[type] = {models.Problem}
+    for route in routes:
+        found |= {
+            model for model in (*route.answers.values(), route.body) if isinstance(model, type)
+        }
+    ordered = sorted(found, key=lambda model: model.__name__)
+    _, schemas = msgspec.json.schema_components(ordered, ref_template=_REFERENCE)
+    return schemas
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    summary = (route.handler.__doc__ or "").split("\n", 1)[0]
+    made: dict[str, Any] = {
+        "operationId": getattr(route.handler, "__name__", ""),
+        "summary": summary,
+        "parameters": [_parameter(parameter) for parameter in route.parameters],
+        "responses": _responses(route),
+    }
+    if route.body is not None:
+        content = {"application/json": {"schema": _reference(route.body)}}
+        made["requestBody"] = {"required": True, "content": content}
+    return made
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": parameter.where,
+        "required": parameter.where == "path",
+        "description": parameter.says,
+        "schema": {"type": parameter.type},
+    }
+
+
+def _responses(route: Route) -> dict[str, Any]:
+    responses = {str(status): _answer(answer) for status, answer in route.answers.items()}
+    for name in route.problems:
+        kind = KINDS[name]
+        response = responses.setdefault(
+            str(kind.status), {"description": "", "content": {CONTENT_TYPE: _problem_schema()}}
+        )
+        response["description"] = "; ".join(filter(None, [response["description"], kind.title]))
+    responses["default"] = {
+        "description": "Any other problem",
+        "content": {CONTENT_TYPE: _problem_schema()},
+    }
+    return responses
+
+
+def _answer(answer: type[msgspec.Struct] | str | None) -> dict[str, Any]:
+    if answer is None:
+        return {"description": "No body"}
+    if isinstance(answer, str):
+        return {"description": answer, "content": {answer: {}}}
+    content = {"application/json": {"schema": _reference(answer)}}
+    return {"description": (answer.__doc__ or "").split("\n", 1)[0], "content": content}
+
+
+def _problem_schema() -> dict[str, Any]:
+    return {"schema": _reference(models.Problem)}
+
+
+def _reference(model: type) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(name=model.__name__)}

@@ -1,0 +1,168 @@
+"""Turns every error into an RFC 9457 problem with a stable type; nothing else answers with errors.
+
+FactorlineError
+├── RequestError            HTTP adds these
+│   ├── BadRequest          400 bad-request
+│   ├── UnknownPage         404 not-found
+│   ├── BodyTooLarge        413 body-too-large
+│   └── BatchTooLarge       413 batch-too-large
+├── UnknownTask             404 unknown-task
+├── KeyReused               422 key-reused
+└── Unavailable
+    ├── StoreUnavailable    503 store-unavailable
+    └── BrokerUnavailable   503 broker-unavailable
+NumberError
+├── NotANumber              400 not-a-number
+├── NumberTooLarge          400 number-too-large
+└── ExpressionError         400 bad-expression
+aiohttp's HTTPException     not-found, method-not-allowed, body-too-large, http-error
+anything else               500 internal-error: a fault of ours, logged
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import msgspec
+from aiohttp import web
+
+from common import errors
+from common.number_errors import ExpressionError, NotANumber, NumberError, NumberTooLarge
+from gateway.models import Problem
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_SECONDS = 2
+_LONGEST_DETAIL = 1000
+
+
+class RequestError(errors.FactorlineError):
+    """The request cannot be served."""
+
+
+class BadRequest(RequestError):
+    """{why}"""  # noqa: D415 the sentence comes from whoever raises it
+
+
+class UnknownPage(RequestError):
+    """There is no such page: /docs lists the calls."""
+
+
+class BodyTooLarge(RequestError):
+    """The body is over the limit of {limit} bytes: send less, or several requests."""
+
+
+class BatchTooLarge(RequestError):
+    """The batch has {count} numbers; the limit is {limit}: send several batches."""
+
+
+class Kind(NamedTuple):
+    """One type of problem; its URI is ``/problems/`` and the name."""
+
+    name: str
+    status: int
+    title: str
+    advice: str
+
+
+_AS_IS = "The same request will fail again: change it as the detail says."
+_LATER = "The service is not well. Repeat the request after the seconds in Retry-After."
+
+_KINDS: list[tuple[type[Exception], Kind]] = [
+    (NotANumber, Kind("not-a-number", 400, "This is not a number", _AS_IS)),
+    (NumberTooLarge, Kind("number-too-large", 400, "The number is too large", _AS_IS)),
+    (ExpressionError, Kind("bad-expression", 400, "The expression has no value", _AS_IS)),
+    (UnknownPage, Kind("not-found", 404, "There is no such page", "See /docs.")),
+    (BodyTooLarge, Kind("body-too-large", 413, "The body is too large", _AS_IS)),
+    (BatchTooLarge, Kind("batch-too-large", 413, "The batch is too large", _AS_IS)),
+    (BadRequest, Kind("bad-request", 400, "The request cannot be read", _AS_IS)),
+    (
+        errors.UnknownTask,
+        Kind("unknown-task", 404, "There is no such task", "Check the id; it must be yours."),
+    ),
+    (
+        errors.KeyReused,
+        Kind("key-reused", 422, "The Idempotency-Key was used for another number", _AS_IS),
+    ),
+    (errors.StoreUnavailable, Kind("store-unavailable", 503, "The store is down", _LATER)),
+    (errors.BrokerUnavailable, Kind("broker-unavailable", 503, "The broker is down", _LATER)),
+]
+_METHOD = Kind("method-not-allowed", 405, "The method does not fit the page", "See Allow.")
+_HTTP = Kind("http-error", 400, "The request cannot be served", _AS_IS)
+_INTERNAL = Kind("internal-error", 500, "A fault of ours", "It was logged. Please report it.")
+
+KINDS = {kind.name: kind for kind in (*(kind for _, kind in _KINDS), _METHOD, _HTTP, _INTERNAL)}
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return the problem that tells an error to the client."""
+    kind = next((kind for sort, kind in _KINDS if isinstance(error, sort)), _INTERNAL)
+    detail = kind.advice if kind is _INTERNAL else str(error)
+    return Problem(
+        type=f"/problems/{kind.name}",
+        title=kind.title,
+        status=kind.status,
+        detail=_printable(detail),
+        position=error.position if isinstance(error, NumberError) else None,
+        limit_digits=error.limit_digits if isinstance(error, NumberTooLarge) else None,
+    )
+
+
+def response_of(error: Exception) -> web.Response:
+    """Return the response that an error makes."""
+    if isinstance(error, web.HTTPException):
+        return _response_of_aiohttp(error)
+    problem = problem_of(error)
+    if problem.type == f"/problems/{_INTERNAL.name}":
+        log.error("A request met a fault of ours", exc_info=error)
+    response = _response(problem)
+    if isinstance(error, errors.Unavailable):
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
+    return response
+
+
+def _response_of_aiohttp(error: web.HTTPException) -> web.Response:
+    if isinstance(error, web.HTTPNotFound):
+        return response_of(UnknownPage())
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        problem = _problem(_METHOD, _METHOD.status, f"Allowed: {allowed}.")
+        response = _response(problem)
+        response.headers["Allow"] = allowed
+        return response
+    return _response(_problem(_HTTP, error.status, error.text or error.reason))
+
+
+def _problem(kind: Kind, status: int, detail: str) -> Problem:
+    return Problem(
+        type=f"/problems/{kind.name}", title=kind.title, status=status, detail=_printable(detail)
+    )
+
+
+def _response(problem: Problem) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(problem), status=problem.status, content_type=CONTENT_TYPE
+    )
+
+
+def _printable(detail: str) -> str:
+    """Return text that UTF-8 can hold (no lone surrogates), and not too much of it."""
+    return detail[:_LONGEST_DETAIL].encode("utf-8", "backslashreplace").decode()
+
+
+@web.middleware
+async def middleware(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer with a problem whatever a handler raises."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < web.HTTPBadRequest.status_code:
+            raise
+        return response_of(error)
+    except ConnectionError:
+        raise  # the client went away: there is nobody to answer
+    except Exception as error:  # noqa: BLE001 the last resort; faults of ours are logged
+        return response_of(error)

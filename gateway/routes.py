@@ -1,0 +1,144 @@
+"""The table of calls: the router and the OpenAPI document are both made from it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+from aiohttp import web
+
+from gateway import handlers, models, pages
+from gateway.websocket.session import websocket
+
+TEXT, HTML = "text/plain", "text/html"
+JSON_DOCUMENT = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """Something that a call takes beside its body."""
+
+    name: str
+    where: str
+    """``path``, ``query`` or ``header``."""
+    says: str
+    type: str = "string"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One call. ``answers`` maps a status to its model, its media type, or None for no body."""
+
+    method: str
+    path: str
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    answers: Mapping[int, type[msgspec.Struct] | str | None]
+    problems: tuple[str, ...] = ()
+    body: type[msgspec.Struct] | None = None
+    parameters: tuple[Parameter, ...] = field(default=())
+
+
+_TASK_ID = Parameter("task_id", "path", "The id that submitting gave.")
+_WAIT = Parameter("wait", "query", "Seconds to wait for news, 0 to 60.", "number")
+_HELD = Parameter("If-None-Match", "header", "The entity tag of what the client holds.")
+_KEY = Parameter(
+    "Idempotency-Key", "header", "Repeating a request with its key makes no second task."
+)
+_PREFER = Parameter("Prefer", "header", "wait=N stays up to N seconds (60 at most) for the answer.")
+_CURSOR = Parameter("cursor", "query", "The next_cursor of the page before.")
+_LIMIT = Parameter("limit", "query", "Tasks on a page, 1 to 100.", "integer")
+_NUMBER = Parameter("number", "path", "Digits or an expression, percent-encoded.")
+_NAME = Parameter("name", "path", "The last part of a problem's type.")
+
+_BODY = ("bad-request", "body-too-large", "store-unavailable")
+_NO_NUMBER = ("not-a-number", "number-too-large", "bad-expression")
+_TASK = ("unknown-task", "store-unavailable")
+
+ROUTES = (
+    Route(
+        "POST",
+        "/factor",
+        handlers.submit,
+        {202: models.TaskView, 200: models.TaskView},
+        (*_BODY, *_NO_NUMBER, "key-reused"),
+        models.FactorRequest,
+        (_KEY, _PREFER),
+    ),
+    Route(
+        "GET", "/get/{task_id}", handlers.get_result, {200: models.Legacy}, _TASK, None, (_TASK_ID,)
+    ),
+    Route(
+        "GET",
+        "/tasks/{task_id}",
+        handlers.get_task,
+        {200: models.TaskView, 304: None},
+        ("bad-request", *_TASK),
+        None,
+        (_TASK_ID, _WAIT, _HELD),
+    ),
+    Route(
+        "DELETE",
+        "/tasks/{task_id}",
+        handlers.cancel_task,
+        {200: models.TaskView},
+        _TASK,
+        None,
+        (_TASK_ID,),
+    ),
+    Route(
+        "GET",
+        "/tasks",
+        handlers.list_tasks,
+        {200: models.TaskPage},
+        ("bad-request", "store-unavailable"),
+        None,
+        (_CURSOR, _LIMIT),
+    ),
+    Route(
+        "POST",
+        "/tasks/batch",
+        handlers.submit_batch,
+        {200: models.BatchResult},
+        (*_BODY, "batch-too-large"),
+        models.BatchRequest,
+    ),
+    Route(
+        "GET",
+        "/numbers/{number:.+}",
+        handlers.get_number,
+        {200: models.NumberView},
+        (*_NO_NUMBER, "store-unavailable"),
+        None,
+        (_NUMBER,),
+    ),
+    Route("GET", "/ws", websocket, {101: None}, ("http-error",)),
+    Route("GET", "/healthz", pages.healthz, {200: models.Health}),
+    Route(
+        "GET",
+        "/readyz",
+        pages.readyz,
+        {200: models.Health, 404: models.Health},
+        ("store-unavailable",),
+    ),
+    Route("GET", "/metrics", pages.metrics, {200: TEXT}),
+    Route("GET", "/openapi.json", pages.openapi, {200: JSON_DOCUMENT}),
+    Route("GET", "/asyncapi.json", pages.asyncapi, {200: JSON_DOCUMENT}),
+    Route("GET", "/docs", pages.docs, {200: HTML}),
+    Route(
+        "GET",
+        "/problems/{name}",
+        pages.explain_problem,
+        {200: TEXT},
+        ("not-found",),
+        None,
+        (_NAME,),
+    ),
+    Route("GET", "/", pages.home, {200: TEXT}),
+)
+
+
+def setup_routes(app: web.Application) -> None:
+    """Add every call of the table; a GET answers HEAD as well."""
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, route.handler)
+        if route.method == "GET" and route.handler is not websocket:
+            app.router.add_route("HEAD", route.path, route.handler)
