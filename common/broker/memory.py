@@ -36,8 +36,10 @@ class MemoryBroker:
     async def close(self) -> None:
         """End every consumer; what is unsettled goes back."""
         self._open = False
-        for running in (*self._consumers, *self._events, *self._controls):
-            await running.close()
+        running: list[_Consumer | _Listener[Event] | _Listener[Control]]
+        running = [*self._consumers, *self._events, *self._controls]
+        for each in running:
+            await each.close()
         self._consumers, self._events, self._controls = [], [], []
 
     @property

@@ -1,0 +1,379 @@
+"""The embedded store: SQLite in one file, durable, with one commit for many concurrent writes."""
+
+import asyncio
+import concurrent.futures
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from common import errors
+from common.factorizations import Factorization
+from common.store import TaskCursor
+from common.tasks import Ending, Task
+from common.workers import WorkerStatus
+
+Result = TypeVar("Result")
+Call = Callable[[sqlite3.Connection], object]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS tasks (
+    task_id TEXT PRIMARY KEY, owner TEXT NOT NULL, number TEXT NOT NULL, created_at REAL NOT NULL,
+    round INTEGER NOT NULL, joined INTEGER NOT NULL, live INTEGER NOT NULL, idempotency_key TEXT,
+    body BLOB NOT NULL) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS tasks_idempotency ON tasks (owner, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS tasks_newest ON tasks (owner, created_at, task_id);
+CREATE INDEX IF NOT EXISTS tasks_live ON tasks (number) WHERE live;
+CREATE INDEX IF NOT EXISTS tasks_unjoined ON tasks (created_at) WHERE live AND NOT joined;
+CREATE TABLE IF NOT EXISTS factorizations (
+    number TEXT PRIMARY KEY, version INTEGER NOT NULL, touched_at REAL NOT NULL,
+    active INTEGER NOT NULL, unpublished INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS factorizations_active ON factorizations (number) WHERE active;
+CREATE INDEX IF NOT EXISTS factorizations_unpublished ON factorizations (number) WHERE unpublished;
+CREATE TABLE IF NOT EXISTS batches (
+    number TEXT, unit_id TEXT, batch BLOB NOT NULL, PRIMARY KEY (number, unit_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS workers (
+    worker_id TEXT PRIMARY KEY, seen_at REAL NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+BATCHES_A_PAGE = 16
+
+
+class SqliteStore:
+    """All calls run on one thread. Writes that wait together are committed together."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+        self._connection: sqlite3.Connection | None = None
+        self._waiting: list[tuple[Call, asyncio.Future[object]]] = []
+        self._committer: asyncio.Task[None] | None = None
+        self.commits = 0
+        """Transactions so far: fewer than writes, because concurrent ones share a transaction."""
+
+    async def open(self) -> None:
+        """Open the file, and create it with its tables if it is missing."""
+        await self._on_thread(self._connect)
+
+    async def close(self) -> None:
+        """Commit what waits, and close the file."""
+        if self._committer is not None:
+            await self._committer
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, connection.close)
+        self._thread.shutdown()
+
+    async def ping(self) -> None:
+        """Return if the file can be written."""
+        await self._write(lambda db: db.execute("DELETE FROM workers WHERE worker_id = ''"))
+
+    # --- tasks ---
+
+    async def insert_tasks(self, tasks: Sequence[Task]) -> list[Task]:
+        """Insert the tasks; return what is stored for each."""
+        return await self._write(lambda db: [_insert_task(db, task) for task in tasks])
+
+    async def get_task(self, task_id: str, owner: str) -> Task:
+        """Return the owner's task."""
+        task = await self._read(lambda db: _find_task(db, "task_id = ?", task_id))
+        if task is None or task.owner != owner:
+            raise errors.UnknownTask(task_id=task_id)
+        return task
+
+    async def list_tasks(self, owner: str, *, before: TaskCursor | None, limit: int) -> list[Task]:
+        """Return a page of the owner's tasks, newest first."""
+        query = "SELECT body FROM tasks WHERE owner = ?"
+        values: list[object] = [owner]
+        if before is not None:
+            query += " AND (created_at, task_id) < (?, ?)"
+            values += before
+        query += " ORDER BY created_at DESC, task_id DESC LIMIT ?"
+        return await self._list(Task.decode, query, *values, limit)
+
+    async def end_task(self, task_id: str, ending: Ending) -> Task:
+        """Write the ending unless there is one; return the task as it is now."""
+
+        def end(db: sqlite3.Connection) -> Task:
+            task = _find_task(db, "task_id = ?", task_id)
+            if task is None:
+                raise errors.UnknownTask(task_id=task_id)
+            return _end(db, task, ending) if task.ended is None else task
+
+        return await self._write(end)
+
+    async def end_tasks(self, number: int, *, up_to_round: int, ending: Ending) -> int:
+        """End the live tasks of a number."""
+
+        def end(db: sqlite3.Connection) -> int:
+            query = "SELECT body FROM tasks WHERE number = ? AND live AND round <= ?"
+            rows = db.execute(query, (str(int(number)), up_to_round)).fetchall()
+            for (body,) in rows:
+                _end(db, Task.decode(body), ending)
+            return len(rows)
+
+        return await self._write(end)
+
+    async def any_live(self, number: int) -> bool:
+        """Return whether a live task asks for the number."""
+        query = "SELECT 1 FROM tasks WHERE number = ? AND live"
+        return await self._read(
+            lambda db: db.execute(query, (str(int(number)),)).fetchone() is not None
+        )
+
+    async def mark_joined(self, task_ids: Sequence[str]) -> None:
+        """Record that the tasks have met their factorizations."""
+
+        def mark(db: sqlite3.Connection) -> None:
+            for task_id in task_ids:
+                if task := _find_task(db, "task_id = ?", task_id):
+                    _put_task(db, msgspec.structs.replace(task, joined=True))
+
+        await self._write(mark)
+
+    async def list_unjoined(self, *, created_before: float, limit: int) -> list[Task]:
+        """Return live tasks that were never marked joined, oldest first."""
+        query = (
+            "SELECT body FROM tasks WHERE live AND NOT joined AND created_at < ? "
+            "ORDER BY created_at LIMIT ?"
+        )
+        return await self._list(Task.decode, query, created_before, limit)
+
+    # --- factorizations ---
+
+    async def get_factorization(self, number: int) -> Factorization | None:
+        """Return what is known of a number."""
+        return await self._read(lambda db: _find_factorization(db, number))
+
+    async def create_factorization(self, factorization: Factorization) -> Factorization:
+        """Insert it unless its number is there; return what is stored now."""
+
+        def create(db: sqlite3.Connection) -> Factorization:
+            known = _find_factorization(db, factorization.number)
+            return known or _put_factorization(db, factorization)
+
+        return await self._write(create)
+
+    async def swap_factorization(self, new: Factorization) -> bool:
+        """Replace the version before ``new``."""
+
+        def swap(db: sqlite3.Connection) -> bool:
+            query = "SELECT version FROM factorizations WHERE number = ?"
+            row = db.execute(query, (str(int(new.number)),)).fetchone()
+            if row is None or row[0] != new.version - 1:
+                return False
+            _put_factorization(db, new)
+            return True
+
+        return await self._write(swap)
+
+    async def clear_outbox(self, number: int, unit_ids: Sequence[str]) -> None:
+        """Take published units out of the outbox."""
+
+        def clear(db: sqlite3.Connection) -> None:
+            if known := _find_factorization(db, number):
+                left = tuple(unit_id for unit_id in known.outbox if unit_id not in unit_ids)
+                _put_factorization(db, msgspec.structs.replace(known, outbox=left))
+
+        await self._write(clear)
+
+    async def list_unpublished(
+        self, *, touched_before: float, after: int | None, limit: int
+    ) -> list[Factorization]:
+        """Return factorizations with units in their outbox, by key."""
+        return await self._list_factorizations("unpublished", touched_before, after, limit)
+
+    async def list_active(
+        self, *, touched_before: float, after: int | None, limit: int
+    ) -> list[Factorization]:
+        """Return active factorizations, by key."""
+        return await self._list_factorizations("active", touched_before, after, limit)
+
+    async def _list_factorizations(
+        self, which: str, touched_before: float, after: int | None, limit: int
+    ) -> list[Factorization]:
+        query = (
+            f"SELECT body FROM factorizations WHERE {which} AND touched_at < ? "  # noqa: S608 ours
+            "AND number > ? ORDER BY number LIMIT ?"
+        )
+        key = "" if after is None else str(int(after))
+        return await self._list(Factorization.decode, query, touched_before, key, limit)
+
+    # --- relation batches ---
+
+    async def insert_batch(self, number: int, unit_id: str, batch: bytes) -> None:
+        """Keep the first batch of a unit."""
+        values = (str(int(number)), unit_id, batch)
+        await self._write(
+            lambda db: db.execute("INSERT OR IGNORE INTO batches VALUES (?,?,?)", values)
+        )
+
+    async def iterate_batches(self, number: int) -> AsyncIterator[tuple[str, bytes]]:
+        """Yield the batches of a number by unit id, reading a few at a time."""
+        query = (
+            "SELECT unit_id, batch FROM batches WHERE number = ? AND unit_id > ? "
+            "ORDER BY unit_id LIMIT ?"
+        )
+        last = ""
+        while True:
+            values = (str(int(number)), last, BATCHES_A_PAGE)
+            rows = await self._read(lambda db, values=values: db.execute(query, values).fetchall())
+            for unit_id, batch in rows:
+                yield unit_id, batch
+                last = unit_id
+            if len(rows) < BATCHES_A_PAGE:
+                return
+
+    async def delete_batches(self, number: int) -> None:
+        """Forget the batches of a number."""
+        values = (str(int(number)),)
+        await self._write(lambda db: db.execute("DELETE FROM batches WHERE number = ?", values))
+
+    # --- workers ---
+
+    async def heartbeat(self, status: WorkerStatus) -> None:
+        """Keep the worker's latest word."""
+        values = (status.worker_id, status.seen_at, status.encode())
+        await self._write(lambda db: db.execute("REPLACE INTO workers VALUES (?, ?, ?)", values))
+
+    async def remove_worker(self, worker_id: str) -> None:
+        """Forget a worker."""
+        await self._write(
+            lambda db: db.execute("DELETE FROM workers WHERE worker_id=?", (worker_id,))
+        )
+
+    async def list_workers(self, *, seen_after: float) -> list[WorkerStatus]:
+        """Return the workers heard of since then, by id."""
+        query = "SELECT body FROM workers WHERE seen_at > ? ORDER BY worker_id"
+        return await self._list(WorkerStatus.decode, query, seen_after)
+
+    # --- the thread ---
+
+    def _connect(self) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False
+        )
+        # FULL makes a commit survive a loss of power, not only a kill.
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.executescript(SCHEMA)
+
+    async def _on_thread(self, call: Callable[[], Result]) -> Result:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        except (sqlite3.Error, OSError, RuntimeError) as error:
+            raise errors.StoreUnavailable(error) from error
+
+    async def _read(self, call: Callable[[sqlite3.Connection], Result]) -> Result:
+        return await self._on_thread(lambda: call(self._opened()))
+
+    async def _list(
+        self, decode: Callable[[bytes], Result], query: str, *values: object
+    ) -> list[Result]:
+        return await self._read(lambda db: [decode(body) for (body,) in db.execute(query, values)])
+
+    async def _write(self, call: Callable[[sqlite3.Connection], Result]) -> Result:
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((call, future))  # type: ignore[arg-type] the result goes to its future
+        if self._committer is None or self._committer.done():
+            self._committer = asyncio.create_task(self._commit())
+        return await future
+
+    async def _commit(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            calls = [call for call, _ in batch]
+            try:
+                results = await self._on_thread(lambda calls=calls: self._transact(calls))
+            except errors.StoreUnavailable as error:
+                results = [error] * len(batch)
+            for (_, future), result in zip(batch, results, strict=True):
+                if future.done():
+                    continue  # its caller was cancelled; the write stands
+                if isinstance(result, Exception):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
+
+    def _transact(self, calls: list[Call]) -> list[object]:
+        """Run the calls in one transaction; one that raises undoes only itself."""
+        db = self._opened()
+        results: list[object] = []
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for call in calls:
+                db.execute("SAVEPOINT one")
+                try:
+                    results.append(call(db))
+                except errors.FactorlineError as error:
+                    db.execute("ROLLBACK TO one")
+                    results.append(error)
+                db.execute("RELEASE one")
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        self.commits += 1
+        return results
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise errors.StoreUnavailable("it is closed")
+        return self._connection
+
+
+def _find_task(db: sqlite3.Connection, where: str, *values: str) -> Task | None:
+    row = db.execute(f"SELECT body FROM tasks WHERE {where}", values).fetchone()  # noqa: S608 ours
+    return Task.decode(row[0]) if row else None
+
+
+def _insert_task(db: sqlite3.Connection, task: Task) -> Task:
+    if stored := _find_task(db, "task_id = ?", task.task_id):
+        return stored
+    if key := task.idempotency_key:
+        stored = _find_task(db, "owner = ? AND idempotency_key = ?", task.owner, key)
+    return stored or _put_task(db, task)
+
+
+def _put_task(db: sqlite3.Connection, task: Task) -> Task:
+    values = (
+        task.task_id,
+        task.owner,
+        str(int(task.key)),
+        task.created_at,
+        task.round,
+        task.joined,
+        task.ended is None,
+        task.idempotency_key,
+        task.encode(),
+    )
+    db.execute("REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    return task
+
+
+def _end(db: sqlite3.Connection, task: Task, ending: Ending) -> Task:
+    return _put_task(db, msgspec.structs.replace(task, ended=ending))
+
+
+def _find_factorization(db: sqlite3.Connection, number: int) -> Factorization | None:
+    query = "SELECT body FROM factorizations WHERE number = ?"
+    row = db.execute(query, (str(int(number)),)).fetchone()
+    return Factorization.decode(row[0]) if row else None
+
+
+def _put_factorization(db: sqlite3.Connection, known: Factorization) -> Factorization:
+    values = (
+        str(int(known.number)),
+        known.version,
+        known.touched_at,
+        known.active,
+        bool(known.outbox),
+        known.encode(),
+    )
+    db.execute("REPLACE INTO factorizations VALUES (?, ?, ?, ?, ?, ?)", values)
+    return known
