@@ -21,7 +21,9 @@ _TASK_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _KEY = re.compile(r"[ -~]{1,255}", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
-_PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})(?![0-9])", re.ASCII | re.IGNORECASE)
+_PREFER_WAIT = re.compile(
+    r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})(?![0-9])", re.ASCII | re.IGNORECASE
+)
 
 
 def task_id(request: web.Request) -> str:

@@ -79,7 +79,7 @@ class MemoryBroker:
     ) -> "_Listener[Event]":
         """Call the handler for every event; here there is never a gap."""
         del on_gap
-        listener = _Listener(handler)
+        listener: _Listener[Event] = _Listener(handler)
         self._events.append(listener)
         return listener
 
@@ -88,7 +88,7 @@ class MemoryBroker:
     ) -> "_Listener[Control]":
         """Call the handler for every control message; here there is never a gap."""
         del on_gap
-        listener = _Listener(handler)
+        listener: _Listener[Control] = _Listener(handler)
         self._controls.append(listener)
         return listener
 

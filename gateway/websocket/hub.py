@@ -1,0 +1,166 @@
+"""The hub: reads what changed from the store, once per change, for whoever follows it in this gateway.
+
+Events are hints. Whoever follows a task registers first and reads the store second, so no change can
+fall between; after a gap, and every few seconds anyway, everything that is followed is read again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from common import errors, lifecycle
+from common.broker import Broker, Subscription
+from common.codec import BigInt
+from common.events import Event
+from common.factorizations import Factorization
+from common.store import Store
+from common.tasks import Task
+from gateway.models import TaskView
+
+log = logging.getLogger(__name__)
+
+COALESCE_SECONDS = 0.1
+"""Changes of one number that come faster are read together."""
+RECHECK_SECONDS = 15.0
+CONCURRENT_READS = 32
+
+State = tuple[Task, Factorization | None]
+
+
+class Watcher:
+    """Somebody who wants to hear of one task."""
+
+    def __init__(self, task: Task, hear: Callable[[Task, Factorization | None], None]) -> None:
+        self.task = task
+        self.hear = hear
+
+
+class Hub:
+    """Everything that is followed in this gateway, by number."""
+
+    def __init__(
+        self,
+        store: Store,
+        broker: Broker,
+        represent: Callable[[Task, Factorization | None], TaskView],
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self.represent = represent
+        self._watchers: dict[BigInt, set[Watcher]] = {}
+        self._stale: set[BigInt] = set()
+        self._reading: dict[BigInt, asyncio.Task[None]] = {}
+        self._reads = asyncio.Semaphore(CONCURRENT_READS)
+        self._subscription: Subscription | None = None
+        self._recheck: asyncio.Task[None] | None = None
+        self.closers: set[Callable[[], Awaitable[None]]] = set()
+        """How to close each open socket."""
+        self._stopping = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin to hear of changes."""
+        self._subscription = await self._broker.subscribe_events(self._on_event, self._on_gap)
+        self._recheck = asyncio.create_task(self._recheck_forever())
+
+    async def stop(self) -> None:
+        """Close every socket, end every long poll, hear no more."""
+        self._stopping.set()
+        await asyncio.gather(*(close() for close in list(self.closers)))
+        if self._subscription is not None:
+            await self._subscription.cancel()
+        running = [task for task in (self._recheck, *self._reading.values()) if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def watch(
+        self, task_id: str, owner: str, hear: Callable[[Task, Factorization | None], None]
+    ) -> Watcher:
+        """Call ``hear`` with the task's state now and whenever it may have changed.
+
+        Raises:
+            errors.UnknownTask: There is no such task, or it is somebody else's.
+            errors.StoreUnavailable: The store does not answer.
+
+        """
+        async with self._reads:
+            watcher = Watcher(await self._store.get_task(task_id, owner), hear)
+            self._watchers.setdefault(watcher.task.key, set()).add(watcher)
+            try:
+                hear(*await lifecycle.read(self._store, task_id, owner))
+            except BaseException:
+                self.unwatch(watcher)
+                raise
+        return watcher
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Forget a watcher; twice is harmless."""
+        watchers = self._watchers.get(watcher.task.key, set())
+        watchers.discard(watcher)
+        if not watchers:
+            self._watchers.pop(watcher.task.key, None)
+
+    async def wait_done(
+        self, task_id: str, owner: str, timeout_s: float, *, newer_than: int | None = None
+    ) -> State:
+        """Return the task's state when it is done, newer than a version, or the time is over."""
+        latest: list[State] = []
+        enough = asyncio.Event()
+
+        def hear(task: Task, known: Factorization | None) -> None:
+            latest[:] = [(task, known)]
+            view = self.represent(task, known)
+            if view.done or (newer_than is not None and view.version > newer_than):
+                enough.set()
+
+        watcher = await self.watch(task_id, owner, hear)
+        waits = [asyncio.ensure_future(event.wait()) for event in (enough, self._stopping)]
+        try:
+            await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.unwatch(watcher)
+            for wait in waits:
+                wait.cancel()
+        return latest[0]
+
+    async def _on_event(self, event: Event) -> None:
+        self._refresh(event.number)
+
+    async def _on_gap(self) -> None:
+        for number in list(self._watchers):
+            self._refresh(number)
+
+    async def _recheck_forever(self) -> None:
+        while True:
+            await asyncio.sleep(RECHECK_SECONDS)
+            await self._on_gap()
+
+    def _refresh(self, number: BigInt) -> None:
+        """Have a number read again, once for all that is heard of it meanwhile."""
+        if number not in self._watchers:
+            return
+        self._stale.add(number)
+        if number not in self._reading:
+            self._reading[number] = asyncio.create_task(self._read(number))
+
+    async def _read(self, number: BigInt) -> None:
+        try:
+            while number in self._stale:
+                self._stale.discard(number)
+                await self._inform(number)
+                await asyncio.sleep(COALESCE_SECONDS)
+        finally:
+            del self._reading[number]
+
+    async def _inform(self, number: BigInt) -> None:
+        for watcher in list(self._watchers.get(number, ())):
+            try:
+                async with self._reads:
+                    task = watcher.task
+                    state = await lifecycle.read(self._store, task.task_id, task.owner)
+            except errors.StoreUnavailable as error:
+                log.warning("Followers of %s wait: %s", lifecycle.shortened(number), error)
+                self._stale.add(number)
+                await asyncio.sleep(1.0)
+                return
+            watcher.hear(*state)

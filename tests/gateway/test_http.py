@@ -1,0 +1,313 @@
+"""The HTTP calls, over the real embedded store and broker."""
+
+import asyncio
+import socket
+import time
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from common import errors
+from common.broker import Queue
+from common.broker.memory import MemoryBroker
+from common.settings import Settings
+from common.store.sqlite import SqliteStore
+from common.tasks import new_task_id
+from gateway.app import create_app
+from gateway.keys import READINESS
+from tests.gateway.work import finish, part
+
+Client = TestClient[web.Request, web.Application]
+
+
+async def submit(client: Client, number: object, **headers: str) -> dict[str, Any]:
+    """Post a number and return the task."""
+    response = await client.post("/factor", json={"number": number}, headers=headers)
+    assert response.status in {200, 202}, await response.text()
+    task: dict[str, Any] = await response.json()
+    return task
+
+
+async def problem(response: Any) -> tuple[int, str]:
+    """Return the status and the type of a problem."""
+    assert response.content_type == "application/problem+json"
+    body = await response.json()
+    assert response.status == body["status"]
+    return body["status"], body["type"]
+
+
+async def test_a_number_goes_all_the_way(
+    client: Client, store: SqliteStore, broker: MemoryBroker
+) -> None:
+    """Posting answers at once, the seed's call says Calculating and later the factors."""
+    response = await client.post("/factor", data=b'{"number": 1234}')
+    task = await response.json()
+    get = f"/get/{task['task_id']}"
+
+    assert 202 == response.status
+    assert ("queued", False) == (task["status"], task["done"])
+    assert f"/tasks/{task['task_id']}" == response.headers["Location"]
+    assert "1" == response.headers["Retry-After"]
+    assert 1 == await broker.depth(Queue.SURVEY)
+    assert {"result": "Calculating..."} == await (await client.get(get)).json()
+
+    await finish(store, broker, 1234, part(2), part(617))
+
+    assert {"result": "2,617"} == await (await client.get(get)).json()
+    shown = await (await client.get(response.headers["Location"])).json()
+    assert ("succeeded", True, "2,617") == (shown["status"], shown["done"], shown["result"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "number"),
+    [
+        ("1234", "1234"),
+        ("2^128+1", str(2**128 + 1)),
+        (2**4000 % 10**1000, str(2**4000 % 10**1000)),
+        (-5, "-5"),
+    ],
+)
+async def test_integers_and_expressions_are_read_exactly(
+    client: Client, sent: object, number: str
+) -> None:
+    """No integer goes through a float, however large."""
+    assert number == (await submit(client, sent))["number"]
+
+
+async def test_trivial_numbers_are_done_at_once(client: Client) -> None:
+    """0 and 1 need no worker."""
+    for number in (0, 1, -1):
+        task = await submit(client, number)
+        assert (True, str(number)) == (task["done"], task["result"])
+
+
+async def test_a_known_number_is_answered_at_once(
+    client: Client, store: SqliteStore, broker: MemoryBroker
+) -> None:
+    """The second task for a number that is factored succeeds when it is made."""
+    await submit(client, 15)
+    await finish(store, broker, 15, part(3), part(5))
+
+    assert "-1,3,5" == (await submit(client, -15))["result"]
+
+
+async def test_idempotency_key_makes_one_task(client: Client) -> None:
+    """Repeating is harmless; another number under the same key is refused; odd keys are too."""
+    key = {"Idempotency-Key": "order 66"}
+    first = await submit(client, 91, **key)
+
+    assert first["task_id"] == (await submit(client, "7*13", **key))["task_id"]
+    assert first["task_id"] != (await submit(client, 91))["task_id"]
+    other = await client.post("/factor", json={"number": 92}, headers=key)
+    assert (422, "/problems/key-reused") == await problem(other)
+    for bad in ("", "x" * 256, "é"):
+        response = await client.post(
+            "/factor", json={"number": 5}, headers={"Idempotency-Key": bad}
+        )
+        assert (400, "/problems/bad-request") == await problem(response)
+
+
+async def test_prefer_wait_returns_the_answer(
+    client: Client, store: SqliteStore, broker: MemoryBroker
+) -> None:
+    """A client that prefers to wait gets 200 with the result, or 202 when time is up."""
+    prefer = {"Prefer": "respond-async, wait=20"}
+    waiting = asyncio.create_task(client.post("/factor", json={"number": 91}, headers=prefer))
+    async with asyncio.timeout(10):
+        while await store.get_factorization(91) is None:
+            await asyncio.sleep(0.01)
+    await finish(store, broker, 91, part(7), part(13))
+    response = await waiting
+
+    assert (200, "7,13") == (response.status, (await response.json())["result"])
+    assert "wait=20" == response.headers["Preference-Applied"]
+    late = await client.post("/factor", json={"number": 77}, headers={"Prefer": "wait=1"})
+    assert 202 == late.status
+
+
+async def test_long_poll_and_etag(client: Client, store: SqliteStore, broker: MemoryBroker) -> None:
+    """An entity tag gives 304 until there is news, and a long poll returns with the news."""
+    url = f"/tasks/{(await submit(client, 91))['task_id']}"
+    held = {"If-None-Match": (await client.get(url)).headers["ETag"]}
+
+    assert 304 == (await client.get(url, headers=held)).status
+    assert 304 == (await client.get(url, params={"wait": "0.1"}, headers=held)).status
+    waiting = asyncio.create_task(client.get(url, params={"wait": "20"}, headers=held))
+    await finish(store, broker, 91, part(7), part(13))
+    response = await waiting
+    assert (200, True) == (response.status, (await response.json())["done"])
+
+
+@pytest.mark.parametrize("wait", ["-1", "61", "x", "1e1", "", "nan", "٣"])
+async def test_bad_waits_are_refused(client: Client, wait: str) -> None:
+    """Waiting is for 0 to 60 seconds, in plain digits."""
+    url = f"/tasks/{(await submit(client, 91))['task_id']}"
+
+    assert 400 == (await client.get(url, params={"wait": wait})).status
+
+
+async def test_list_goes_through_all_pages(client: Client) -> None:
+    """Following the cursor shows every task once, newest first."""
+    made = [(await submit(client, number))["task_id"] for number in range(2, 9)]
+    seen, cursor = [], {}
+    while True:
+        page = await (await client.get("/tasks", params={"limit": "3", **cursor})).json()
+        seen += [task["task_id"] for task in page["tasks"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+
+    assert sorted(made) == sorted(seen)
+    assert made[-1] == seen[0]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["cursor=", "cursor=AAAA", "cursor=%00", "cursor=bmFuIHg=", "limit=0", "limit=101", "limit=x"],
+)
+async def test_bad_pages_are_refused(client: Client, query: str) -> None:
+    """A cursor is ours or it is refused."""
+    assert (400, "/problems/bad-request") == await problem(await client.get(f"/tasks?{query}"))
+
+
+async def test_cancel_is_idempotent(client: Client, store: SqliteStore) -> None:
+    """The first call cancels and rests the number; the second shows the same."""
+    url = f"/tasks/{(await submit(client, 91))['task_id']}"
+    first = await client.delete(url)
+    second = await client.delete(url)
+
+    assert (200, "cancelled") == (first.status, (await first.json())["status"])
+    assert await first.json() == await second.json()
+    known = await store.get_factorization(91)
+    assert known is not None
+    assert not known.wanted
+
+
+async def test_cancel_after_the_end_changes_nothing(
+    client: Client, store: SqliteStore, broker: MemoryBroker
+) -> None:
+    """A task that succeeded stays so."""
+    url = f"/tasks/{(await submit(client, 91))['task_id']}"
+    await finish(store, broker, 91, part(7), part(13))
+
+    assert "succeeded" == (await (await client.delete(url)).json())["status"]
+
+
+async def test_batch_answers_for_each_item(client: Client) -> None:
+    """A bad number costs nobody else anything."""
+    numbers = [91, "abc", "2^7", 1.5, None, "1" * 1001, 0]
+    response = await client.post("/tasks/batch", json={"numbers": numbers})
+    body = await response.json()
+
+    assert (200, 3, 4) == (response.status, body["accepted"], body["refused"])
+    assert [0, 2, 6] == [item["index"] for item in body["items"] if "task" in item]
+    assert 3 == len((await (await client.get("/tasks")).json())["tasks"])
+
+
+async def test_batch_over_the_limit_is_refused(client: Client) -> None:
+    """The whole batch is refused, and an empty one is no error."""
+    over = await client.post("/tasks/batch", json={"numbers": [5] * 51})
+    empty = await client.post("/tasks/batch", json={"numbers": []})
+
+    assert (413, "/problems/batch-too-large") == await problem(over)
+    assert 200 == empty.status
+
+
+async def test_number_shows_what_is_known(
+    client: Client, store: SqliteStore, broker: MemoryBroker
+) -> None:
+    """Digits and expressions name the same number; an unknown one is U."""
+    assert "U" == (await (await client.get("/numbers/91")).json())["status"]
+    await submit(client, 91)
+    await finish(store, broker, 91, part(7), part(13))
+
+    assert "FF" == (await (await client.get("/numbers/182%2F2")).json())["status"]
+    assert (400, "/problems/bad-expression") == await problem(await client.get("/numbers/1%2F0"))
+    assert "Zero" == (await (await client.get("/numbers/0")).json())["status"]
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize("task_id", [new_task_id(), "x", "%00", "%ff", "1" * 3000])
+async def test_unknown_tasks_are_problems(client: Client, method: str, task_id: str) -> None:
+    """An id that is not ours is 404, whatever it looks like."""
+    response = await client.request(method, f"/tasks/{task_id}")
+
+    assert (404, "/problems/unknown-task") == await problem(response)
+    assert 404 == (await client.get(f"/get/{task_id}")).status
+
+
+async def test_unknown_pages_and_methods_are_problems(client: Client) -> None:
+    """The router's own errors are problems as well."""
+    put = await client.put("/factor")
+
+    assert (404, "/problems/not-found") == await problem(await client.get("/nowhere"))
+    assert (405, "/problems/method-not-allowed") == await problem(put)
+    assert "POST" == put.headers["Allow"]
+
+
+async def test_home_knows_browsers_from_curl(client: Client) -> None:
+    """Curl gets one line; a browser gets a page that may run only its own code."""
+    curl = await client.get("/", headers={"Accept": "*/*"})
+    browser = await client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
+
+    assert "Hello Factor app!" == await curl.text()
+    assert "text/html" == browser.content_type
+    assert "script-src 'sha256-" in browser.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/docs", "/openapi.json", "/asyncapi.json", "/healthz", "/readyz", "/tasks", "/metrics"],
+)
+async def test_head_works(client: Client, path: str) -> None:
+    """HEAD answers as GET does, without the body."""
+    response = await client.head(path)
+
+    assert (200, b"") == (response.status, await response.read())
+
+
+async def test_draining_is_not_ready_but_alive(client: Client) -> None:
+    """A balancer sees 404 and sends nobody else; those who are here are served."""
+    app = client.app
+    assert app is not None
+    app[READINESS].draining = True
+
+    assert 404 == (await client.get("/readyz")).status
+    assert 200 == (await client.get("/healthz")).status
+    assert 202 == (await client.post("/factor", json={"number": 91})).status
+
+
+async def test_metrics_count_requests_by_route(client: Client) -> None:
+    """Routes are labelled by their pattern, so that ids make no series."""
+    await client.get(f"/tasks/{new_task_id()}")
+    text = await (await client.get("/metrics")).text()
+
+    assert 'route="/tasks/{task_id}",status="404"' in text.replace('method="GET",', "")
+
+
+async def test_a_store_that_is_down_is_503_soon(broker: MemoryBroker) -> None:
+    """Every call that needs the store says when to try again, in less than 3 seconds."""
+    mongo = pytest.importorskip("common.store.mongo", reason="mongo: the store is not there")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        store = mongo.MongoStore(f"mongodb://127.0.0.1:{port}/?directConnection=true")
+        try:
+            try:
+                await store.open()
+            except errors.StoreUnavailable as error:
+                assert "store" in str(error)
+            app = create_app(Settings(), store=store, broker=broker)
+            async with TestClient(TestServer(app)) as client:
+                for method, path in (("POST", "/factor"), ("GET", "/tasks"), ("GET", "/readyz")):
+                    started = time.monotonic()
+                    response = await client.request(
+                        method, path, json={"number": 91} if method == "POST" else None
+                    )
+                    assert (503, "/problems/store-unavailable") == await problem(response)
+                    assert 1 <= int(response.headers["Retry-After"]) <= 3
+                    assert time.monotonic() - started < 3
+        finally:
+            await store.close()

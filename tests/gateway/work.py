@@ -1,0 +1,52 @@
+"""What a worker would do to a factorization, without the arithmetic."""
+
+import time
+
+from msgspec.structs import replace
+
+from common import lifecycle
+from common.broker import Broker
+from common.codec import BigInt
+from common.factorizations import Factorization, Part, begin
+from common.store import Store
+from common.tasks import Ending, Status
+from common.units import Certainty
+
+
+def part(value: int, exponent: int = 1, certainty: Certainty = Certainty.PROVEN) -> Part:
+    """Return a part, a proven prime unless told otherwise."""
+    return Part(value=BigInt(value), exponent=exponent, certainty=certainty)
+
+
+def ended(
+    number: int, *parts: Part, status: Status = Status.SUCCEEDED, reason: str | None = None
+) -> Factorization:
+    """Return the second version of a factorization, with these parts and this ending."""
+    return replace(
+        begin(number, 1.0),
+        version=2,
+        parts=parts,
+        outstanding={},
+        outbox=(),
+        ended=Ending(status=status, at=2.0, reason=reason),
+    )
+
+
+async def finish(
+    store: Store,
+    broker: Broker,
+    number: int,
+    *parts: Part,
+    status: Status = Status.SUCCEEDED,
+    reason: str | None = None,
+) -> None:
+    """Swap the end of the work into the store and tell the gateways."""
+    known = await lifecycle.require(store, number)
+    after = replace(
+        ended(number, *parts, status=status, reason=reason),
+        version=known.version + 1,
+        touched_at=time.time(),
+    )
+    assert await store.swap_factorization(after)
+    await lifecycle.end_live_tasks(store, after)
+    await lifecycle.tell(broker, after)
