@@ -43,9 +43,9 @@ lock:           ## renew both locks; ARGS=--upgrade takes newer releases
 	$(LOCK) $(ARGS) --output-file requirements.lock
 	$(LOCK) $(ARGS) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 
-bench:          ## measure
+bench:          ## check and time a running service; ARGS=http://127.0.0.1:8080
 	@sh infra/venv.sh requirements-dev.lock
-	@$(PYTHON) -m benchmarks $(ARGS)
+	@$(PYTHON) -m benchmarks.workload $(ARGS)
 
 docs: licences  ## renew the pages that are made from the code
 

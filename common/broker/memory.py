@@ -215,7 +215,7 @@ class _Listener(Generic[Hint]):
     """A subscriber to hints, called with one at a time, in order."""
 
     def __init__(self, handler: Callable[[Hint], Awaitable[None]]) -> None:
-        self._handler = handler
+        self._handler: Callable[[Hint], Awaitable[None]] = handler
         self._hints: asyncio.Queue[bytes] = asyncio.Queue()
         self._kind: type[Hint] | None = None
         self._loop = asyncio.create_task(self._listen())

@@ -2,10 +2,11 @@
 
 import asyncio
 import concurrent.futures
+import functools
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -220,7 +221,7 @@ class SqliteStore:
         last = ""
         while True:
             values = (str(int(number)), last, BATCHES_A_PAGE)
-            rows = await self._read(lambda db, values=values: db.execute(query, values).fetchall())
+            rows = await self._read(functools.partial(_rows, query, values))
             for unit_id, batch in rows:
                 yield unit_id, batch
                 last = unit_id
@@ -278,7 +279,7 @@ class SqliteStore:
 
     async def _write(self, call: Callable[[sqlite3.Connection], Result]) -> Result:
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((call, future))  # type: ignore[arg-type] the result goes to its future
+        self._waiting.append((call, cast("asyncio.Future[object]", future)))
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit())
         return await future
@@ -288,7 +289,7 @@ class SqliteStore:
             batch, self._waiting = self._waiting, []
             calls = [call for call, _ in batch]
             try:
-                results = await self._on_thread(lambda calls=calls: self._transact(calls))
+                results = await self._on_thread(functools.partial(self._transact, calls))
             except errors.StoreUnavailable as error:
                 results = [error] * len(batch)
             for (_, future), result in zip(batch, results, strict=True):
@@ -325,6 +326,12 @@ class SqliteStore:
         if self._connection is None:
             raise errors.StoreUnavailable("it is closed")
         return self._connection
+
+
+def _rows(
+    query: str, values: tuple[object, ...], db: sqlite3.Connection
+) -> list[tuple[str, bytes]]:
+    return db.execute(query, values).fetchall()
 
 
 def _find_task(db: sqlite3.Connection, where: str, *values: str) -> Task | None:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from common import errors, lifecycle
 from common.broker import Broker, Subscription
-from common.codec import BigInt
+from common.codec import BigInt, shortened
 from common.events import Event
 from common.factorizations import Factorization
 from common.store import Store
@@ -159,7 +159,7 @@ class Hub:
                     task = watcher.task
                     state = await lifecycle.read(self._store, task.task_id, task.owner)
             except errors.StoreUnavailable as error:
-                log.warning("Followers of %s wait: %s", lifecycle.shortened(number), error)
+                log.warning("Followers of %s wait: %s", shortened(number), error)
                 self._stale.add(number)
                 await asyncio.sleep(1.0)
                 return

@@ -20,7 +20,6 @@ from gateway.websocket.messages import (
     ServerMessage,
     Snapshot,
     Subscribe,
-    Unsubscribe,
     Update,
 )
 
@@ -30,7 +29,7 @@ FRAME_BYTES = 1 << 16
 HEARTBEAT_SECONDS = 20.0
 _SPARE_FRAMES = 100
 
-_decoder = msgspec.json.Decoder(ClientMessage)
+_decoder: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
 _encoder = msgspec.json.Encoder()
 
 
@@ -67,15 +66,12 @@ class Protocol:
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             self._refuse(f"the frame is no message: {error}")
             return [], []
-        match message:
-            case Ping():
-                self._frames.append(Pong(id=message.id))
-                return [], []
-            case Subscribe():
-                return self._subscribe(message), []
-            case Unsubscribe():
-                followed = [task_id for task_id in message.task_ids if self._forget(task_id)]
-                return [], followed
+        if isinstance(message, Ping):
+            self._frames.append(Pong(id=message.id))
+            return [], []
+        if isinstance(message, Subscribe):
+            return self._subscribe(message), []
+        return [], [task_id for task_id in message.task_ids if self._forget(task_id)]
 
     def _subscribe(self, message: Subscribe) -> list[str]:
         fresh = [key for key in dict.fromkeys(message.task_ids) if key not in self._versions]

@@ -1,0 +1,41 @@
+"""`make licences`: list what is installed from the lock, with the licences it says it has."""
+
+import importlib.metadata
+from pathlib import Path
+
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "dependencies.md"
+
+HEAD = """# Dependencies and their licences
+
+Made by `make licences` from what the locks install. `secantusdb` (GPL-2.0) and the `ecm` program inside
+`passagemath-libecm` (GPL and LGPL) are only ever started as processes of their own.
+
+| package | version | licence |
+|---|---|---|
+"""
+
+
+def licence_of(metadata: importlib.metadata.PackageMetadata) -> str:
+    """Return the licence that a package declares: its expression, a classifier, or its own words."""
+    classifiers = [
+        line.rpartition(" :: ")[2]
+        for line in metadata.get_all("Classifier", [])
+        if line.startswith("License :: ")
+    ]
+    words = (metadata.get("License", "").splitlines() or [""])[0]
+    return metadata.get("License-Expression") or ", ".join(classifiers) or words or "not declared"
+
+
+def main() -> None:
+    """Write the page."""
+    found = {dist.metadata["Name"]: dist for dist in importlib.metadata.distributions()}
+    rows = [
+        f"| {name} | {dist.version} | {licence_of(dist.metadata)} |\n"
+        for name, dist in sorted(found.items(), key=lambda item: item[0].lower())
+        if name not in {"pip", "setuptools"}
+    ]
+    PAGE.write_text(HEAD + "".join(rows))
+
+
+if __name__ == "__main__":
+    main()
