@@ -22,8 +22,9 @@ def licence_of(metadata: importlib.metadata.PackageMetadata) -> str:
         for line in metadata.get_all("Classifier", [])
         if line.startswith("License :: ")
     ]
-    words = (metadata.get("License", "").splitlines() or [""])[0]
-    return metadata.get("License-Expression") or ", ".join(classifiers) or words or "not declared"
+    expressions = metadata.get_all("License-Expression", [])
+    words = [text.splitlines()[0] for text in metadata.get_all("License", []) if text]
+    return ", ".join(expressions or classifiers or words) or "not declared"
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
 """Hostile input: an exact answer or a 4xx problem, soon, with no task left behind; never a 500."""
 
+import io
 import json
 import time
 import urllib.parse
+from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
@@ -82,7 +84,7 @@ async def test_bad_bodies_are_problems(client: Client, body: bytes) -> None:
 async def test_too_large_a_body_is_a_problem(client: Client) -> None:
     """The limit holds with a Content-Length and without."""
 
-    async def chunks() -> object:
+    async def chunks() -> AsyncIterator[bytes]:
         for _ in range(20):
             yield b" " * 100_000
 

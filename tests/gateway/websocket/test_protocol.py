@@ -1,0 +1,116 @@
+"""The protocol object: frames and views in, frames out."""
+
+import json
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common import factorizations, lifecycle
+from gateway import representation
+from gateway.models import TaskView
+from gateway.websocket.protocol import JUNK_LIMIT, Protocol
+
+TASK = lifecycle.new_task(91, "91", "anonymous")
+VIEW = representation.view(TASK, factorizations.begin(91, 0.0))
+
+
+def view(version: int, *, done: bool = False) -> TaskView:
+    """Return a state of the task."""
+    return msgspec.structs.replace(VIEW, version=version, done=done)
+
+
+def frames(protocol: Protocol) -> list[dict[str, Any]]:
+    """Take everything that waits to be sent."""
+    taken = []
+    while (frame := protocol.next_frame()) is not None:
+        taken.append(json.loads(frame))
+    return taken
+
+
+def subscribed(limit: int = 10) -> Protocol:
+    """Return a protocol that follows the task and has said hello."""
+    protocol = Protocol(limit)
+    protocol.receive(json.dumps({"type": "subscribe", "task_ids": [TASK.task_id], "id": 7}))
+    frames(protocol)
+    return protocol
+
+
+def test_hello_comes_first_and_names_the_limits() -> None:
+    """A client learns what it may ask for before it asks."""
+    [hello] = frames(Protocol(10))
+
+    assert ("hello", 10) == (hello["type"], hello["limits"]["subscriptions"])
+
+
+@given(versions=st.lists(st.integers(1, 9)), reads=st.lists(st.booleans(), min_size=9, max_size=9))
+def test_one_snapshot_then_rising_updates_then_one_done(
+    versions: list[int], reads: list[bool]
+) -> None:
+    """However events are ordered, doubled and coalesced, a subscriber sees one story."""
+    protocol = subscribed()
+    sent = []
+    for version, reads_now in zip(versions, reads, strict=False):
+        protocol.show(view(version))
+        sent += frames(protocol) if reads_now else []
+    for _ in range(2):
+        protocol.show(view(10, done=True))
+    protocol.show(view(11))
+    sent += frames(protocol)
+
+    kinds = [frame["type"] for frame in sent]
+    assert ["snapshot", "done"] == [kinds[0], kinds[-1]]
+    assert kinds.count("snapshot") == kinds.count("done") == 1
+    seen = [frame["task"]["version"] for frame in sent[:-1]]
+    assert seen == sorted(set(seen))
+    assert sent[0]["id"] == 7
+
+
+def test_updates_that_wait_coalesce() -> None:
+    """A slow reader gets the newest state, not all of them."""
+    protocol = subscribed()
+    for version in range(1, 500):
+        protocol.show(view(version))
+
+    assert [1, 499] == [frame["task"]["version"] for frame in frames(protocol)]
+    assert not protocol.behind
+
+
+def test_junk_gets_an_error_up_to_a_limit() -> None:
+    """Nonsense is answered and counted."""
+    protocol = Protocol(10)
+    for junk in ["", "[", '{"type": "dance"}', "[" * 9_000, b"\x00"] * (JUNK_LIMIT // 5):
+        protocol.receive(junk)
+
+    assert not protocol.too_much_junk
+    assert {"hello", "error"} == {frame["type"] for frame in frames(protocol)}
+    protocol.receive("x")
+    assert protocol.too_much_junk
+
+
+def test_ping_is_answered_with_its_id() -> None:
+    """The id of a ping comes back on its pong."""
+    protocol = Protocol(10)
+    protocol.receive('{"type": "ping", "id": "a"}')
+
+    assert {"type": "pong", "id": "a"} == frames(protocol)[-1]
+
+
+def test_too_many_subscriptions_are_refused_and_old_ones_stay() -> None:
+    """The cap names itself; what was followed is followed still."""
+    protocol = subscribed(limit=1)
+    assert ([], []) == protocol.receive('{"type": "subscribe", "task_ids": ["a", "b"]}')
+
+    assert "error" == frames(protocol)[-1]["type"]
+    assert protocol.follows(TASK.task_id)
+
+
+def test_an_unsubscribed_task_is_not_shown() -> None:
+    """Nothing is sent about a task after its unsubscribe."""
+    protocol = subscribed()
+    message = {"type": "unsubscribe", "task_ids": [TASK.task_id]}
+    assert ([], [TASK.task_id]) == protocol.receive(json.dumps(message))
+
+    assert not protocol.show(view(3))
+    assert [] == frames(protocol)
