@@ -1,14 +1,12 @@
-help:           ## list the verbs: run test lint types stack lock bench docs licences clean
+help:           ## list the verbs: run test lint types lock bench docs licences clean
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
 PORT ?= 8080
-WORKERS ?= 2
-GATEWAYS ?= 2
 ARGS ?=
 PYTHON = .venv/bin/python
 
-.PHONY: help run test lint types stack lock bench docs licences clean
+.PHONY: help run test lint types lock bench docs licences clean
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
@@ -28,11 +26,6 @@ lint:           ## style and formatting
 types:          ## strict typing
 	@sh infra/venv.sh requirements-dev.lock
 	@$(PYTHON) -m mypy .
-
-stack:          ## RabbitMQ, Mongo, gateways behind HAProxy and workers as processes
-	@sh infra/venv.sh requirements-dev.lock
-	@sh infra/servers.sh
-	@exec $(PYTHON) -m infra.local.stack --port $(PORT) --gateways $(GATEWAYS) --workers $(WORKERS) $(ARGS)
 
 # The lock of the tests holds the lock of the programs, so that both are tested and shipped alike.
 LOCK = $(PYTHON) -m uv pip compile pyproject.toml --quiet --universal --generate-hashes \

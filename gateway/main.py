@@ -36,7 +36,7 @@ async def _main() -> None:
             why="a gateway on its own needs both (`make run` needs neither)",
         )
     stopping = stop_on_signals()
-    async with open_store(settings) as store, open_broker(settings, role="gateway") as broker:
+    async with open_store(settings) as store, open_broker(settings) as broker:
         app = create_app(settings, store=store, broker=broker)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         try:

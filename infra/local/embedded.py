@@ -5,16 +5,15 @@ import contextlib
 import errno
 import logging
 import sys
-from pathlib import Path
 
 from aiohttp import web
 
 from common import errors
-from common.broker.memory import MemoryBroker
+from common.broker.factory import open_broker
 from common.observability import configure_logging
 from common.settings import Settings, forget_secrets
 from common.signals import stop_on_signals
-from common.store.sqlite import SqliteStore
+from common.store.factory import open_store
 from factor_worker.app import Worker
 from gateway.app import create_app
 
@@ -25,12 +24,8 @@ GRACE_SECONDS = 1.0
 async def serve(settings: Settings, *, stopping: asyncio.Event) -> None:
     """Serve until told to stop; print the address when ready."""
     async with contextlib.AsyncExitStack() as stack:
-        store = SqliteStore(Path(settings.data) / "factorline.sqlite3")
-        await store.open()
-        stack.push_async_callback(store.close)
-        broker = MemoryBroker()
-        await broker.open()
-        stack.push_async_callback(broker.close)
+        store = await stack.enter_async_context(open_store(settings))
+        broker = await stack.enter_async_context(open_broker(settings))
         worker = Worker(settings, store, broker)
         await worker.start(alone=True)
         stack.push_async_callback(worker.stop, grace_seconds=GRACE_SECONDS)
