@@ -127,8 +127,7 @@ async def test_a_leaving_gateway_tells_its_sockets_to_come_back(client: Client) 
     """Shutdown closes every socket with 1012."""
     async with client.ws_connect("/ws") as socket:
         await receive(socket)
-        await client.server.close()
         async with asyncio.timeout(10):
-            await socket.receive()
+            await asyncio.gather(client.server.close(), socket.receive())
 
         assert CloseCode.SERVICE_RESTART == socket.close_code
