@@ -24,6 +24,8 @@ from factor_worker import compute
 from factor_worker.engine import verify
 
 MEMORY_POLL_SECONDS = 0.25
+ADDRESS_SPACE_SPARE_BYTES = 4 << 30
+"""Address space beyond the memory limit: most of what a program maps it never touches."""
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME")
 """All that a child sees of its worker's environment: nothing that could be a secret."""
 
@@ -198,7 +200,8 @@ def _prepare_child(
         if os.getppid() != parent:  # the worker died before the call above
             os._exit(1)
         # A backstop for one huge allocation; the worker's own watch sees gradual growth first.
-        resource.setrlimit(resource.RLIMIT_AS, (2 * limit, 2 * limit))
+        most = limit + ADDRESS_SPACE_SPARE_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     pid.value = os.getpid()
     gc.freeze()
