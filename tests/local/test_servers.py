@@ -4,7 +4,6 @@ import os
 import subprocess
 from pathlib import Path
 
-import aio_pika
 import pytest
 from aiormq.abc import FieldValue
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -15,28 +14,6 @@ from infra.local.processes import NotInstalled
 from infra.local.rabbitmq import RabbitNode
 
 QUORUM: dict[str, FieldValue] = {"x-queue-type": "quorum"}
-
-
-async def test_a_confirmed_message_survives_kill_9_of_the_broker(
-    private_rabbitmq: RabbitNode,
-) -> None:
-    """The node comes back on the same data and port, with the same password."""
-    async with await aio_pika.connect(private_rabbitmq.amqp_url) as connection:
-        channel = await connection.channel(publisher_confirms=True)
-        await channel.declare_queue("kept", durable=True, arguments=QUORUM)
-        message = aio_pika.Message(b"1234", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-        await channel.default_exchange.publish(message, routing_key="kept")
-        private_rabbitmq.kill()
-    assert not private_rabbitmq.running
-    await private_rabbitmq.start()
-
-    async with await aio_pika.connect(private_rabbitmq.amqp_url) as connection:
-        channel = await connection.channel()
-        queue = await channel.get_queue("kept")
-        async with queue.iterator(timeout=30) as messages:
-            received = await anext(messages)
-            await received.ack()
-        assert b"1234" == received.body
 
 
 async def test_rabbitmqctl_speaks_to_our_node(private_rabbitmq: RabbitNode) -> None:
