@@ -66,6 +66,7 @@ def number_view(number: int, known: Factorization | None) -> models.NumberView:
         status=_factordb_status(number, known),
         factors=factors,
         composites=composites,
+        digits=len(str(abs(int(number)))),
         progress=_progress(number, known),
         version=known.version if known else 0,
         links=models.NumberLinks(self_=f"/numbers/{int(number)}"),
