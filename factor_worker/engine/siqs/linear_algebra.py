@@ -1,0 +1,82 @@
+"""Linear algebra: which relation-sets multiply to a square, by whatever way is the fastest."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from factor_worker.engine.siqs import dense, filtering, lanczos, merging, sparse
+from factor_worker.engine.siqs.sparse import WORD, Rows, Words
+
+EXCESS: Final = 64
+"""Rows wanted beyond the columns: about as many dependencies come out."""
+DENSE_ROWS: Final = 3_000
+"""Up to here the dense elimination is faster, and Lanczos dislikes small matrices."""
+ATTEMPTS: Final = 8
+"""Seeds that Lanczos may break down on before it is given up."""
+REPORT_S: Final = 0.5
+"""Seconds between two reports."""
+
+Report = Callable[[int, int, int], None]
+
+
+def dependencies(rows: Rows, columns: int, report: Report) -> Words:
+    """Return up to 64 independent sets of rows that sum to zero: uint64[rows].
+
+    Bit i of word j says whether row j belongs to dependency i. Each is checked on the matrix as it
+    was given. `report` hears (rows of the merged matrix, rows dealt with, rows in all).
+    """
+    merged = merging.merge(rows, columns)
+    small = merged.rows
+    report(small.count, 0, small.count)
+    occupied = len(np.unique(small.columns))
+    kept = filtering.lightest(small, occupied + EXCESS)
+    vectors = np.zeros(small.count, dtype=np.uint64)
+    vectors[kept] = _solve(sparse.take(small, kept), columns, report)
+    words = merged.expand(vectors)
+    return words & ~np.bitwise_or.reduce(sparse.product(rows, words, columns))
+
+
+def count(words: Words) -> int:
+    """Return how many dependencies there are."""
+    return int(np.bitwise_or.reduce(words)).bit_count()
+
+
+def members(words: Words) -> list[sparse.Index]:
+    """Return the rows of each dependency."""
+    found = [np.flatnonzero(words >> np.uint64(bit) & np.uint64(1)) for bit in range(WORD)]
+    return [rows for rows in found if len(rows)]
+
+
+def _solve(rows: Rows, columns: int, report: Report) -> Words:
+    if rows.count <= DENSE_ROWS:
+        return dense.dependencies(rows, columns)
+    throttled = _Throttled(report, rows.count)
+    for seed in range(ATTEMPTS):
+        try:
+            return lanczos.dependencies(rows, columns, seed=seed, report=throttled)
+        except lanczos.BreakdownError:
+            continue
+    return np.zeros(rows.count, dtype=np.uint64)
+
+
+class _Throttled:
+    """Passes reports on, not more often than people can read."""
+
+    def __init__(self, report: Report, rows: int) -> None:
+        self._report = report
+        self._rows = rows
+        self._next = time.monotonic() + REPORT_S
+
+    def __call__(self, done: int, of: int) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + REPORT_S
+            self._report(self._rows, done, of)
+
+
+def warm() -> None:
+    """Compile, or load from the cache, everything that linear algebra needs."""
+    for module in (sparse, merging, dense, lanczos):
+        module.warm()
