@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from factor_worker.engine.siqs.sparse import Ids, Index, Rows, from_lengths
+from factor_worker.engine.siqs.sparse import Ids, Index, Rows, from_lengths, take
 
 Keys = npt.NDArray[np.int64]
 Primes = npt.NDArray[np.uint64]
@@ -70,6 +70,12 @@ def used(sets: Rows, relations: int) -> tuple[Index, Rows]:
     occurs[sets.columns] = True
     renumbered = np.cumsum(occurs, dtype=np.uint32) - np.uint32(1)
     return np.flatnonzero(occurs), Rows(sets.offsets, renumbered[sets.columns])
+
+
+def members(sets: Rows, chosen: Index) -> Index:
+    """Return the ascending relations that an odd number of the chosen sets contain."""
+    relations, times = np.unique(take(sets, chosen).columns, return_counts=True)
+    return relations[times % 2 == 1].astype(np.int64)
 
 
 def lightest(rows: Rows, limit: int) -> Index:

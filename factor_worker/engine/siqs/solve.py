@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from factor_worker.engine.siqs import (
     factor_base,
@@ -85,7 +84,7 @@ def solve(
         n,
         primes,
         relations,
-        (_odd(sets, chosen) for chosen in linear_algebra.members(words)),
+        (filtering.members(sets, chosen) for chosen in linear_algebra.members(words)),
         lambda done: report(
             Progress("square root", relations.factors.count, done, linear_algebra.count(words))
         ),
@@ -149,9 +148,3 @@ def _relation_sets(relations: Congruences, needed: int) -> tuple[Congruences, Ro
     sets = filtering.relation_sets(relations.large, needed)
     occurring, sets = filtering.used(sets, relations.factors.count)
     return _chosen(relations, occurring), sets
-
-
-def _odd(sets: Rows, chosen: npt.NDArray[np.int64]) -> sparse.Index:
-    """Return the relations that an odd number of the chosen sets contain."""
-    members, times = np.unique(sparse.take(sets, chosen).columns, return_counts=True)
-    return members[times % 2 == 1].astype(np.int64)
