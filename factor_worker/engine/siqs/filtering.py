@@ -187,5 +187,3 @@ def warm() -> None:
     large = np.array([[1, 1], [1, 5], [1, 5]], dtype=np.uint64)
     count_usable(large)
     relation_sets(large, 2)
-
-

@@ -80,7 +80,10 @@ def _matrix(rows: Rows, columns: int) -> _Matrix:
     heaviest = np.argsort(-lengths, kind="stable")
     heaviest = heaviest[: int(np.count_nonzero(lengths))]
     blocks = 0
-    while lengths[heaviest[WORD * blocks : WORD * (blocks + 1)]].sum() >= DENSE_SHARE * WORD * rows.count:
+    while (
+        lengths[heaviest[WORD * blocks : WORD * (blocks + 1)]].sum()
+        >= DENSE_SHARE * WORD * rows.count
+    ):
         blocks += 1
     listed = take(by_prime, heaviest[WORD * blocks :])
     return _Matrix(

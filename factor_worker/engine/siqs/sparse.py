@@ -62,7 +62,9 @@ def combine(sets: Rows, rows: Rows, columns: int) -> Rows:
     A row may name a column more than once, and in any order.
     """
     room = int(rows.lengths[sets.columns].sum())
-    offsets, found = _combined(sets.offsets, sets.columns, rows.offsets, rows.columns, columns, room)
+    offsets, found = _combined(
+        sets.offsets, sets.columns, rows.offsets, rows.columns, columns, room
+    )
     return Rows(offsets, found.copy())
 
 

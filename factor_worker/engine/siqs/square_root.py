@@ -82,9 +82,7 @@ def _roots(
     x = y = gmpy2.mpz(1)
     for row in relations.x[members]:
         x = x * int.from_bytes(row.tobytes(), "little") % modulus
-    exponents = np.bincount(
-        sparse.take(relations.factors, members).columns, minlength=len(primes)
-    )
+    exponents = np.bincount(sparse.take(relations.factors, members).columns, minlength=len(primes))
     large, counts = np.unique(relations.large[members], return_counts=True)
     if (exponents % 2).any() or (counts[large > 1] % 2).any():
         raise NotASquare
