@@ -10,9 +10,10 @@ GF(2)" (2010), and Bard's thesis (2007).
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
-from factor_worker.engine.siqs.sparse import WORD, Ids, Index, Rows, Words
+from factor_worker.engine.siqs.sparse import WORD, Index, Rows, Words
 
 PANEL: Final = 32
 """Columns that are cleared together."""
@@ -26,22 +27,22 @@ def dependencies(rows: Rows, columns: int) -> Words:
     Bit i of word j says whether row j takes part in combination i. Combinations that do not exist
     are empty.
     """
-    matrix = _packed(rows.offsets, rows.columns, columns)
-    pivots, rank = _echelon(matrix, rows.count)
-    return _kernel(matrix, pivots[:rank], rows.count)
+    matrix = _packed(rows, columns)
+    pivots, rank = _echelon(matrix, rows.height)
+    return _kernel(matrix, pivots[:rank], rows.height)
 
 
 @njit(cache=True)
-def _packed(offsets: Index, columns: Ids, width: int) -> Words:
+def _packed(rows: Rows, width: int) -> Words:
     """Pack the transposed matrix: one line of bits per column, bit j for row j.
 
     This way round the reduced matrix shows its kernel without anybody keeping track of it.
     """
-    count = len(offsets) - 1
+    count = len(rows.offsets) - 1
     matrix = np.zeros((width, (count + 63) // 64), np.uint64)
     for row in range(count):
         bit = np.uint64(1) << np.uint64(row & 63)
-        for column in columns[offsets[row] : offsets[row + 1]]:
+        for column in rows.columns[rows.offsets[row] : rows.offsets[row + 1]]:
             matrix[column, row >> 6] ^= bit
     return matrix
 
@@ -59,7 +60,7 @@ def _echelon(matrix: Words, width: int) -> tuple[Index, int]:
     rank = 0
     for first in range(0, width, PANEL):
         word, low = first >> 6, np.uint64(first & 63)
-        found = _panel(matrix, rank, word, low, pivots, first)
+        found = _panel(matrix, rank, word, low, pivots)
         if not found:
             continue
         for line in range(rank + found, lines):
@@ -68,73 +69,82 @@ def _echelon(matrix: Words, width: int) -> tuple[Index, int]:
                 bytes_of[line, byte] = (bits >> np.uint64(8 * byte)) & np.uint64(255)
         for start in range(word, words, STRIPE):
             stop = min(start + STRIPE, words)
-            _tabulate(matrix, table, pivots, rank, found, first, start, stop)
+            _tabulate(
+                matrix[rank : rank + found, start:stop], table, pivots[rank : rank + found], first
+            )
             _clear(matrix[:, start:stop], table, bytes_of, rank + found)
         rank += found
     return pivots, rank
 
 
 @njit(cache=True)
-def _panel(matrix: Words, rank: int, word: int, low: int, pivots: Index, first: int) -> int:
+def _panel(matrix: Words, rank: int, word: int, low: np.uint64, pivots: Index) -> int:
     """Move the panel's pivot lines to `rank` and below, reduced against each other; count them."""
-    lines = len(matrix)
     mask = np.uint64(0xFFFFFFFF) << low
     found = 0
-    line = rank
-    while line < lines and found < PANEL:
+    for line in range(rank, len(matrix)):
         bits = matrix[line, word]
-        for index in range(found):
-            if bits >> np.uint64(pivots[rank + index] & 63) & np.uint64(1):
-                bits ^= matrix[rank + index, word]
+        for pivot in range(rank, rank + found):
+            if _has(bits, pivots[pivot]):
+                bits ^= matrix[pivot, word]
         if bits & mask:
-            target = rank + found
-            if line != target:
-                for at in range(word, matrix.shape[1]):
-                    matrix[line, at], matrix[target, at] = matrix[target, at], matrix[line, at]
-            for index in range(found):
-                if matrix[target, word] >> np.uint64(pivots[rank + index] & 63) & np.uint64(1):
-                    matrix[target, word:] ^= matrix[rank + index, word:]
-            place = low
-            while not (matrix[target, word] >> place) & np.uint64(1):
-                place += np.uint64(1)
-            for index in range(found):
-                if (matrix[rank + index, word] >> place) & np.uint64(1):
-                    matrix[rank + index, word:] ^= matrix[target, word:]
-            pivots[target] = (word << 6) + np.int64(place)
+            _join(matrix, line, rank, rank + found, pivots)
+            bit = low
+            while not bits >> bit & np.uint64(1):
+                bit += np.uint64(1)
+            pivots[rank + found] = (word << 6) + np.int64(bit)
+            _clear_above(matrix, rank, rank + found, pivots)
             found += 1
-        line += 1
+            if found == PANEL:
+                break
     return found
 
 
 @njit(cache=True)
-def _tabulate(
-    matrix: Words,
-    table: Words,
-    pivots: Index,
-    rank: int,
-    found: int,
-    first: int,
-    start: int,
-    stop: int,
-) -> None:
+def _has(bits: np.uint64, bit: int) -> bool:
+    return bool((bits >> np.uint64(bit & 63)) & np.uint64(1))
+
+
+@njit(cache=True)
+def _join(matrix: Words, line: int, first: int, target: int, pivots: Index) -> None:
+    """Swap a line to its place behind the panel's pivot lines and reduce it by them."""
+    word = pivots[first] >> 6 if target > first else 0
+    for at in range(word, matrix.shape[1]):
+        matrix[line, at], matrix[target, at] = matrix[target, at], matrix[line, at]
+    for pivot in range(first, target):
+        if _has(matrix[target, word], pivots[pivot]):
+            matrix[target, word:] ^= matrix[pivot, word:]
+
+
+@njit(cache=True)
+def _clear_above(matrix: Words, first: int, target: int, pivots: Index) -> None:
+    """Clear the newest pivot's bit in the panel's other pivot lines."""
+    word = pivots[target] >> 6
+    for pivot in range(first, target):
+        if _has(matrix[pivot, word], pivots[target]):
+            matrix[pivot, word:] ^= matrix[target, word:]
+
+
+@njit(cache=True)
+def _tabulate(lines: Words, table: Words, pivots: Index, first: int) -> None:
     """Tabulate for each byte of the panel what its value asks for; bits without a pivot ask nothing."""
-    size = stop - start
     table[:, 0, :] = 0
     line_of = np.full(PANEL, -1, np.int64)
-    for index in range(found):
-        line_of[pivots[rank + index] - first] = rank + index
+    for line in range(len(pivots)):
+        line_of[pivots[line] - first] = line
     for byte in range(4):
         for bit in range(8):
             line = line_of[8 * byte + bit]
             half = 1 << bit
-            for value in range(half):
-                for at in range(size):
-                    more = matrix[line, start + at] if line >= 0 else np.uint64(0)
-                    table[byte, half + value, at] = table[byte, value, at] ^ more
+            table[byte, half : 2 * half] = table[byte, :half]
+            if line >= 0:
+                for value in range(half, 2 * half):
+                    for at in range(lines.shape[1]):
+                        table[byte, value, at] ^= lines[line, at]
 
 
 @njit(cache=True)
-def _clear(stripe: Words, table: Words, bytes_of: Words, start: int) -> None:
+def _clear(stripe: Words, table: Words, bytes_of: npt.NDArray[np.uint8], start: int) -> None:
     size = stripe.shape[1]
     for line in range(start, len(stripe)):
         one = table[0, bytes_of[line, 0]]

@@ -29,7 +29,9 @@ def keys(x: Iterable[int]) -> Keys:
 
 def distinct(marks: Keys) -> Index:
     """Return the ascending indices of the first relation with each key."""
-    return np.sort(np.unique(marks, return_index=True)[1])
+    first: Index = np.unique(marks, return_index=True)[1]
+    first.sort()
+    return first
 
 
 def count_usable(large: Primes, marks: Keys | None = None) -> int:
@@ -75,7 +77,8 @@ def used(sets: Rows, relations: int) -> tuple[Index, Rows]:
 def members(sets: Rows, chosen: Index) -> Index:
     """Return the ascending relations that an odd number of the chosen sets contain."""
     relations, times = np.unique(take(sets, chosen).columns, return_counts=True)
-    return relations[times % 2 == 1].astype(np.int64)
+    odd: Index = relations[times % 2 == 1].astype(np.int64)
+    return odd
 
 
 def lightest(rows: Rows, limit: int) -> Index:

@@ -2,8 +2,8 @@
 
 Let B have a line for each prime and a column for each relation-set. With A = BᵀB and 64 random
 vectors Y, the iteration builds A-orthogonal subspaces W₀, W₁, … until they span the Krylov space of
-V₀ = AY, and with them X = ∑ Vᵢ Wᵢᵢₙᵥ Vᵢᵀ V₀ with A(X − Y) = 0 up to the last block V_m. The vectors of
-X − Y and V_m hold about 64 combinations with B·z = 0; a small elimination picks them out.
+V₀ = AY, and with them X = ∑ Vᵢ Wᵢᵢₙᵥ Vᵢᵀ V₀ with A(X - Y) = 0 up to the last block V_m. The vectors of
+X - Y and V_m hold about 64 combinations with B·z = 0; a small elimination picks them out.
 The formulae, the choice of Sᵢ and the names are those of Montgomery, "A block Lanczos algorithm for
 finding dependencies over GF(2)" (Eurocrypt '95).
 """
@@ -17,11 +17,9 @@ from numba import njit
 
 from factor_worker.engine.siqs.sparse import (
     WORD,
-    Ids,
     Index,
     Rows,
     Words,
-    from_lengths,
     take,
     transpose,
 )
@@ -47,13 +45,13 @@ class _Matrix(NamedTuple):
 
     def times(self, vectors: Words) -> tuple[Words, list[Words]]:
         """Return B·V: the lines kept as lists, and each block's 64 lines."""
-        listed = _gather(self.by_prime.offsets, self.by_prime.columns, vectors)
+        listed = _gather(self.by_prime, vectors)
         return listed, [_inner(block, vectors) for block in self.blocks]
 
     def normal(self, vectors: Words) -> Words:
         """Return A·V = Bᵀ(B·V)."""
         listed, dense = self.times(vectors)
-        result = _gather(self.by_set.offsets, self.by_set.columns, listed)
+        result = _gather(self.by_set, listed)
         for block, lines in zip(self.blocks, dense, strict=True):
             _add_product(block, lines, result)
         return result
@@ -69,7 +67,7 @@ def dependencies(rows: Rows, columns: int, *, seed: int, report: Report) -> Word
     """
     matrix = _matrix(rows, columns)
     random = np.random.default_rng(seed)
-    start = random.integers(0, 1 << 64, size=rows.count, dtype=np.uint64)
+    start = random.integers(0, 1 << 64, size=rows.height, dtype=np.uint64)
     solution, last = _iterate(matrix, start, report)
     return _combined(matrix, solution ^ start, last)
 
@@ -82,15 +80,15 @@ def _matrix(rows: Rows, columns: int) -> _Matrix:
     blocks = 0
     while (
         lengths[heaviest[WORD * blocks : WORD * (blocks + 1)]].sum()
-        >= DENSE_SHARE * WORD * rows.count
+        >= DENSE_SHARE * WORD * rows.height
     ):
         blocks += 1
     listed = take(by_prime, heaviest[WORD * blocks :])
     return _Matrix(
-        transpose(listed, rows.count),
+        transpose(listed, rows.height),
         listed,
         tuple(
-            _bits(take(by_prime, heaviest[WORD * block : WORD * (block + 1)]), rows.count)
+            _bits(take(by_prime, heaviest[WORD * block : WORD * (block + 1)]), rows.height)
             for block in range(blocks)
         ),
     )
@@ -98,7 +96,7 @@ def _matrix(rows: Rows, columns: int) -> _Matrix:
 
 def _bits(lines: Rows, width: int) -> Words:
     words = np.zeros(width, dtype=np.uint64)
-    for line in range(lines.count):
+    for line in range(lines.height):
         words[lines.row(line)] |= np.uint64(1 << line)
     return words
 
@@ -198,18 +196,18 @@ def _identity() -> Words:
 
 
 def _times(left: Words, right: Words) -> Words:
-    """Return the product of two 64 × 64 matrices; word r is row r."""
+    """Return the product of two 64 by 64 matrices; word r is row r."""
     result = np.zeros(WORD, dtype=np.uint64)
     _add_product(left, right, result)
     return result
 
 
 @njit(cache=True)
-def _gather(offsets: Index, columns: Ids, vectors: Words) -> Words:
+def _gather(rows: Rows, vectors: Words) -> Words:
     """Return for each row the sum of the words that its columns name."""
-    result = np.empty(len(offsets) - 1, np.uint64)
+    result = np.empty(len(rows.offsets) - 1, np.uint64)
     for row in range(len(result)):
-        entries = columns[offsets[row] : offsets[row + 1]]
+        entries = rows.columns[rows.offsets[row] : rows.offsets[row + 1]]
         total = np.uint64(0)
         for entry in range(np.uint64(len(entries))):
             total ^= vectors[entries[entry]]
@@ -219,7 +217,7 @@ def _gather(offsets: Index, columns: Ids, vectors: Words) -> Words:
 
 @njit(cache=True)
 def _inner(left: Words, right: Words) -> Words:
-    """Return leftᵀ·right, 64 × 64: for each byte of a left word, sums by its value, then by bit."""
+    """Return leftᵀ·right, 64 by 64: for each byte of a left word, sums by its value, then by bit."""
     sums = np.zeros((8, 256), np.uint64)
     for index in range(np.uint64(len(left))):
         word, other = left[index], right[index]
@@ -236,7 +234,7 @@ def _inner(left: Words, right: Words) -> Words:
 
 @njit(cache=True)
 def _add_product(vectors: Words, matrix: Words, result: Words) -> None:
-    """Add vectors·matrix (n × 64 by 64 × 64), with a table for each byte of a word."""
+    """Add vectors·matrix (n by 64 by 64 by 64), with a table for each byte of a word."""
     table = np.zeros((8, 256), np.uint64)
     for byte in range(8):
         for value in range(1, 256):
@@ -254,7 +252,7 @@ def _add_product(vectors: Words, matrix: Words, result: Words) -> None:
 
 
 @njit(cache=True)
-def _select(symmetric: Words, before: int) -> tuple[Words, int]:
+def _select(symmetric: Words, before: np.uint64) -> tuple[Words, np.uint64]:
     """Choose columns S on which the matrix T = VᵀAV is invertible, those not in S before first.
 
     Return W = S(SᵀTS)⁻¹Sᵀ and S as a mask: the paper's section 8.
@@ -282,7 +280,7 @@ def _select(symmetric: Words, before: int) -> tuple[Words, int]:
 
 
 @njit(cache=True)
-def _pivot(tested: Words, other: Words, order: Index, step: int, bit: int) -> bool:
+def _pivot(tested: Words, other: Words, order: Index, step: int, bit: np.uint64) -> bool:
     """Bring a row with this bit to the step's place and clear the bit elsewhere, if there is one."""
     column = order[step]
     for index in range(step, 64):
@@ -301,7 +299,7 @@ def _pivot(tested: Words, other: Words, order: Index, step: int, bit: int) -> bo
 def warm() -> None:
     """Compile, or load from the cache, everything in this module."""
     words = np.zeros(WORD, dtype=np.uint64)
-    _gather(from_lengths(np.zeros(1, dtype=np.int64)), np.zeros(0, dtype=np.uint32), words)
+    _gather(Rows(np.zeros(2, dtype=np.int64), np.zeros(0, dtype=np.uint32)), words)
     _inner(words, words)
     _add_product(words, words, words.copy())
     _select(words, FULL)

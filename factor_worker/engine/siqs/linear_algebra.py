@@ -29,13 +29,14 @@ def dependencies(rows: Rows, columns: int, report: Report) -> Words:
     """
     merged = merging.merge(rows, columns)
     small = merged.rows
-    report(small.count, 0, small.count)
+    report(small.height, 0, small.height)
     occupied = len(np.unique(small.columns))
     kept = filtering.lightest(small, occupied + EXCESS)
-    vectors = np.zeros(small.count, dtype=np.uint64)
+    vectors = np.zeros(small.height, dtype=np.uint64)
     vectors[kept] = _solve(sparse.take(small, kept), columns, report)
     words = merged.expand(vectors)
-    return words & ~np.bitwise_or.reduce(sparse.product(rows, words, columns))
+    wrong: np.uint64 = np.bitwise_or.reduce(sparse.product(rows, words, columns))
+    return words & ~wrong
 
 
 def count(words: Words) -> int:
@@ -50,15 +51,15 @@ def members(words: Words) -> list[sparse.Index]:
 
 
 def _solve(rows: Rows, columns: int, report: Report) -> Words:
-    if rows.count <= DENSE_ROWS:
+    if rows.height <= DENSE_ROWS:
         return dense.dependencies(rows, columns)
-    throttled = _Throttled(report, rows.count)
+    throttled = _Throttled(report, rows.height)
     for seed in range(ATTEMPTS):
         try:
             return lanczos.dependencies(rows, columns, seed=seed, report=throttled)
         except lanczos.BreakdownError:
             continue
-    return np.zeros(rows.count, dtype=np.uint64)
+    return np.zeros(rows.height, dtype=np.uint64)
 
 
 class _Throttled:

@@ -24,6 +24,13 @@ ROW_COST: Final = 60
 ENOUGH_GAIN: Final = 0.002
 """Passes end when one of them removes less than this part of the rows."""
 
+GROWTH: Final = 1.3
+"""Room for a pass, as a multiple of the entries: what does not fit waits for the next pass."""
+FAR: Final = 1 << 62
+"""Farther apart than any two rows."""
+MIN_ROOM: Final = 100_000
+"""Room for a pass with few entries."""
+
 Bits = npt.NDArray[np.bool_]
 
 
@@ -55,164 +62,165 @@ def merge(rows: Rows, columns: int) -> Merged:
     state = _State(rows)
     bound = 0
     while True:
-        before = state.alive_count
+        before = state.height
         average = state.entries // max(1, before)
-        state.eliminate(columns, MAX_WEIGHT, bound)
-        removed = before - state.alive_count
+        state.eliminate(columns, bound)
+        removed = before - state.height
         if removed <= ENOUGH_GAIN * before:
             if bound >= average + 2 * ROW_COST:
                 return state.result()
             bound += max(4, average // 4)
 
 
+class _Table(NamedTuple):
+    """Rows that are being merged: row i is `pool[starts[i] : starts[i] + lengths[i]]`."""
+
+    pool: Ids
+    starts: Index
+    lengths: Index
+    alive: Bits
+
+
 class _State:
-    """Rows that are being merged: their columns lie in one pool, new ones at its end."""
+    """The table between passes: each begins with its rows packed and room behind them."""
 
     def __init__(self, rows: Rows) -> None:
-        self._pool = rows.columns
-        self._starts = rows.offsets[:-1].copy()
-        self._lengths = rows.lengths.copy()
-        self._alive = np.ones(rows.count, dtype=np.bool_)
+        self._table = _Table(
+            rows.columns,
+            rows.offsets[:-1].copy(),
+            rows.lengths.copy(),
+            np.ones(rows.height, dtype=np.bool_),
+        )
         self._added: list[Index] = []
 
     @property
-    def alive_count(self) -> int:
-        return int(np.count_nonzero(self._alive))
+    def height(self) -> int:
+        return int(np.count_nonzero(self._table.alive))
 
     @property
     def entries(self) -> int:
-        return int(self._lengths[self._alive].sum())
+        return int(self._table.lengths[self._table.alive].sum())
 
-    def eliminate(self, columns: int, weight: int, bound: int) -> None:
-        """Make one pass over all columns of at most this weight."""
-        room = np.empty(int(1.3 * self.entries) + 100_000, dtype=np.uint32)
-        end = _pack(self._pool, self._starts, self._lengths, self._alive, room)
-        self._pool = room
-        added = _eliminate(
-            room, end, self._starts, self._lengths, self._alive, columns, weight, bound
-        )
-        self._added.append(added)
+    def eliminate(self, columns: int, bound: int) -> None:
+        """Make one pass over the light columns."""
+        end = self._pack(int(GROWTH * self.entries) + MIN_ROOM)
+        self._added.append(_eliminate(self._table, end, columns, bound))
 
     def result(self) -> Merged:
-        survivors = np.flatnonzero(self._alive)
-        offsets = from_lengths(self._lengths[survivors])
-        packed = np.empty(int(offsets[-1]), dtype=np.uint32)
-        _pack(self._pool, self._starts, self._lengths, self._alive, packed)
-        added = np.concatenate(self._added)
-        return Merged(Rows(offsets, packed), survivors, added, len(self._alive))
+        self._pack(self.entries)
+        survivors = np.flatnonzero(self._table.alive)
+        rows = Rows(from_lengths(self._table.lengths[survivors]), self._table.pool)
+        return Merged(rows, survivors, np.concatenate(self._added), len(self._table.alive))
+
+    def _pack(self, size: int) -> int:
+        room = np.empty(size, dtype=np.uint32)
+        end = _pack(self._table, room)
+        self._table = self._table._replace(pool=room)
+        return end
 
 
 @njit(cache=True)
-def _pack(pool: Ids, starts: Index, lengths: Index, alive: Bits, room: Ids) -> int:
+def _pack(table: _Table, room: Ids) -> int:
+    """Copy the living rows one after the other, and say where they lie now."""
     end = 0
-    for row in range(len(starts)):
-        if alive[row]:
-            length = lengths[row]
-            room[end : end + length] = pool[starts[row] : starts[row] + length]
-            starts[row] = end
+    for row in range(len(table.starts)):
+        if table.alive[row]:
+            start, length = table.starts[row], table.lengths[row]
+            room[end : end + length] = table.pool[start : start + length]
+            table.starts[row] = end
             end += length
     return end
 
 
 @njit(cache=True)
-def _distance(pool: Ids, left: int, left_end: int, right: int, right_end: int) -> int:
+def _distance(table: _Table, one: int, other: int) -> int:
     """Return how many entries the sum of two rows has."""
-    count = 0
-    while left < left_end and right < right_end:
-        a, b = pool[left], pool[right]
-        left += a <= b
-        right += b <= a
-        count += a != b
-    return count + (left_end - left) + (right_end - right)
+    left = table.pool[table.starts[one] : table.starts[one] + table.lengths[one]]
+    right = table.pool[table.starts[other] : table.starts[other] + table.lengths[other]]
+    at = to = common = 0
+    while at < len(left) and to < len(right):
+        a, b = left[at], right[to]
+        at += a <= b
+        to += b <= a
+        common += a == b
+    return len(left) + len(right) - 2 * common
 
 
 @njit(cache=True)
-def _add(pool: Ids, left: int, left_end: int, right: int, right_end: int, end: int) -> int:
-    """Write the sum of two rows at `end`; return where it ends."""
-    while left < left_end and right < right_end:
-        a, b = pool[left], pool[right]
-        pool[end] = min(a, b)
-        left += a <= b
-        right += b <= a
-        end += a != b
-    while left < left_end:
-        pool[end] = pool[left]
-        left += 1
-        end += 1
-    while right < right_end:
-        pool[end] = pool[right]
-        right += 1
-        end += 1
-    return end
+def _add(table: _Table, source: int, target: int, end: int) -> int:
+    """Write the sum of two rows at `end` of the pool, as the target's new row; return its end."""
+    left = table.pool[table.starts[source] : table.starts[source] + table.lengths[source]]
+    right = table.pool[table.starts[target] : table.starts[target] + table.lengths[target]]
+    room = table.pool[end : end + len(left) + len(right)]
+    at = to = size = 0
+    while at < len(left) and to < len(right):
+        a, b = left[at], right[to]
+        room[size] = min(a, b)
+        at += a <= b
+        to += b <= a
+        size += a != b
+    for rest in (left[at:], right[to:]):
+        room[size : size + len(rest)] = rest
+        size += len(rest)
+    table.starts[target], table.lengths[target] = end, size
+    return end + size
 
 
 @njit(cache=True)
-def _light_columns(
-    pool: Ids, starts: Index, lengths: Index, alive: Bits, columns: int, weight: int
-) -> tuple[Index, Index, Index]:
-    """Return the columns of weight 1 to `weight`, lightest first, and their rows (offsets, rows)."""
-    weights = np.zeros(columns, np.int64)
-    for row in range(len(starts)):
-        if alive[row]:
-            for column in pool[starts[row] : starts[row] + lengths[row]]:
-                weights[column] += 1
+def _light_columns(table: _Table, columns: int) -> tuple[Index, Index, Index]:
+    """Return the columns of weight 1 to MAX_WEIGHT, lightest first, and their rows.
+
+    The rows of column c are `members[offsets[c] : offsets[c + 1]]`; a heavier column has none.
+    """
+    weights = _weights(table, columns)
+    weights[weights > MAX_WEIGHT] = 0
     offsets = np.zeros(columns + 1, np.int64)
-    tally = np.zeros(weight + 2, np.int64)
-    for column in range(columns):
-        light = weights[column] if weights[column] <= weight else 0
-        offsets[column + 1] = offsets[column] + light
-        if light:
-            tally[light + 1] += 1
-    tally = np.cumsum(tally)
-    order = np.empty(tally[-1], np.int64)
-    for column in range(columns):
-        light = offsets[column + 1] - offsets[column]
-        if light:
-            order[tally[light]] = column
-            tally[light] += 1
+    offsets[1:] = np.cumsum(weights)
+    light = np.flatnonzero(weights)
+    order = light[np.argsort(weights[light], kind="mergesort")]
     at = offsets[:-1].copy()
     members = np.empty(offsets[-1], np.int64)
-    for row in range(len(starts)):
-        if alive[row]:
-            for column in pool[starts[row] : starts[row] + lengths[row]]:
-                if offsets[column + 1] > offsets[column]:
-                    members[at[column]] = row
-                    at[column] += 1
+    for row in np.flatnonzero(table.alive):
+        for column in table.pool[table.starts[row] : table.starts[row] + table.lengths[row]]:
+            if weights[column]:
+                members[at[column]] = row
+                at[column] += 1
     return order, offsets, members
 
 
 @njit(cache=True)
-def _spanning_tree(
-    pool: Ids, starts: Index, lengths: Index, rows: Index, order: Index, parent: Index
-) -> int:
+def _weights(table: _Table, columns: int) -> Index:
+    weights = np.zeros(columns, np.int64)
+    for row in np.flatnonzero(table.alive):
+        for column in table.pool[table.starts[row] : table.starts[row] + table.lengths[row]]:
+            weights[column] += 1
+    return weights
+
+
+@njit(cache=True)
+def _spanning_tree(table: _Table, rows: Index, order: Index, parent: Index) -> int:
     """Find the minimum spanning tree of a few rows (Prim); return the entries after the merge.
 
     `order` receives the rows' positions as they join the tree, `parent` where each one hangs. The
     root, the shortest row, joins first and is the row that a merge removes.
     """
-    count = len(rows)
-    nearest = np.full(count, 1 << 62, np.int64)
-    root = 0
-    for index in range(1, count):
-        if lengths[rows[index]] < lengths[rows[root]]:
-            root = index
-    inside = np.zeros(count, np.bool_)
-    total, current = 0, root
-    for joined in range(count):
+    nearest = np.full(len(rows), FAR, np.int64)
+    inside = np.zeros(len(rows), np.bool_)
+    current = int(np.argmin(table.lengths[rows]))
+    total = 0
+    for joined in range(len(rows)):
         inside[current] = True
         order[joined] = current
-        start = starts[rows[current]]
-        end = start + lengths[rows[current]]
         best = -1
-        for index in range(count):
-            if not inside[index]:
-                other = starts[rows[index]]
-                distance = _distance(pool, start, end, other, other + lengths[rows[index]])
-                if distance < nearest[index]:
-                    nearest[index] = distance
-                    parent[index] = current
-                if best < 0 or nearest[index] < nearest[best]:
-                    best = index
+        for index in range(len(rows)):
+            if inside[index]:
+                continue
+            distance = _distance(table, rows[current], rows[index])
+            if distance < nearest[index]:
+                nearest[index] = distance
+                parent[index] = current
+            if best < 0 or nearest[index] < nearest[best]:
+                best = index
         if best >= 0:
             total += nearest[best]
             current = best
@@ -220,55 +228,34 @@ def _spanning_tree(
 
 
 @njit(cache=True)
-def _eliminate(
-    pool: Ids,
-    end: int,
-    starts: Index,
-    lengths: Index,
-    alive: Bits,
-    columns: int,
-    weight: int,
-    bound: int,
-) -> Index:
+def _eliminate(table: _Table, end: int, columns: int, bound: int) -> Index:
     """Eliminate columns whose rows no other elimination of this pass has touched.
 
-    Within a pass the lists of rows stay true without upkeep: a column can come into a row only from
-    a row that had it, and that one is marked as touched.
+    Return the additions. Within a pass the lists of rows stay true without upkeep: a column can
+    come into a row only from a row that had it, and that one is marked as touched.
     """
-    light, offsets, members = _light_columns(pool, starts, lengths, alive, columns, weight)
-    touched = np.zeros(len(starts), np.bool_)
-    order, parent = np.empty(weight, np.int64), np.empty(weight, np.int64)
-    added = np.empty((len(starts), 2), np.int64)
-    operations = 0
+    light, offsets, members = _light_columns(table, columns)
+    touched = np.zeros(len(table.starts), np.bool_)
+    order, parent = np.empty(MAX_WEIGHT, np.int64), np.empty(MAX_WEIGHT, np.int64)
+    added = np.empty((len(table.starts), 2), np.int64)
+    additions = 0
     for column in light:
         rows = members[offsets[column] : offsets[column + 1]]
-        before, free = 0, True
-        for row in rows:
-            free = free and not touched[row]
-            before += lengths[row]
-        if not free:
+        if touched[rows].any():
             continue
-        after = _spanning_tree(pool, starts, lengths, rows, order, parent)
-        if after - before > bound or end + after > len(pool):
+        before = table.lengths[rows].sum()
+        after = _spanning_tree(table, rows, order, parent)
+        if after - before > bound or end + after > len(table.pool):
             continue
         # The last to join are leaves: going backwards, every parent is still as it was.
         for index in range(len(rows) - 1, 0, -1):
-            target, source = rows[order[index]], rows[parent[order[index]]]
-            start = end
-            end = _add(
-                pool,
-                starts[source],
-                starts[source] + lengths[source],
-                starts[target],
-                starts[target] + lengths[target],
-                end,
-            )
-            starts[target], lengths[target] = start, end - start
-            added[operations, 0], added[operations, 1] = source, target
-            operations += 1
-        alive[rows[order[0]]] = False
+            source, target = rows[parent[order[index]]], rows[order[index]]
+            end = _add(table, source, target, end)
+            added[additions, 0], added[additions, 1] = source, target
+            additions += 1
+        table.alive[rows[order[0]]] = False
         touched[rows] = True
-    return added[:operations].copy()
+    return added[:additions].copy()
 
 
 @njit(cache=True)
@@ -282,4 +269,4 @@ def warm() -> None:
     """Compile, or load from the cache, everything in this module."""
     rows = Rows(np.array([0, 1, 2, 3]), np.zeros(3, dtype=np.uint32))
     merged = merge(rows, 1)
-    merged.expand(np.zeros(merged.rows.count, dtype=np.uint64))
+    merged.expand(np.zeros(merged.rows.height, dtype=np.uint64))

@@ -21,7 +21,7 @@ class Rows(NamedTuple):
     columns: Ids
 
     @property
-    def count(self) -> int:
+    def height(self) -> int:
         """How many rows there are."""
         return len(self.offsets) - 1
 
@@ -53,7 +53,7 @@ def from_lengths(lengths: Index) -> Index:
 def transpose(rows: Rows, columns: int) -> Rows:
     """Return the matrix the other way round: for each of its columns the ascending rows."""
     offsets = from_lengths(np.bincount(rows.columns, minlength=columns).astype(np.int64))
-    return Rows(offsets, _transposed(rows.offsets, rows.columns, offsets))
+    return Rows(offsets, _transposed(rows, offsets))
 
 
 def combine(sets: Rows, rows: Rows, columns: int) -> Rows:
@@ -62,41 +62,36 @@ def combine(sets: Rows, rows: Rows, columns: int) -> Rows:
     A row may name a column more than once, and in any order.
     """
     room = int(rows.lengths[sets.columns].sum())
-    offsets, found = _combined(
-        sets.offsets, sets.columns, rows.offsets, rows.columns, columns, room
-    )
+    offsets, found = _combined(sets, rows, columns, room)
     return Rows(offsets, found.copy())
 
 
 def product(rows: Rows, vectors: Words, columns: int) -> Words:
     """Return the vectors times the matrix: word p is the sum of the words of all rows with column p."""
-    return _product(rows.offsets, rows.columns, vectors, columns)
+    return _product(rows, vectors, columns)
 
 
 @njit(cache=True)
-def _transposed(offsets: Index, columns: Ids, starts: Index) -> Ids:
+def _transposed(rows: Rows, starts: Index) -> Ids:
     at = starts[:-1].copy()
-    found = np.empty(len(columns), np.uint32)
-    for row in range(len(offsets) - 1):
-        for entry in range(offsets[row], offsets[row + 1]):
-            column = columns[entry]
+    found = np.empty(len(rows.columns), np.uint32)
+    for row in range(len(rows.offsets) - 1):
+        for column in rows.columns[rows.offsets[row] : rows.offsets[row + 1]]:
             found[at[column]] = row
             at[column] += 1
     return found
 
 
 @njit(cache=True)
-def _combined(
-    set_offsets: Index, members: Ids, offsets: Index, entries: Ids, columns: int, room: int
-) -> tuple[Index, Ids]:
+def _combined(sets: Rows, rows: Rows, columns: int, room: int) -> tuple[Index, Ids]:
     odd = np.zeros(columns, np.bool_)
     found = np.empty(room, np.uint32)
-    starts = np.zeros(len(set_offsets), np.int64)
+    starts = np.zeros(len(sets.offsets), np.int64)
     end = 0
-    for one in range(len(set_offsets) - 1):
+    for one in range(len(sets.offsets) - 1):
         start = end
-        for member in members[set_offsets[one] : set_offsets[one + 1]]:
-            for column in entries[offsets[member] : offsets[member + 1]]:
+        for member in sets.columns[sets.offsets[one] : sets.offsets[one + 1]]:
+            for column in rows.columns[rows.offsets[member] : rows.offsets[member + 1]]:
                 odd[column] = not odd[column]
                 found[end] = column
                 end += 1
@@ -114,11 +109,11 @@ def _combined(
 
 
 @njit(cache=True)
-def _product(offsets: Index, columns: Ids, vectors: Words, width: int) -> Words:
+def _product(rows: Rows, vectors: Words, width: int) -> Words:
     total = np.zeros(width, np.uint64)
-    for row in range(len(offsets) - 1):
+    for row in range(len(rows.offsets) - 1):
         word = vectors[row]
-        for column in columns[offsets[row] : offsets[row + 1]]:
+        for column in rows.columns[rows.offsets[row] : rows.offsets[row + 1]]:
             total[column] ^= word
     return total
 

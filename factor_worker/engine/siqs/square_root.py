@@ -2,7 +2,7 @@
 
 The relations of a dependency multiply to x² ≡ y² (mod n): x is the product of their x, and y has
 every prime with half the exponent that it has in the product of their right-hand sides. Then
-gcd(x − y, n) is a divisor, and at least half of the dependencies give a nontrivial one.
+gcd(x - y, n) is a divisor, and at least half of the dependencies give a nontrivial one.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +26,7 @@ class Congruences(NamedTuple):
     x: npt.NDArray[np.uint8]
     """uint8[m, width]: |x|, little-endian."""
     factors: Rows
-    """Indices into the factor base with multiplicity; index 0 is −1."""
+    """Indices into the factor base with multiplicity; index 0 is -1."""
     large: npt.NDArray[np.uint64]
     """uint64[m, 2]: large primes, 1 for none."""
 
@@ -37,7 +37,7 @@ class NotASquare(ArithmeticError):
 
 def divisors(
     n: int,
-    primes: Sequence[int] | npt.NDArray[np.uint32],
+    primes: Sequence[int],
     relations: Congruences,
     dependencies: Iterable[Index],
     report: Callable[[int], None],
@@ -74,7 +74,7 @@ def _halves(piece: int, difference: int) -> list[int]:
 
 def _roots(
     n: int,
-    primes: Sequence[int] | npt.NDArray[np.uint32],
+    primes: Sequence[int],
     relations: Congruences,
     members: Index,
 ) -> tuple[int, int]:
@@ -86,8 +86,9 @@ def _roots(
     large, counts = np.unique(relations.large[members], return_counts=True)
     if (exponents % 2).any() or (counts[large > 1] % 2).any():
         raise NotASquare
-    for index in np.flatnonzero(exponents[1:]) + 1:
-        y = y * gmpy2.powmod(int(primes[index]), int(exponents[index]) // 2, modulus) % modulus
+    for prime, exponent in zip(primes[1:], exponents[1:].tolist(), strict=True):
+        if exponent:
+            y = y * gmpy2.powmod(prime, exponent // 2, modulus) % modulus
     for prime, times in zip(large.tolist(), counts.tolist(), strict=True):
         y = y * gmpy2.powmod(prime, times // 2, modulus) % modulus
     if (x * x - y * y) % modulus:

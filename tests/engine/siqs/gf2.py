@@ -9,16 +9,16 @@ from factor_worker.engine.siqs.sparse import Rows, Words, from_lengths
 
 def rows_of(lists: Sequence[Iterable[int]]) -> Rows:
     """Return lists of columns as a matrix."""
-    lists = [list(columns) for columns in lists]
-    lengths = np.array([len(columns) for columns in lists], dtype=np.int64)
-    flat = [column for columns in lists for column in columns]
+    columns = [list(one) for one in lists]
+    lengths = np.array([len(one) for one in columns], dtype=np.int64)
+    flat = [column for one in columns for column in one]
     return Rows(from_lengths(lengths), np.array(flat, dtype=np.uint32))
 
 
 def as_numbers(rows: Rows) -> list[int]:
     """Return each row as a number with a bit for each column; twice the same column is none."""
     numbers = []
-    for index in range(rows.count):
+    for index in range(rows.height):
         number = 0
         for column in rows.row(index).tolist():
             number ^= 1 << column

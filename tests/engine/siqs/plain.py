@@ -10,7 +10,7 @@ from factor_worker.engine.siqs.square_root import Congruences
 
 
 class Plain(NamedTuple):
-    """Relations x² − n = ± ∏ primes · large primes, one polynomial, trial division throughout."""
+    """Relations x² - n = ± ∏ primes · large primes, one polynomial, trial division throughout."""
 
     n: int
     primes: list[int]
@@ -19,7 +19,7 @@ class Plain(NamedTuple):
 
 
 def sieve(n: int, base: int, reach: int, large_bound: int) -> Plain:
-    """Find all relations with |x − √n| ≤ reach over `base` primes and at most two large primes.
+    """Find all relations with |x - √n| ≤ reach over `base` primes and at most two large primes.
 
     All large primes are at most `large_bound`; n is at most about 10^18, so that 64 bits suffice.
     """

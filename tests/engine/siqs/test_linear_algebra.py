@@ -61,7 +61,7 @@ def test_dense_and_lanczos_agree() -> None:
 
     found = gf2.combinations(by_lanczos(rows, 1_000))
 
-    assert len(kernel) == rows.count - gf2.rank(numbers)
+    assert len(kernel) == rows.height - gf2.rank(numbers)
     assert len(kernel) == gf2.rank([*kernel, *found])
     assert len(found) > len(kernel) // 2
 
@@ -107,6 +107,6 @@ def test_lanczos_reports_how_far_it_is() -> None:
     lanczos.dependencies(rows, 1_200, seed=1, report=lambda done, of: heard.append((done, of)))
 
     assert heard == sorted(heard)
-    assert {rows.count} == {of for _done, of in heard}
-    assert heard[-1][0] > 0.9 * rows.count
+    assert {rows.height} == {of for _done, of in heard}
+    assert heard[-1][0] > 0.9 * rows.height
     assert np.all(np.diff([done for done, _of in heard]) <= 64)

@@ -19,9 +19,9 @@ def test_merging_keeps_every_dependency(rows: Rows) -> None:
     """As many independent dependencies afterwards as before."""
     merged = merging.merge(rows, COLUMNS)
 
-    before = rows.count - gf2.rank(gf2.as_numbers(rows))
+    before = rows.height - gf2.rank(gf2.as_numbers(rows))
 
-    assert before == merged.rows.count - gf2.rank(gf2.as_numbers(merged.rows))
+    assert before == merged.rows.height - gf2.rank(gf2.as_numbers(merged.rows))
 
 
 @given(matrices)
@@ -44,7 +44,7 @@ def test_merged_rows_are_sums_of_original_rows() -> None:
     numbers = gf2.as_numbers(rows)
 
     for index, number in enumerate(gf2.as_numbers(merged.rows)):
-        chosen = np.zeros(merged.rows.count, dtype=np.uint64)
+        chosen = np.zeros(merged.rows.height, dtype=np.uint64)
         chosen[index] = 1
         (combination,) = gf2.combinations(merged.expand(chosen))
         assert number == gf2.total(numbers, combination)
@@ -54,4 +54,4 @@ def test_merging_makes_a_sparse_matrix_much_smaller() -> None:
     """What a sieve leaves has many columns with few entries."""
     rows = gf2.random_rows(1_100, 1_000, 10.0, seed=2)
 
-    assert merging.merge(rows, 1_000).rows.count < 600
+    assert merging.merge(rows, 1_000).rows.height < 600
