@@ -11,7 +11,7 @@ from factor_worker.engine.siqs.sparse import WORD, Rows, Words
 
 EXCESS: Final = 64
 """Rows wanted beyond the columns: about as many dependencies come out."""
-DENSE_ROWS: Final = 3_000
+DENSE_ROWS: Final = 4_000
 """Up to here the dense elimination is faster, and Lanczos dislikes small matrices."""
 ATTEMPTS: Final = 8
 """Seeds that Lanczos may break down on before it is given up."""

@@ -1,6 +1,6 @@
 """Solving: from the stored batches of relations to divisors of the number, in one call."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -14,7 +14,6 @@ from factor_worker.engine.siqs import (
     verification,
 )
 from factor_worker.engine.siqs.parameters import Parameters
-from factor_worker.engine.siqs.sparse import Rows
 from factor_worker.engine.siqs.square_root import Congruences
 
 MORE: Final = 64
@@ -68,83 +67,94 @@ def solve(
     `report` is called every second or so.
     """
     primes = factor_base.primes(n, parameters)
-    relations, marks, bad = _verified(n, parameters, batches, report)
-    relations = _chosen(relations, filtering.distinct(marks))
-    report(Progress("filter", relations.factors.count, 0, 1))
+    good = _verified(n, parameters, batches, report)
+    report(Progress("filter", len(good.marks), 0, 1))
+    first = filtering.distinct(good.marks)
+    large = good.large[first]
     needed = len(primes) + linear_algebra.EXCESS
-    usable = filtering.count_usable(relations.large)
+    usable = filtering.count_usable(large)
     if usable < needed:
-        return Solved((), usable, needed, bad)
-    relations, sets = _relation_sets(relations, needed)
-    matrix = sparse.combine(sets, relations.factors, len(primes))
-    words = linear_algebra.dependencies(
-        matrix, len(primes), lambda rows, done, of: report(Progress("matrix", rows, done, of))
-    )
-    found = square_root.divisors(
-        n,
-        primes,
-        relations,
-        (filtering.members(sets, chosen) for chosen in linear_algebra.members(words)),
-        lambda done: report(
-            Progress("square root", relations.factors.count, done, linear_algebra.count(words))
-        ),
-    )
-    return Solved(found, usable, needed if found else usable + MORE, bad)
+        return Solved((), usable, needed, good.bad)
+    sets = filtering.relation_sets(large, needed)
+    occurring, sets = filtering.used(sets, len(large))
+    relations = _taken(good.parts, first[occurring])
+    found = _split(n, primes, relations, sets, report)
+    return Solved(found, usable, needed if found else usable + MORE, good.bad)
+
+
+class _Good(NamedTuple):
+    """The batches that passed."""
+
+    parts: list[Congruences]
+    marks: filtering.Keys
+    large: filtering.Primes
+    bad: dict[str, str]
 
 
 def _verified(
     n: int, parameters: Parameters, batches: Iterable[StoredBatch], report: Report
-) -> tuple[Congruences, filtering.Keys, dict[str, str]]:
-    """Return the relations of all good batches, their keys, and the bad batches.
-
-    Python's integers live no longer than their batch: what is kept is arrays.
-    """
+) -> _Good:
+    """Verify batch by batch. Python's integers live no longer than their batch: arrays are kept."""
     width = ((n * parameters.multiplier).bit_length() + 7) // 8
-    parts: list[Congruences] = []
-    marks: list[filtering.Keys] = []
-    bad: dict[str, str] = {}
-    total = 0
-    for done, batch in enumerate(batches):
+    good = _Good([], np.zeros(0, dtype=np.int64), np.zeros((0, 2), dtype=np.uint64), {})
+    marks, total = [good.marks], 0
+    for done, batch in enumerate(batches, start=1):
         try:
             found = verification.verify(n, parameters, batch.first, batch.count, batch.data)
         except verification.BadBatch as error:
-            bad[batch.unit_id] = str(error)
+            good.bad[batch.unit_id] = str(error)
             continue
+        good.parts.append(_packed(found, width))
         marks.append(filtering.keys(found.x))
-        packed = b"".join(abs(x).to_bytes(width, "little") for x in found.x)
-        parts.append(
-            Congruences(
-                np.frombuffer(packed, dtype=np.uint8).reshape(-1, width),
-                Rows(found.offsets, found.factors.astype(np.uint32, copy=False)),
-                found.large.astype(np.uint64, copy=False),
-            )
-        )
         total += len(found.x)
-        report(Progress("verify", total, done + 1, done + 1))
-    return _joined(parts, width), np.concatenate([np.zeros(0, dtype=np.int64), *marks]), bad
-
-
-def _joined(parts: list[Congruences], width: int) -> Congruences:
-    lengths = [part.factors.lengths for part in parts]
-    columns = [part.factors.columns for part in parts]
-    return Congruences(
-        np.concatenate([np.zeros((0, width), dtype=np.uint8), *(part.x for part in parts)]),
-        Rows(
-            sparse.from_lengths(np.concatenate([np.zeros(0, dtype=np.int64), *lengths])),
-            np.concatenate([np.zeros(0, dtype=np.uint32), *columns]),
-        ),
-        np.concatenate([np.zeros((0, 2), dtype=np.uint64), *(part.large for part in parts)]),
+        report(Progress("verify", total, done, done))
+    return good._replace(
+        marks=np.concatenate(marks),
+        large=np.concatenate([good.large, *(part.large for part in good.parts)]),
     )
 
 
-def _chosen(relations: Congruences, chosen: sparse.Index) -> Congruences:
+def _packed(relations: verification.Relations, width: int) -> Congruences:
+    """Return relations as arrays, each |x| in `width` bytes."""
+    x = b"".join(abs(value).to_bytes(width, "little") for value in relations.x)
     return Congruences(
-        relations.x[chosen], sparse.take(relations.factors, chosen), relations.large[chosen]
+        np.frombuffer(x, dtype=np.uint8).reshape(-1, width),
+        sparse.Rows(relations.offsets, relations.factors.astype(np.uint32, copy=False)),
+        relations.large.astype(np.uint64, copy=False),
     )
 
 
-def _relation_sets(relations: Congruences, needed: int) -> tuple[Congruences, Rows]:
-    """Return the shortest sets that suffice, and of the relations only those in them."""
-    sets = filtering.relation_sets(relations.large, needed)
-    occurring, sets = filtering.used(sets, relations.factors.count)
-    return _chosen(relations, occurring), sets
+def _taken(parts: list[Congruences], chosen: sparse.Index) -> Congruences:
+    """Return the chosen relations, by their ascending numbers over all parts."""
+    taken, start = [], 0
+    for part in parts:
+        stop = start + len(part.x)
+        low, high = np.searchsorted(chosen, (start, stop))
+        inside = chosen[low:high] - start
+        taken.append(
+            Congruences(part.x[inside], sparse.take(part.factors, inside), part.large[inside])
+        )
+        start = stop
+    return Congruences(
+        np.concatenate([part.x for part in taken]),
+        sparse.stacked([part.factors for part in taken]),
+        np.concatenate([part.large for part in taken]),
+    )
+
+
+def _split(
+    n: int, primes: Sequence[int], relations: Congruences, sets: sparse.Rows, report: Report
+) -> tuple[int, ...]:
+    """Do the linear algebra and take the square roots."""
+    matrix = sparse.combine(sets, relations.factors, len(primes))
+    words = linear_algebra.dependencies(
+        matrix, len(primes), lambda rows, done, of: report(Progress("matrix", rows, done, of))
+    )
+    rows, of = len(relations.x), linear_algebra.count(words)
+    return square_root.divisors(
+        n,
+        primes,
+        relations,
+        (filtering.members(sets, chosen) for chosen in linear_algebra.members(words)),
+        lambda done: report(Progress("square root", rows, done, of)),
+    )

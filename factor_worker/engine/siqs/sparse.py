@@ -1,5 +1,6 @@
 """Sparse matrices over GF(2), as the finishing side of the sieve hands them from step to step."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -35,12 +36,17 @@ class Rows(NamedTuple):
         return self.columns[self.offsets[index] : self.offsets[index + 1]]
 
 
+def stacked(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of all parts, one part below the other."""
+    lengths = [np.zeros(0, dtype=np.int64), *(part.lengths for part in parts)]
+    columns = [np.zeros(0, dtype=np.uint32), *(part.columns for part in parts)]
+    return Rows(from_lengths(np.concatenate(lengths)), np.concatenate(columns))
+
+
 def take(rows: Rows, chosen: Index) -> Rows:
     """Return the chosen rows, in the order in which they were chosen."""
-    lengths = rows.lengths[chosen]
-    offsets = from_lengths(lengths)
-    shift = np.repeat(rows.offsets[chosen] - offsets[:-1], lengths)
-    return Rows(offsets, rows.columns[np.arange(offsets[-1]) + shift])
+    offsets = from_lengths(rows.lengths[chosen])
+    return Rows(offsets, _taken(rows, chosen, offsets))
 
 
 def from_lengths(lengths: Index) -> Index:
@@ -69,6 +75,17 @@ def combine(sets: Rows, rows: Rows, columns: int) -> Rows:
 def product(rows: Rows, vectors: Words, columns: int) -> Words:
     """Return the vectors times the matrix: word p is the sum of the words of all rows with column p."""
     return _product(rows, vectors, columns)
+
+
+@njit(cache=True)
+def _taken(rows: Rows, chosen: Index, offsets: Index) -> Ids:
+    found = np.empty(offsets[-1], np.uint32)
+    for index in range(len(chosen)):
+        row = chosen[index]
+        found[offsets[index] : offsets[index + 1]] = rows.columns[
+            rows.offsets[row] : rows.offsets[row + 1]
+        ]
+    return found
 
 
 @njit(cache=True)
@@ -121,5 +138,5 @@ def _product(rows: Rows, vectors: Words, width: int) -> Words:
 def warm() -> None:
     """Compile, or load from the cache, everything in this module."""
     rows = Rows(np.array([0, 1, 2]), np.array([0, 1], dtype=np.uint32))
-    combine(rows, transpose(rows, 2), 2)
+    combine(take(rows, np.array([1, 0])), transpose(rows, 2), 2)
     product(rows, np.zeros(2, dtype=np.uint64), 2)
