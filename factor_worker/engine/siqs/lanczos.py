@@ -24,7 +24,7 @@ from factor_worker.engine.siqs.sparse import (
     transpose,
 )
 
-DENSE_SHARE: Final = 0.12
+DENSE_SHARE: Final = 0.05
 """64 lines that are this full on average are cheaper as a bit matrix than as lists."""
 FULL: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
 

@@ -19,9 +19,9 @@ from factor_worker.engine.siqs.sparse import Ids, Index, Rows, Words, from_lengt
 
 MAX_WEIGHT: Final = 10
 """Columns with more entries than this are never eliminated: what they save is lost in fill."""
-ROW_COST: Final = 60
+ROW_COST: Final = 20
 """What Lanczos pays for a row in a pass besides its entries, in entries (see `lanczos`)."""
-ENOUGH_GAIN: Final = 0.002
+ENOUGH_GAIN: Final = 0.02
 """Passes end when one of them removes less than this part of the rows."""
 
 GROWTH: Final = 1.3
@@ -59,12 +59,12 @@ def merge(rows: Rows, columns: int) -> Merged:
     Lanczos costs rows·(entries + ROW_COST·rows): a merge that removes one row and adds f entries
     pays while f < entries/rows + 2·ROW_COST. The bound is approached in steps, cheap merges first.
     """
-    state = _State(rows)
+    state = _State(rows, columns)
     bound = 0
     while True:
         before = state.height
         average = state.entries // max(1, before)
-        state.eliminate(columns, bound)
+        state.eliminate(bound)
         removed = before - state.height
         if removed <= ENOUGH_GAIN * before:
             if bound >= average + 2 * ROW_COST:
@@ -79,17 +79,23 @@ class _Table(NamedTuple):
     starts: Index
     lengths: Index
     alive: Bits
+    changed: Index
+    """The pass that last changed a row."""
+    tried: Index
+    """int64[columns, 3]: the pass that last weighed a column's merge, with how many rows, its fill."""
 
 
 class _State:
     """The table between passes: each begins with its rows packed and room behind them."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, columns: int) -> None:
         self._table = _Table(
             rows.columns,
             rows.offsets[:-1].copy(),
             rows.lengths.copy(),
             np.ones(rows.height, dtype=np.bool_),
+            np.zeros(rows.height, dtype=np.int64),
+            np.zeros((columns, 3), dtype=np.int64),
         )
         self._added: list[Index] = []
 
@@ -101,10 +107,11 @@ class _State:
     def entries(self) -> int:
         return int(self._table.lengths[self._table.alive].sum())
 
-    def eliminate(self, columns: int, bound: int) -> None:
+    def eliminate(self, bound: int) -> None:
         """Make one pass over the light columns."""
         end = self._pack(int(GROWTH * self.entries) + MIN_ROOM)
-        self._added.append(_eliminate(self._table, end, columns, bound))
+        number = len(self._added) + 1
+        self._added.append(_eliminate(self._table, end, number, bound))
 
     def result(self) -> Merged:
         self._pack(self.entries)
@@ -167,14 +174,14 @@ def _add(table: _Table, source: int, target: int, end: int) -> int:
 
 
 @njit(cache=True)
-def _light_columns(table: _Table, columns: int) -> tuple[Index, Index, Index]:
+def _light_columns(table: _Table) -> tuple[Index, Index, Index]:
     """Return the columns of weight 1 to MAX_WEIGHT, lightest first, and their rows.
 
     The rows of column c are `members[offsets[c] : offsets[c + 1]]`; a heavier column has none.
     """
-    weights = _weights(table, columns)
+    weights = _weights(table)
     weights[weights > MAX_WEIGHT] = 0
-    offsets = np.zeros(columns + 1, np.int64)
+    offsets = np.zeros(len(weights) + 1, np.int64)
     offsets[1:] = np.cumsum(weights)
     light = np.flatnonzero(weights)
     order = light[np.argsort(weights[light], kind="mergesort")]
@@ -189,8 +196,8 @@ def _light_columns(table: _Table, columns: int) -> tuple[Index, Index, Index]:
 
 
 @njit(cache=True)
-def _weights(table: _Table, columns: int) -> Index:
-    weights = np.zeros(columns, np.int64)
+def _weights(table: _Table) -> Index:
+    weights = np.zeros(len(table.tried), np.int64)
     for row in np.flatnonzero(table.alive):
         for column in table.pool[table.starts[row] : table.starts[row] + table.lengths[row]]:
             weights[column] += 1
@@ -228,24 +235,35 @@ def _spanning_tree(table: _Table, rows: Index, order: Index, parent: Index) -> i
 
 
 @njit(cache=True)
-def _eliminate(table: _Table, end: int, columns: int, bound: int) -> Index:
+def _is_known_to_fill(table: _Table, column: int, weight: int, newest: int, bound: int) -> bool:
+    """Say whether a merge was weighed before, on the same rows, and adds too many entries.
+
+    Had a row lost the column, there would be fewer now, or a new one, which has changed since.
+    """
+    tried, rows, fill = table.tried[column]
+    return tried > newest and rows == weight and fill > bound
+
+
+@njit(cache=True)
+def _eliminate(table: _Table, end: int, number: int, bound: int) -> Index:
     """Eliminate columns whose rows no other elimination of this pass has touched.
 
-    Return the additions. Within a pass the lists of rows stay true without upkeep: a column can
+    Return the additions; passes have ascending numbers, from 1. Within a pass the lists of rows stay true without upkeep: a column can
     come into a row only from a row that had it, and that one is marked as touched.
     """
-    light, offsets, members = _light_columns(table, columns)
-    touched = np.zeros(len(table.starts), np.bool_)
+    light, offsets, members = _light_columns(table)
     order, parent = np.empty(MAX_WEIGHT, np.int64), np.empty(MAX_WEIGHT, np.int64)
     added = np.empty((len(table.starts), 2), np.int64)
     additions = 0
     for column in light:
         rows = members[offsets[column] : offsets[column + 1]]
-        if touched[rows].any():
+        newest = table.changed[rows].max()
+        if newest == number or _is_known_to_fill(table, column, len(rows), newest, bound):
             continue
-        before = table.lengths[rows].sum()
         after = _spanning_tree(table, rows, order, parent)
-        if after - before > bound or end + after > len(table.pool):
+        fill = after - table.lengths[rows].sum()
+        table.tried[column] = number, len(rows), fill
+        if fill > bound or end + after > len(table.pool):
             continue
         # The last to join are leaves: going backwards, every parent is still as it was.
         for index in range(len(rows) - 1, 0, -1):
@@ -254,7 +272,7 @@ def _eliminate(table: _Table, end: int, columns: int, bound: int) -> Index:
             added[additions, 0], added[additions, 1] = source, target
             additions += 1
         table.alive[rows[order[0]]] = False
-        touched[rows] = True
+        table.changed[rows] = number
     return added[:additions].copy()
 
 
