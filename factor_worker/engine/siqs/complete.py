@@ -27,7 +27,7 @@ def factor(n: int, *, report: Report | None = None) -> tuple[int, ...]:
     Raises:
         ValueError: n is not such a number.
     """
-    if n % 2 == 0 or n < 9 or gmpy2.is_prime(n) or gmpy2.is_power(n):
+    if n <= 1 or n % 2 == 0 or gmpy2.is_prime(n) or gmpy2.is_power(n):
         message = "the sieve takes odd composite numbers that are not perfect powers"
         raise ValueError(message)
     chosen = parameters.choose(n)
