@@ -1,24 +1,21 @@
 """The whole sieve in one process: for small numbers, tests and benchmarks."""
 
 import math
-from collections.abc import Callable
 from typing import Final
 
 import gmpy2
-import numpy as np
 
-from factor_worker.engine.siqs import codec, factor_base, filtering, parameters, solve, unit
+from factor_worker.engine.siqs import factor_base, parameters, solve, unit
+from factor_worker.engine.siqs.harvest import Harvest, StoredBatch
 from factor_worker.engine.siqs.parameters import Parameters
 
 PATIENCE: Final = 5
 """The next unit is this part of what is missing, so that counting costs little and nothing is wasted."""
-LEAST_GROWTH: Final = 0.02
+LEAST_GROWTH: Final = 0.01
 """Towards the end a unit is this part of what has been sieved."""
 
-Report = Callable[[solve.Progress], None]
 
-
-def factor(n: int, *, report: Report | None = None) -> tuple[int, ...]:
+def factor(n: int, *, report: solve.Report | None = None) -> tuple[int, ...]:
     """Return nontrivial divisors of n, ascending; their refinement splits n as far as it was found.
 
     n must be odd, composite and not a perfect power; a number with a small factor takes as long as
@@ -50,20 +47,18 @@ def _shared(n: int, chosen: Parameters) -> tuple[int, ...]:
     return tuple(sorted({*small, rest} - {1, n}))
 
 
-def _sieve(n: int, chosen: Parameters, report: Report) -> tuple[int, ...]:
+def _sieve(n: int, chosen: Parameters, report: solve.Report) -> tuple[int, ...]:
     """Sieve in growing steps until the relations suffice."""
-    batches: list[solve.StoredBatch] = []
-    large = [np.zeros((0, 2), dtype=np.uint64)]
-    done, needed = 0, chosen.needed
+    harvest = Harvest(n, chosen)
+    done, least = 0, 0
     while True:
-        usable = filtering.count_usable(np.concatenate(large))
-        if usable >= needed:
-            solved = solve.solve(n, chosen, batches, report=report)
+        usable, needed = harvest.count()
+        if usable >= max(needed, least):
+            solved = solve.split(harvest, report)
             if solved.divisors:
                 return solved.divisors
-            usable, needed = solved.usable, solved.needed
+            least = solved.needed
         share = max(LEAST_GROWTH, (1 - usable / needed) / PATIENCE)
         batch = unit.sieve(n, chosen, done, math.ceil(share * done) or 1)
-        batches.append(solve.StoredBatch(str(done), done, batch.done, batch.data))
-        large.append(codec.decode(batch.data).large)
+        harvest.add(StoredBatch(str(done), done, batch.done, batch.data))
         done += batch.done
