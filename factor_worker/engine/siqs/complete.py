@@ -6,7 +6,7 @@ from typing import Final
 import gmpy2
 
 from factor_worker.engine.siqs import factor_base, parameters, solve, unit
-from factor_worker.engine.siqs.harvest import Harvest, StoredBatch
+from factor_worker.engine.siqs.harvest import Harvest
 from factor_worker.engine.siqs.parameters import Parameters
 
 PATIENCE: Final = 5
@@ -60,5 +60,5 @@ def _sieve(n: int, chosen: Parameters, report: solve.Report) -> tuple[int, ...]:
             least = solved.needed
         share = max(LEAST_GROWTH, (1 - usable / needed) / PATIENCE)
         batch = unit.sieve(n, chosen, done, math.ceil(share * done) or 1)
-        harvest.add(StoredBatch(str(done), done, batch.done, batch.data))
+        harvest.add(done, batch.done, batch.data)
         done += batch.done

@@ -17,17 +17,8 @@ NEARLY: Final = 0.85
 """Below this part of the factor base it is not worth counting which primes occur at all."""
 
 
-class StoredBatch(NamedTuple):
-    """What one unit found: a's `first` to `first + count` - 1, relations as `codec` writes them."""
-
-    unit_id: str
-    first: int
-    count: int
-    data: bytes
-
-
 class Sets(NamedTuple):
-    """Relation-sets that suffice, or all there are, as the rows of a matrix."""
+    """Relation-sets as the rows of a matrix."""
 
     matrix: Rows
     """Row i: the primes with an odd exponent in set i."""
@@ -52,13 +43,13 @@ class Harvest:
         """How many relations there are, duplicates included."""
         return sum(len(marks) for marks in self._marks)
 
-    def add(self, batch: StoredBatch) -> None:
-        """Verify a batch and keep its relations.
+    def add(self, first: int, count: int, data: bytes) -> None:
+        """Verify what a unit found with a's `first` to `first + count` - 1, and keep its relations.
 
         Raises:
-            verification.BadBatch: something in it is wrong; nothing of it is kept.
+            verification.BadBatch: something in the data is wrong; nothing of it is kept.
         """
-        found = verification.verify(self.n, self._parameters, batch.first, batch.count, batch.data)
+        found = verification.verify(self.n, self._parameters, first, count, data)
         x = b"".join(abs(value).to_bytes(self._width, "little") for value in found.x)
         part = Congruences(
             np.frombuffer(x, dtype=np.uint8).reshape(-1, self._width),
@@ -81,9 +72,9 @@ class Harvest:
         sets = self._sets(first, large, usable)
         return usable, len(np.unique(sets.matrix.columns)) + EXCESS
 
-    def sets(self) -> Sets:
-        """Return the shortest sets, as many as it takes."""
-        return self._sets(*self._distinct(), self.count()[1])
+    def sets(self, limit: int) -> Sets:
+        """Return the shortest sets, so many of them."""
+        return self._sets(*self._distinct(), limit)
 
     def _distinct(self) -> tuple[sparse.Index, filtering.Primes]:
         first = filtering.distinct(np.concatenate(self._marks))

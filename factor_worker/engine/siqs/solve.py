@@ -4,13 +4,22 @@ from collections.abc import Callable, Iterable
 from typing import Final, Literal, NamedTuple
 
 from factor_worker.engine.siqs import filtering, linear_algebra, square_root, verification
-from factor_worker.engine.siqs.harvest import Harvest, StoredBatch
+from factor_worker.engine.siqs.harvest import Harvest
 from factor_worker.engine.siqs.parameters import Parameters
 
 MORE: Final = 64
 """Rows asked for beyond those there are when every dependency was trivial."""
 
 Stage = Literal["verify", "filter", "matrix", "square root"]
+
+
+class StoredBatch(NamedTuple):
+    """What one unit found: a's `first` to `first + count` - 1, relations as `codec` writes them."""
+
+    unit_id: str
+    first: int
+    count: int
+    data: bytes
 
 
 class Progress(NamedTuple):
@@ -52,7 +61,7 @@ def solve(
     bad: dict[str, str] = {}
     for done, batch in enumerate(batches, start=1):
         try:
-            harvest.add(batch)
+            harvest.add(batch.first, batch.count, batch.data)
         except verification.BadBatch as error:
             bad[batch.unit_id] = str(error)
         report(Progress("verify", len(harvest), done, done))
@@ -65,7 +74,7 @@ def split(harvest: Harvest, report: Report) -> Solved:
     usable, needed = harvest.count()
     if usable < needed:
         return Solved((), usable, needed, {})
-    matrix, sets, relations = harvest.sets()
+    matrix, sets, relations = harvest.sets(needed)
     words = linear_algebra.dependencies(
         matrix,
         len(harvest.primes),
@@ -80,6 +89,3 @@ def split(harvest: Harvest, report: Report) -> Solved:
         lambda done: report(Progress("square root", rows, done, of)),
     )
     return Solved(found, usable, needed if found else usable + MORE, {})
-
-
-__all__ = ["Progress", "Report", "Solved", "Stage", "StoredBatch", "solve", "split"]
