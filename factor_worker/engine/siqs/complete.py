@@ -1,6 +1,7 @@
 """The whole sieve in one process: for small numbers, tests and benchmarks."""
 
 import math
+from collections.abc import Iterator
 from typing import Final
 
 import gmpy2
@@ -9,10 +10,11 @@ from factor_worker.engine.siqs import factor_base, parameters, solve, unit
 from factor_worker.engine.siqs.harvest import Harvest
 from factor_worker.engine.siqs.parameters import Parameters
 
-PATIENCE: Final = 5
-"""The next unit is this part of what is missing, so that counting costs little and nothing is wasted."""
+PATIENCE: Final = 2.5
+"""While a part f of the rows is missing, a unit is f/PATIENCE of what has been sieved: partial
+relations bring more and more, and a step must not overshoot."""
 LEAST_GROWTH: Final = 0.01
-"""Towards the end a unit is this part of what has been sieved."""
+"""Towards the end a unit is this part of what has been sieved: counting is not free either."""
 
 
 def factor(n: int, *, report: solve.Report | None = None) -> tuple[int, ...]:
@@ -28,8 +30,33 @@ def factor(n: int, *, report: solve.Report | None = None) -> tuple[int, ...]:
         message = "the sieve takes odd composite numbers that are not perfect powers"
         raise ValueError(message)
     chosen = parameters.choose(n)
-    shared = _shared(n, chosen)
-    return shared or _sieve(n, chosen, report or (lambda _progress: None))
+    return _shared(n, chosen) or _sieved(n, chosen, report or (lambda _progress: None))
+
+
+def batches(harvest: Harvest, chosen: Parameters) -> Iterator[solve.StoredBatch]:
+    """Sieve without end, in steps that the harvest's state suggests; add each batch to it."""
+    done = 0
+    while True:
+        usable, needed = harvest.count()
+        share = max(LEAST_GROWTH, (1 - usable / needed) / PATIENCE)
+        batch = unit.sieve(harvest.n, chosen, done, math.ceil(share * done) or 1)
+        harvest.add(done, batch.done, batch.data)
+        yield solve.StoredBatch(str(done), done, batch.done, batch.data)
+        done += batch.done
+
+
+def _sieved(n: int, chosen: Parameters, report: solve.Report) -> tuple[int, ...]:
+    """Sieve until the relations suffice, and then some if luck wills it."""
+    harvest = Harvest(n, chosen)
+    least = 0
+    for _ in batches(harvest, chosen):
+        usable, needed = harvest.count()
+        if usable >= max(needed, least):
+            solved = solve.split(harvest, report)
+            if solved.divisors:
+                return solved.divisors
+            least = solved.needed
+    return ()
 
 
 def _shared(n: int, chosen: Parameters) -> tuple[int, ...]:
@@ -45,20 +72,3 @@ def _shared(n: int, chosen: Parameters) -> tuple[int, ...]:
         while divisor > 1 and rest % divisor == 0:
             rest //= divisor
     return tuple(sorted({*small, rest} - {1, n}))
-
-
-def _sieve(n: int, chosen: Parameters, report: solve.Report) -> tuple[int, ...]:
-    """Sieve in growing steps until the relations suffice."""
-    harvest = Harvest(n, chosen)
-    done, least = 0, 0
-    while True:
-        usable, needed = harvest.count()
-        if usable >= max(needed, least):
-            solved = solve.split(harvest, report)
-            if solved.divisors:
-                return solved.divisors
-            least = solved.needed
-        share = max(LEAST_GROWTH, (1 - usable / needed) / PATIENCE)
-        batch = unit.sieve(n, chosen, done, math.ceil(share * done) or 1)
-        harvest.add(done, batch.done, batch.data)
-        done += batch.done

@@ -13,7 +13,7 @@ from factor_worker.engine.siqs.square_root import Congruences
 
 EXCESS: Final = 16
 """Rows wanted beyond the columns, hence dependencies: all are trivial once in 2^16 numbers."""
-NEARLY: Final = 0.85
+NEARLY: Final = 0.9
 """Below this part of the factor base it is not worth counting which primes occur at all."""
 
 
@@ -38,6 +38,7 @@ class Harvest:
         self._width = ((n * parameters.multiplier).bit_length() + 7) // 8
         self._parts = [_nothing(self._width)]
         self._marks = [np.zeros(0, dtype=np.int64)]
+        self._counted: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         """How many relations there are, duplicates included."""
@@ -58,6 +59,7 @@ class Harvest:
         )
         self._parts.append(part)
         self._marks.append(filtering.keys(found.x))
+        self._counted = None
 
     def count(self) -> tuple[int, int]:
         """Return how many independent rows there are, and how many it takes.
@@ -65,6 +67,11 @@ class Harvest:
         It takes more than there are primes that occur in the rows. Far from the end that is
         not counted, and all primes of the factor base are assumed to occur.
         """
+        if self._counted is None:
+            self._counted = self._count()
+        return self._counted
+
+    def _count(self) -> tuple[int, int]:
         first, large = self._distinct()
         usable, most = filtering.count_usable(large), len(self.primes)
         if usable < NEARLY * most:
