@@ -1,6 +1,7 @@
 """Solving: from the stored batches of relations to divisors of the number, in one call."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from factor_worker.engine.siqs import filtering, linear_algebra, square_root, verification
@@ -13,7 +14,8 @@ MORE: Final = 64
 Stage = Literal["verify", "filter", "matrix", "square root"]
 
 
-class StoredBatch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
     """What one unit found: a's `first` to `first + count` - 1, relations as `codec` writes them."""
 
     unit_id: str
