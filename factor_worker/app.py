@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 WORK_NICENESS = 10
 """Long units step back for surveys and for everything else on the machine."""
 SURVEY_PREFETCH = 8
-"""Surveys in hand at a time: one computes while the others wait for the store."""
+"""Surveys in hand for each slot: one computes while the others wait for the store."""
 AFTER_KILL_SECONDS = 5.0
 """How long giving back may take once the children are dead."""
 RECHECK_SECONDS = 5.0
@@ -38,7 +38,8 @@ class Worker:
         self._broker = broker
         limits = Limits(settings.unit_seconds, settings.memory_mb << 20)
         self._slots = Slots(settings.slots, limits._replace(niceness=WORK_NICENESS))
-        self._survey_slots = Slots(1, limits._replace(sieves=False))
+        # As many as for work, so that a burst of small numbers uses every core.
+        self._survey_slots = Slots(settings.slots, limits._replace(sieves=False))
         self.worker_id = f"{settings.name or platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._consumer = Consumer(
             store, broker, worker_id=self.worker_id, sieve_digits=settings.sieve_digits
@@ -65,7 +66,7 @@ class Worker:
             await consume(
                 Queue.SURVEY,
                 lambda delivery: consumer.handle(self._survey_slots, delivery),
-                prefetch=SURVEY_PREFETCH,
+                prefetch=SURVEY_PREFETCH * self._settings.slots,
             ),
             await consume(
                 Queue.WORK,

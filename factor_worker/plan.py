@@ -41,7 +41,6 @@ from common.units import (
 from factor_worker import policy, sieving
 from factor_worker.engine import effort
 
-
 WORKERS_SECONDS = 60.0
 """A worker that settled a unit within this time takes part."""
 

@@ -40,7 +40,7 @@ def _single_cycles(partial: int, parameters: Parameters) -> float:
         primes = math.exp(log) * step / log
         expected = partial * math.exp(-_RARITY * log) / total  # occurrences of each of them
         different += primes * -math.expm1(-expected)
-    return max(0.0, partial - different)
+    return max(0.0, float(partial - different))
 
 
 def _double_cycles(partial: int, parameters: Parameters) -> float:
@@ -58,7 +58,7 @@ def _largest(parameters: Parameters) -> float:
 def cpu_seconds_per_a(parameters: Parameters) -> float:
     """Return about the CPU seconds of one a: its polynomials times what their interval costs."""
     polynomials = 2 ** (parameters.factors - 1)
-    return polynomials * (parameters.blocks * _BLOCK_SECONDS + parameters.size * _ROOT_SECONDS)
+    return float(polynomials) * (parameters.blocks * _BLOCK_SECONDS + parameters.size * _ROOT_SECONDS)
 
 
 _BLOCK_SECONDS: Final = 38e-6
