@@ -113,7 +113,7 @@ def _forecast(state: SieveState) -> SieveState:
     """
     usable = int(state.trust * _estimate(state))
     low, high = 1.0, GROWTH_LIMIT
-    for _ in range(40):
+    for _ in range(30):
         middle = (low + high) / 2
         enough = state.trust * _estimate(state, middle) >= state.needed
         low, high = (low, middle) if enough else (middle, high)

@@ -5,14 +5,15 @@ from typing import Final
 
 from factor_worker.engine.siqs.parameters import Parameters
 
-_STEPS: Final = 64
+_STEPS: Final = 32
 """Intervals of large primes, in equal steps of their logarithm."""
 _RARITY: Final = 1.06
 """A large prime p occurs in proportion to p to the power of minus this; fitted from 60 to 75 digits."""
-_CYCLES: Final = 0.25
-_GROWTH: Final = 3.0
-"""With two large primes: cycles per relation needed, when there are as many partial relations as
-ten times the relations needed, and the power that they grow with. Fitted to `benchmarks.sieve`."""
+_PARTIALS: Final = 9.2
+_CYCLES: Final = 0.6
+_GROWTH: Final = 2.5
+"""With two large primes: when there are `_PARTIALS` partial relations for each one needed, `_CYCLES`
+of those needed come from cycles; these grow with that power. Fitted at 80 digits."""
 
 
 def estimate_usable(full: int, partial: int, parameters: Parameters) -> int:
@@ -40,13 +41,13 @@ def _single_cycles(partial: int, parameters: Parameters) -> float:
         primes = math.exp(log) * step / log
         expected = partial * math.exp(-_RARITY * log) / total  # occurrences of each of them
         different += primes * -math.expm1(-expected)
-    return max(0.0, float(partial - different))
+    return max(0.0, partial - different)
 
 
 def _double_cycles(partial: int, parameters: Parameters) -> float:
     """Return the cycles among relations with one or two large primes, by a power law."""
-    share = partial / (10 * parameters.needed)
-    return min(_CYCLES * parameters.needed * share**_GROWTH, 0.9 * partial)
+    share = partial / (_PARTIALS * parameters.needed)
+    return min(_CYCLES * parameters.needed * math.pow(share, _GROWTH), 0.9 * partial)
 
 
 def _largest(parameters: Parameters) -> float:
@@ -57,8 +58,8 @@ def _largest(parameters: Parameters) -> float:
 
 def cpu_seconds_per_a(parameters: Parameters) -> float:
     """Return about the CPU seconds of one a: its polynomials times what their interval costs."""
-    polynomials = 2 ** (parameters.factors - 1)
-    return float(polynomials) * (parameters.blocks * _BLOCK_SECONDS + parameters.size * _ROOT_SECONDS)
+    polynomials = 1 << (parameters.factors - 1)
+    return polynomials * (parameters.blocks * _BLOCK_SECONDS + parameters.size * _ROOT_SECONDS)
 
 
 _BLOCK_SECONDS: Final = 38e-6
