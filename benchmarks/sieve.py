@@ -50,7 +50,7 @@ def sieved(n: int, chosen: Parameters) -> Iterator[StoredBatch]:
     harvest = Harvest(n, chosen)
     for batch in complete.batches(harvest, chosen):
         yield batch
-        usable, needed = harvest.count()
+        usable, needed, _ = harvest.state()
         if usable >= needed:
             return
 
