@@ -89,21 +89,21 @@ def estimate(batches: Iterable[StoredBatch]) -> int:
 def split(harvest: Harvest, report: Report) -> Solved:
     """Split the harvest's number if the relations suffice; see `solve`."""
     report(Progress("filter", len(harvest), 0, 1))
-    usable, needed = harvest.count()
-    if usable < needed:
+    usable, needed, rows = harvest.state()
+    if not rows or usable < needed:
         return Solved((), usable, needed, {})
-    matrix, sets, relations = harvest.sets(needed)
+    matrix, sets, relations = rows.shortest(needed)
     words = linear_algebra.dependencies(
         matrix,
         len(harvest.primes),
         lambda rows, done, of: report(Progress("matrix", rows, done, of)),
     )
-    rows, of = len(relations.x), linear_algebra.count(words)
+    count, of = len(relations.x), linear_algebra.count(words)
     found = square_root.divisors(
         harvest.n,
         harvest.primes,
         relations,
         (filtering.members(sets, chosen) for chosen in linear_algebra.members(words)),
-        lambda done: report(Progress("square root", rows, done, of)),
+        lambda done: report(Progress("square root", count, done, of)),
     )
     return Solved(found, usable, needed if found else usable + MORE, {})
