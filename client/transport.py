@@ -21,6 +21,7 @@ PROBLEM = "application/problem+json"
 SUBPROTOCOL = "factorline.v1"
 HEARTBEAT_SECONDS = 20.0
 
+_NO_CALL = frozenset({"not-found", "method-not-allowed"})
 _AGAIN = frozenset({408, 429, 502, 503, 504})
 
 Answer = TypeVar("Answer")
@@ -60,6 +61,8 @@ class Response:
             return error
         if self.status in _AGAIN or self.status >= 500:  # noqa: PLR2004 faults of the server
             return self._unwell(problem.detail)
+        if problem.name in _NO_CALL:
+            return NotFactorline(self.url, f"it has no such call ({problem.detail})")
         return refused(problem)
 
     def _unwell(self, detail: str) -> Unwell:

@@ -7,6 +7,7 @@ happened in between is missed.
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
 import urllib.parse
@@ -21,6 +22,8 @@ from client.errors import Unreachable, Unwell, refused
 from client.following import Following
 from client.models import Problem, Task
 from client.transport import Response, Transport
+
+log = logging.getLogger(__name__)
 
 HELLO_SECONDS = 10.0
 QUIET_SECONDS = 60.0
@@ -79,6 +82,7 @@ class Watch:
         self._sockets = True
         """Whether a socket may be tried at all: a code 40xx ends that."""
         self._poll_until = 0.0
+        self._lost = False
 
     async def states(self) -> AsyncGenerator[Task, None]:
         """Yield what is news of any of the tasks until all are done.
@@ -101,6 +105,9 @@ class Watch:
                         yield task
 
     def _sign_of_life(self) -> None:
+        if self._lost:
+            log.warning("%s answers again.", self._transport.url)
+        self._lost = False
         self._alive_at = time.monotonic()
         self._patience_s = self._outage_s  # it is there: now it may go away for longer
 
@@ -194,6 +201,9 @@ class Watch:
         pause_s = self._backoff.next_s(at_least_s=asked_s)
         if time.monotonic() + pause_s - self._alive_at > self._patience_s:
             raise failure
+        if not self._lost:
+            log.warning("%s does not answer; trying again until it does.", self._transport.url)
+        self._lost = True
         await asyncio.sleep(pause_s)
 
 
