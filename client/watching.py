@@ -48,7 +48,7 @@ class _Limits(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions: int
 
 
-class _Frame(msgspec.Struct, frozen=True, kw_only=True):
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """Any frame of the server; which members it has depends on its type."""
 
     type: str
@@ -207,5 +207,5 @@ class Watch:
         await asyncio.sleep(pause_s)
 
 
-def _decoded(text: str | bytes) -> _Frame:
-    return msgspec.json.decode(text, type=_Frame)
+def _decoded(text: str | bytes) -> Frame:
+    return msgspec.json.decode(text, type=Frame)
