@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.metadata
+import logging
 import os
 import shutil
 import urllib.parse
@@ -32,6 +33,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 def doctor(url: str, *, json: bool) -> Exit:
     """Examine everything; print a line for each finding."""
+    logging.disable()  # libraries log what becomes a finding here
     well = True
 
     async def work() -> None:

@@ -1,6 +1,5 @@
 """The command `factorline` as people and scripts run it: terminal, pipe, JSON, exit statuses."""
 
-import asyncio
 import contextlib
 import csv
 import json
@@ -15,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from client import SyncFactorlineClient
+from client import FactorlineClient, SyncFactorlineClient
+from client.command.app import app
 from client.command.exits import Exit
 from infra.local.processes import free_ports
 from infra.local.programs import ROOT, answers
@@ -44,6 +44,17 @@ def factorline(
         env=environ(url, **more),
         timeout=SECONDS,
         check=False,
+    )
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start the command in a folder, for a program that goes on."""
+    return subprocess.Popen(  # noqa: S603 our own command
+        [sys.executable, "-m", "client", *arguments],
+        env=environ("", FACTORLINE_SLOTS="1"),
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
 
 
@@ -228,28 +239,9 @@ async def test_ctrl_c_leaves_the_task_and_says_how_to_come_back(url: str) -> Non
     assert Exit.INTERRUPTED == await terminal.ended()
     [task_id] = re.findall(r"factorline watch (\S+)", terminal.written)
     assert "Traceback" not in terminal.written
-    with SyncFactorlineClientThread(url) as state:
-        assert not await state(task_id)
-
-
-class SyncFactorlineClientThread:
-    """Asks and cancels from a thread, for the blocking client cannot run inside of a loop."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def __enter__(self) -> Any:
-        """Return what asks."""
-        return lambda task_id: asyncio.to_thread(self._done, task_id)
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is open."""
-
-    def _done(self, task_id: str) -> bool:
-        with SyncFactorlineClient(self._url) as client:
-            done = client.get(task_id).done
-            client.cancel(task_id)
-            return done
+    async with FactorlineClient(url) as client:
+        assert not (await client.get(task_id)).done
+        await client.cancel(task_id)
 
 
 async def test_ctrl_c_in_watch(url: str) -> None:
@@ -277,7 +269,7 @@ def test_a_batch_is_csv_in_order(url: str, tmp_path: Path) -> None:
     source, target = tmp_path / "in.txt", tmp_path / "out.csv"
     source.write_text("2^67-1\n\n# a comment\nabc\n -15 \n0\n")
     ran = factorline(url, "batch", str(source), "--out", str(target))
-    rows = list(csv.DictReader(target.open()))
+    rows = list(csv.DictReader(target.read_text().splitlines()))
 
     assert ("", Exit.INCOMPLETE) == (ran.stdout, ran.returncode)
     assert ["2^67-1", "abc", "-15", "0"] == [row["input"] for row in rows]
@@ -337,13 +329,7 @@ def test_doctor_finds_what_is_wrong(url: str) -> None:
 async def test_serve_is_the_service(tmp_path: Path) -> None:
     """`factorline serve` becomes the embedded mode: it answers, and SIGTERM ends it well."""
     [port] = free_ports(1)
-    process = subprocess.Popen(  # noqa: S603 our own command
-        [sys.executable, "-m", "client", "serve", "--port", str(port)],
-        env=environ("", FACTORLINE_SLOTS="1"),
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = started(tmp_path, "serve", "--port", str(port))
     try:
         await waiting.until(
             lambda: answers(f"http://127.0.0.1:{port}/readyz"), "it", seconds=SECONDS
@@ -377,19 +363,8 @@ def test_help_and_completion_need_no_service() -> None:
         COMP_CWORD="1",
     ).stdout
 
-    for verb in [
-        "serve",
-        "gateway",
-        "worker",
-        "submit",
-        "watch",
-        "get",
-        "list",
-        "cancel",
-        "batch",
-        "known",
-        "doctor",
-    ]:
-        assert re.search(rf"^ +{verb} ", shown, re.MULTILINE)
+    for verb in app.registered_commands:
+        assert verb.callback is not None
+        assert re.search(rf"^ +{verb.callback.__name__.strip('_')} ", shown, re.MULTILINE)
     assert "_FACTORLINE_COMPLETE=complete_bash" in script
     assert ["submit"] == completed.split()
