@@ -41,6 +41,8 @@ def run(work: Coroutine[Any, Any, Exit], *, json: bool, task_ids: list[str] | No
         return Exit.INTERRUPTED
     except FactorlineError as error:
         complain(error, json=json)
+        if isinstance(error, StillRunning) and not json:
+            print(f"Come back to it: factorline watch {error.task_id}", file=sys.stderr)
         return of_error(error)
 
 

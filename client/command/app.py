@@ -15,7 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 _NUMBERS = {"ignore_unknown_options": True}
@@ -41,7 +41,7 @@ Number = Annotated[
 TaskId = Annotated[str, typer.Argument(metavar="TASK_ID", help="The id that submitting printed.")]
 Url = Annotated[
     str,
-    typer.Option(envvar="FACTORLINE_URL", show_default=True, help="Where the service is."),
+    typer.Option(envvar="FACTORLINE_URL", metavar="URL", help="Where the service is."),
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="Print JSON: one value a line, as the service gave it.")
@@ -53,14 +53,16 @@ Timeout = Annotated[
 ]
 Port = Annotated[
     int | None,
-    typer.Option(envvar="FACTORLINE_PORT", min=0, max=65535, help="Where to listen."),
+    typer.Option(
+        envvar="FACTORLINE_PORT", metavar="PORT", min=0, max=65535, help="Where to listen."
+    ),
 ]
 _HOME = "http://127.0.0.1:8080"
 
 
 @app.command()
 def serve(port: Port = None) -> None:
-    """Run everything in one process: gateway, worker, store and broker (needs no other server)."""
+    """Run everything in one process. Gateway, worker, store and broker: no other server is needed."""
     from client.command import launch
 
     launch.replace_with("infra.local", port)
@@ -68,7 +70,7 @@ def serve(port: Port = None) -> None:
 
 @app.command()
 def gateway(port: Port = None) -> None:
-    """Run a gateway between the RabbitMQ and the MongoDB that the settings name."""
+    """Run a gateway. The settings name its RabbitMQ and its MongoDB."""
     from client.command import launch
 
     launch.replace_with("gateway", port)
@@ -76,7 +78,7 @@ def gateway(port: Port = None) -> None:
 
 @app.command()
 def worker() -> None:
-    """Run a worker for the RabbitMQ and the MongoDB that the settings name."""
+    """Run a worker. The settings name its RabbitMQ and its MongoDB."""
     from client.command import launch
 
     launch.replace_with("factor_worker", None)
@@ -94,7 +96,7 @@ def submit(  # noqa: PLR0913 its options
     json: Json = False,
     url: Url = _HOME,
 ) -> None:
-    """Have a number factored; print the id of its task, or with --wait its factors."""
+    """Have a number factored. Prints the id of its task, or with --wait its factors."""
     from client.command import actions
 
     sys.exit(actions.submit(url, number, wait=wait, timeout_s=timeout, quiet=quiet, json=json))
@@ -109,7 +111,7 @@ def watch(
     json: Json = False,
     url: Url = _HOME,
 ) -> None:
-    """Follow a task until it is done, and print its answer. Ctrl-C leaves it running."""
+    """Follow a task to its end. Prints its answer; Ctrl-C leaves it running."""
     from client.command import actions
 
     sys.exit(actions.watch(url, task_id, timeout_s=timeout, quiet=quiet, json=json))
@@ -140,7 +142,7 @@ def list_(
 
 @app.command()
 def cancel(task_id: TaskId, *, json: Json = False, url: Url = _HOME) -> None:
-    """Cancel a task; what was found stays known."""
+    """Cancel a task. What was found stays known."""
     from client.command import actions
 
     sys.exit(actions.cancel(url, task_id, json=json))
@@ -160,7 +162,7 @@ def batch(
     json: Json = False,
     url: Url = _HOME,
 ) -> None:
-    """Factor every number of a file; print CSV, a row for each line, in the order of the file."""
+    """Factor every number of a file. Prints CSV, a row for each, in the order of the file."""
     from client.command import batches
 
     sys.exit(batches.batch(url, file, out=out, quiet=quiet, json=json))
@@ -168,7 +170,7 @@ def batch(
 
 @app.command(context_settings=_NUMBERS)
 def known(number: Number, *, json: Json = False, url: Url = _HOME) -> None:
-    """Show what is known of a number already; starts no work."""
+    """Show what is known of a number. It starts no work."""
     from client.command import actions
 
     sys.exit(actions.known(url, number, json=json))

@@ -80,13 +80,15 @@ class Bars:
     def _table(self, task: Task) -> Table:
         table = Table.grid(padding=(0, 1))
         for stage in stages.stages(task.progress):
-            bar = ProgressBar(
-                total=1.0,
-                completed=stage.share or 0.0,
-                width=BAR_WIDTH,
-                pulse=stage.live and stage.share is None,
-            )
-            style = "bold" if stage.live else "" if stage.share else "dim"
-            mark = self._spinner if stage.live else Text("✓" if stage.share == 1.0 else " ")
-            table.add_row(Text(" "), mark, Text(stage.name, style=style), bar, Text(stage.says))
+            if stage.live:
+                bar = ProgressBar(
+                    total=1.0,
+                    completed=stage.share or 0.0,
+                    width=BAR_WIDTH,
+                    pulse=stage.share is None,
+                )
+                table.add_row("", self._spinner, Text(stage.name, style="bold"), bar, stage.says)
+            else:
+                mark = Text("✓", style="green") if stage.share == 1.0 else ""
+                table.add_row("", mark, Text(stage.name, style="dim"), "", stage.says)
         return table

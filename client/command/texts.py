@@ -44,13 +44,21 @@ def product(factors: Sequence[Factor], composites: Sequence[Composite]) -> str:
     return " * ".join(words)
 
 
+def found(answer: Task | KnownNumber) -> str:
+    """Return the factorization as far as it is known, or nothing if only the number itself is."""
+    parts = [*answer.factors, *answer.composites]
+    if len(answer.composites) == len(parts) == 1 and answer.composites[0].exponent == 1:
+        return ""
+    return product(answer.factors, answer.composites)
+
+
 def answer(task: Task) -> str:
     """Return the one line that answers a task: ``1234 = 2 * 617``."""
     if task.succeeded:
-        return f"{task.number} = {product(task.factors, task.composites) or task.number}"
-    found = product(task.factors, task.composites)
+        return f"{task.number} = {found(task) or task.number}"
     reason = f": {task.reason}" if task.reason else ""
-    return f"{task.number} {'= ' + found if found else 'was not factored'}  ({task.status}{reason})"
+    parts = f"{task.number} = {found(task)}" if found(task) else f"{task.number} is not factored"
+    return f"{parts}  ({task.status}{reason})"
 
 
 def description(task: Task) -> Iterable[str]:
@@ -60,12 +68,12 @@ def description(task: Task) -> Iterable[str]:
     if task.expression != task.number:
         yield f"given as   {task.expression}"
     yield f"status     {task.status}{f': {task.reason}' if task.reason else ''}"
-    if task.factors or task.composites:
-        yield f"{'factors' if task.succeeded else 'so far':10} {product(task.factors, task.composites)}"
+    if parts := found(task):
+        yield f"{'factors' if task.succeeded else 'so far':10} {parts}"
     if any(part.certainty == "probable" for part in task.factors):
         yield "certainty  probable primes are among the factors"
     if not task.done:
-        yield f"stage      {task.progress.stage}, {task.progress.workers} workers"
+        yield f"stage      {task.progress.stage}"
     yield f"CPU time   {duration(task.progress.cpu_seconds)}"
     yield f"made       {task.created_at}"
     if task.ended_at:
@@ -75,15 +83,15 @@ def description(task: Task) -> Iterable[str]:
 def row(task: Task) -> str:
     """Return a task as a line of a list."""
     shown = task.expression if len(task.expression) <= _LONG else shortened(task.number)
-    found = task.result if task.succeeded and task.result else task.reason or task.progress.stage
-    return f"{task.task_id}  {task.status:9}  {shown}  {found}"
+    state = task.result if task.succeeded and task.result else task.reason or task.progress.stage
+    return f"{task.task_id}  {task.status:9}  {shown}  {state}"
 
 
 def knowledge(known: KnownNumber) -> str:
     """Return the line that says what is known of a number."""
     words = _STATUS_WORDS.get(known.status, known.status)
-    found = product(known.factors, known.composites)
-    shown = f"{known.number} = {found}" if found else known.number
+    parts = found(known)
+    shown = f"{known.number} = {parts}" if parts else known.number
     return f"{shown}  ({known.status}: {words})"
 
 
