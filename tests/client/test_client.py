@@ -62,11 +62,11 @@ async def test_watch_ends_with_the_task(client: FactorlineClient, hard: str) -> 
 
 async def test_many_tasks_are_watched_together(client: FactorlineClient) -> None:
     """Each of them ends once, over one socket."""
-    items = await client.batch([f"{n}^2+1" for n in range(2, 152)])
+    items = await client.batch([f"{n}^2+1" for n in range(2, 62)])
     ids = [item.task.task_id for item in items if item.task]
     ended = [task.task_id async for task in client.watch(*ids) if task.done]
 
-    assert 150 == len(ids)
+    assert 60 == len(ids)
     assert sorted(ids) == sorted(ended)
 
 
@@ -88,20 +88,6 @@ async def test_a_batch_answers_for_each_number(client: FactorlineClient) -> None
     assert "not-a-number" == items[1].problem.name
 
 
-async def test_a_batch_that_is_too_large_is_halved(client: FactorlineClient) -> None:
-    """Numbers of more bytes than one request may have still come through, in order."""
-    long = ["1" + "0" * 990 + f"*{n}+0*{'9' * 900}" for n in range(500, 1100)]
-    items = await client.batch(long)
-
-    assert list(range(600)) == [item.index for item in items]
-    assert [f"{10**990 * n}" for n in range(500, 1100)] == [
-        item.task.number for item in items if item.task
-    ]
-    for item in items:
-        assert item.task is not None
-        await client.cancel(item.task.task_id)
-
-
 async def test_waiting_can_be_given_up(client: FactorlineClient, hard: str) -> None:
     """The error is a TimeoutError, names the task, and the task goes on."""
     task = await client.submit(hard)
@@ -114,7 +100,8 @@ async def test_waiting_can_be_given_up(client: FactorlineClient, hard: str) -> N
 
 async def test_the_list_is_newest_first_and_stops_when_told(client: FactorlineClient) -> None:
     """It goes over pages by itself."""
-    made = [(await client.submit(number)).task_id for number in range(2, 107)]
+    items = await client.batch(range(2, 107))
+    made = [item.task.task_id for item in items if item.task]
     listed = [task.task_id async for task in client.list(newest=105)]
 
     assert list(reversed(made)) == listed

@@ -223,9 +223,11 @@ def test_progress_in_a_pipe_is_lines(url: str) -> None:
         ran = factorline(url, "submit", number, "--wait", "--timeout", "0.5", *quiet)
         with SyncFactorlineClient(url) as client:
             client.cancel(next(client.list(newest=1)).task_id)
-        *progress, _complaint = ran.stderr.splitlines()
+        *progress, complaint, advice = ran.stderr.splitlines()
 
         assert bool(progress) == (not quiet)
+        assert "not done after 0.5 s" in complaint
+        assert "factorline watch" in advice
         assert "\x1b" not in ran.stderr
         assert "\r" not in ran.stderr
 
@@ -280,11 +282,11 @@ def test_a_batch_is_csv_in_order(url: str, tmp_path: Path) -> None:
 
 def test_a_batch_of_good_numbers_from_a_pipe(url: str) -> None:
     """The status is 0, and the output has a row a number; of nothing, only the head."""
-    numbers = "\n".join(str(number) for number in range(2, 302))
+    numbers = "\n".join(str(number) for number in range(2, 102))
     ran = factorline(url, "batch", "-", stdin=numbers)
     empty = factorline(url, "batch", "-", stdin="")
 
-    assert (301, Exit.OK, "") == (len(ran.stdout.splitlines()), ran.returncode, ran.stderr)
+    assert (101, Exit.OK, "") == (len(ran.stdout.splitlines()), ran.returncode, ran.stderr)
     assert (1, Exit.OK) == (len(empty.stdout.splitlines()), empty.returncode)
 
 

@@ -167,6 +167,26 @@ async def test_patience_has_an_end(pretender: Pretender) -> None:
     assert 1 == len(pretender.requests)
 
 
+async def test_a_batch_that_is_too_large_is_halved(pretender: Pretender) -> None:
+    """The halves have keys of their own, and their results come back in one piece."""
+
+    def half(*values: int) -> dict[str, Any]:
+        items = [
+            {"index": i, "task": task(done=False, version=1, number=str(value))}
+            for i, value in enumerate(values)
+        ]
+        return {"accepted": len(items), "refused": 0, "items": items}
+
+    pretender.answers = [problem(413), json(half(4)), json(half(6, 8))]
+    async with client_of(pretender) as client:
+        items = await client.batch([4, "6", 8])
+
+    assert [(0, "4"), (1, "6"), (2, "8")] == [
+        (item.index, item.task.number) for item in items if item.task
+    ]
+    assert 3 == len({request.headers["Idempotency-Key"] for request in pretender.requests})
+
+
 async def test_the_key_goes_along(pretender: Pretender, monkeypatch: pytest.MonkeyPatch) -> None:
     """The API key is sent as a bearer token; being refused is an error of its own."""
     monkeypatch.setenv("FACTORLINE_API_KEY", "from the environment")
