@@ -1,4 +1,4 @@
-help:           ## list the verbs: run stack test lint types lock bench docs licences clean
+help:           ## list the verbs: run stack test lint types lock bench docs licences command clean
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
@@ -6,7 +6,7 @@ PORT ?= 8080
 ARGS ?=
 PYTHON = .venv/bin/python
 
-.PHONY: help run stack test lint types lock bench docs licences clean
+.PHONY: help run stack test lint types lock bench docs licences command clean
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
@@ -45,11 +45,15 @@ bench:          ## check and time a running service; ARGS=http://127.0.0.1:8080
 	@sh infra/venv.sh requirements-dev.lock
 	@$(PYTHON) -m benchmarks.workload $(ARGS)
 
-docs: licences  ## renew the pages that are made from the code
+docs: licences command  ## renew the pages that are made from the code
 
 licences:       ## renew docs/reference/dependencies.md from what is installed
 	@sh infra/venv.sh requirements-dev.lock
 	@$(PYTHON) -m infra.licences
+
+command:        ## renew docs/reference/command.md from the command line itself
+	@sh infra/venv.sh requirements-dev.lock
+	@$(PYTHON) -m client.command.reference
 
 clean:          ## remove the environment and caches, never data
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -98,8 +98,9 @@ ROUTES = (
         "/tasks/batch",
         handlers.submit_batch,
         {200: models.BatchResult},
-        (*_BODY, "batch-too-large"),
+        (*_BODY, "batch-too-large", "key-reused"),
         models.BatchRequest,
+        (_KEY,),
     ),
     Route(
         "GET",

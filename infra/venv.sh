@@ -24,7 +24,13 @@ python() {
     return 1
 }
 
+# The command `factorline`: the script finds its own way from wherever it is linked.
+link() {
+    ln -sf ../../client/factorline .venv/bin/factorline
+}
+
 if has "$lock" && .venv/bin/python -c '' 2>/dev/null; then
+    link
     exit 0
 fi
 
@@ -45,3 +51,4 @@ cp requirements.lock .venv/
 if [ "$lock" != requirements.lock ]; then
     cp "$lock" .venv/
 fi
+link
