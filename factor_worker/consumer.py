@@ -50,6 +50,7 @@ class Consumer:
         """By delivery: a unit that was delivered twice is here twice."""
         self.newest_issue: dict[str, float] = {}
         """By queue, when the newest unit received was issued, in seconds since the epoch."""
+        self.units_done = 0
         self.all_slots = 1
         """Slots of all live workers, as the last heartbeat saw them."""
         self._leaving = False
@@ -126,6 +127,7 @@ class Consumer:
             )
         finally:
             in_hand.slot = None
+            self.units_done += 1
             metrics.UNITS.labels(unit.kind, label).inc()
             metrics.UNIT_SECONDS.labels(unit.kind).observe(time.monotonic() - started)
 
