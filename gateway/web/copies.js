@@ -24,7 +24,7 @@ const CSV_HEAD = ["line", "input", "number", "digits", "status", "factors", "com
 export function csv(rows) {
   const lines = rows.map(({input, task, problem}, place) => [place + 1, input, ...(task ? [
     task.number, task.number.replace("-", "").length, task.status, factorsOf(task),
-    task.composites.map(({value, exponent}) => raised(value, exponent)).join("*"),
+    task.composites.map(({value, exponent}) => raised(value, exponent)).join(" "),
     task.progress.cpu_seconds, task.reason ?? "",
   ] : ["", "", "refused", "", "", "", problem?.detail ?? ""])]);
   return [CSV_HEAD, ...lines].map(cells => cells.map(quoted).join(",") + "\r\n").join("");
@@ -32,11 +32,11 @@ export function csv(rows) {
 
 const raised = (value, exponent) => exponent > 1 ? `${value}^${exponent}` : value;
 const factorsOf = task => task.factors.length
-  ? task.factors.map(({prime, exponent}) => raised(prime, exponent)).join("*") : task.result ?? "";
+  ? task.factors.map(({prime, exponent}) => raised(prime, exponent)).join(" ") : task.result ?? "";
 
 /** A cell; a spreadsheet must not take what somebody typed for a formula. */
 function quoted(cell) {
   const text = String(cell);
-  const safe = /^[=+@\t\r]|^-(?!\d+$)/.test(text) ? `'${text}` : text;
+  const safe = /^[=+@\t\r]|^-(?![\d ^]+$)/.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }

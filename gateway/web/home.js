@@ -116,5 +116,5 @@ async function send(event) {
 
 export function enter() {
   byId("number").select();
-  grow();
+  look();
 }

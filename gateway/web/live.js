@@ -32,7 +32,6 @@ export function follow(id, {show, fail = () => {}}) {
   entry.hearers.add(hearer);
   if (entry.task) show(entry.task);
   queueMicrotask(subscribe);
-  if (!socket && !timer) connect();
   return () => {
     entry.hearers.delete(hearer);
     if (entry.hearers.size || followed.get(id) !== entry) return;
@@ -52,13 +51,14 @@ export function offer(task) {
 
 const isNews = (old, task) => !old || (!old.done && (task.done || task.version > old.version));
 
-/** Try to connect now instead of later; if a line is there, find out whether it is alive. */
+/** Try to connect now, for the first time or instead of later; if a line is there, find out whether it is alive. */
 export function hurry() {
   if (!socket) connect();
   else if (greeted) ping();
 }
 
 function connect() {
+  if (line.state === "refused") return;
   clearTimeout(timer);
   timer = 0;
   tell("connecting");

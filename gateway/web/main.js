@@ -59,3 +59,4 @@ batch.setUp();
 watchLine(lineChanged);
 addEventListener("hashchange", route);
 route();
+hurry();

@@ -17,15 +17,17 @@ export function typeset(expression) {
   if (/^-?\d+$/.test(expression)) return digits(expression);
   const chained = /\^\s*(?:\d+|\([^()]*\))\s*\^/.test(expression);
   if (chained) return h("span", {class: "maths"}, expression);
-  const parts = expression.split(/(\^\s*(?:\d+|\([^()]*\)))/).map(part =>
-    part.startsWith("^") ? h("sup", {}, part.slice(1).trim().replace(/^\((.*)\)$/, "$1"))
-      : part.replaceAll("*", " × ").replace(/(?<=[\d)!])\s*([-+])\s*/g, " $1 ").replaceAll("-", "−"));
+  const parts = expression.split(/(\^\s*(?:\d+|\([^()]*\)))/).map((part, place) => {
+    if (part.startsWith("^")) return h("sup", {}, part.slice(1).trim().replace(/^\((.*)\)$/, "$1"));
+    const spaced = part.replace(/\s*\*\s*/g, " × ").replace(/(?<=[\d)!])\s*([-+])\s*/g, " $1 ");
+    return (place ? spaced.replace(/^\s*([-+])\s*/, " $1 ") : spaced).replaceAll("-", "−");
+  });
   return h("span", {class: "maths"}, parts);
 }
 
 const LONGEST_INLINE = 60;
 
-/** What is known of a number as a product; null while nothing is. */
+/** What is known of a number as a product; null while nothing is. A composite may have no `value`. */
 export function product({factors, composites, result}) {
   const terms = [...factors.map(primePower), ...composites.map(compositePower)];
   if (!terms.length) return result ? h("span", {class: "product"}, digits(result)) : null;
@@ -40,8 +42,8 @@ function primePower({prime, exponent, certainty}) {
 
 function compositePower({value, exponent, digits: size, certainty}) {
   const what = certainty === "composite" ? "composite" : "not looked at yet";
-  const inside = value.length <= LONGEST_INLINE ? digits(value)
-    : h("span", {class: "size"}, `${plural(size, "digit")}`);
+  const inside = value && value.length <= LONGEST_INLINE ? digits(value)
+    : h("span", {class: "size"}, plural(size, "digit"));
   return h("span", {class: "term composite", title: `${what}, ${plural(size, "digit")}`}, inside, power(exponent));
 }
 

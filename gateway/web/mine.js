@@ -3,11 +3,11 @@
 import {byId, h, say} from "./dom.js";
 import {follow} from "./live.js";
 import {product, typeset} from "./maths.js";
-import {moment} from "./text.js";
+import {moment, plural} from "./text.js";
 
 const KEY = "factorline.tasks";
 const MOST = 100;
-const SHOWN_VALUE = 60;
+const LONGEST_FACTORS = 160; // characters of a row
 
 /** Task id → {item, leave, task}. */
 const rows = new Map();
@@ -39,11 +39,11 @@ export function remember(task) {
 }
 
 /** Only what a row shows, so that a hundred tasks of a thousand digits fit. */
-function essence({task_id, expression, number, status, done, factors, composites, result, created_at}) {
-  const small = number.length <= SHOWN_VALUE;
-  return {task_id, expression, status, done, created_at,
-    result: small ? result : null, factors: small ? factors : [], composites: small ? composites : [],
-    terms: factors.length + composites.length};
+function essence({task_id, expression, status, done, factors, composites, result, created_at}) {
+  const small = factors.reduce((sum, {prime}) => sum + prime.length, 0) <= LONGEST_FACTORS;
+  return {task_id, expression, status, done, created_at, result: factors.length ? null : result,
+    factors: small ? factors : [], composites: small && factors.length ? composites.map(shown => ({...shown, value: null})) : [],
+    many: small ? 0 : factors.length};
 }
 
 function update(task) {
@@ -79,8 +79,7 @@ function show(task) {
   }
   row.status.className = `state ${task.status}`;
   say(row.status, task.status);
-  const text = product(task);
-  row.answer.replaceChildren(text ?? (task.done && task.terms ? `${task.terms} factors` : ""));
+  row.answer.replaceChildren(product(task) ?? (task.many ? plural(task.many, "factor") : ""));
 }
 
 /** Let the list be cleared: the tasks go on, and their links lead to them. */

@@ -86,8 +86,7 @@ function curvesPanel({curves, effort}) {
       [curves.ruled_out_digits ? `≤ ${curves.ruled_out_digits}` : "–",
         curves.ruled_out_digits ? "digits: a factor so small is unlikely now" : "nothing is ruled out yet"],
     ]),
-    scale(curves.ruled_out_digits, reach),
-    bar("Curves", curves.done, curves.wanted));
+    scale(curves.ruled_out_digits, reach));
 }
 
 /** Factor sizes from 1 digit to half of the composite's, with what the curves have ruled out. */
@@ -103,7 +102,7 @@ function scale(ruledOut, reach) {
       label.style.left = `${100 * mark / reach}%`;
       return label;
     })),
-    h("p", {class: "muted"}, "digits of a factor"));
+    h("p", {class: "muted"}, "digits of a factor: what is filled, the curves have ruled out"));
 }
 
 function effortPanel(effort) {
@@ -120,7 +119,7 @@ function effortPanel(effort) {
 
 function matrixPanel({stage, rows, done, of}) {
   return h("section", {class: "panel"},
-    head("Solving", `${stage}, a matrix of ${count(rows)} rows`),
+    head("Linear algebra", `now: ${stage}, ${plural(rows, "row")}`),
     bar(stage, done, of));
 }
 
@@ -141,8 +140,8 @@ export function facts(task) {
   const settled = progress.units_issued - progress.units_outstanding;
   return [
     wall ? [wall, "time"] : null,
-    progress.cpu_seconds ? [duration(progress.cpu_seconds), "CPU time, shared by all who ask"] : null,
+    progress.cpu_seconds ? [duration(progress.cpu_seconds), "CPU time"] : null,
     !task.done && progress.workers ? [count(progress.workers), progress.workers === 1 ? "worker on it" : "workers on it"] : null,
-    progress.units_issued ? [count(settled), task.done ? "work units" : `work units done, ${count(progress.units_outstanding)} under way`] : null,
+    progress.units_issued ? [count(settled), task.done ? (settled === 1 ? "work unit" : "work units") : `work units done, ${count(progress.units_outstanding)} under way`] : null,
   ].filter(Boolean);
 }

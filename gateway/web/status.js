@@ -69,7 +69,7 @@ function draw(now, tasks) {
     ]),
     throughput.length > 1 ? h("section", {class: "panel"},
       h("div", {class: "panel-head"}, h("h2", {}, "Throughput"), h("p", {class: "muted"}, "units a second, while this view is open")),
-      chart({points: throughput, width: byId("status-body").clientWidth || 640,
+      chart({points: throughput, width: byId("status-body").clientWidth || 640, height: 130,
         label: `Throughput, now ${throughput.at(-1)[1].toFixed(1)} units a second`})) : null,
     queues(now),
     workerTable(now.workers),

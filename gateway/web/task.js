@@ -13,6 +13,8 @@ import {between, digitsOf, duration, moment, plural} from "./text.js";
 const STATES = {queued: "Queued", running: "Running", succeeded: "Factored", partial: "Partly factored",
   failed: "Failed", cancelled: "Cancelled"};
 const PRIME = "Prime";
+const LONGEST_TITLE = 150; // digits; a longer number is shown by its ends
+const ENDS = 24;
 
 let leave = () => {};
 let clock = 0;
@@ -47,6 +49,7 @@ export function enter(id) {
     const {progress} = task, stage = stageOf(task);
     if (!task.done) seen.add(stage);
     if (progress.sieve && !task.done) history.add(progress.sieve);
+    view.classList.toggle("done", task.done);
     part("title", task.expression, () => title(task));
     part("state", [task.status, task.reason, isPrime(task)], () => state(task));
     part("stages", [task.status, stage, [...seen], progress.effort, !progress.sieve, !progress.matrix], () => stageLine(task, seen));
@@ -80,31 +83,31 @@ export function enter(id) {
 const frame = () => ({
   title: h("header", {class: "task-head"}),
   state: h("div", {class: "task-state"}),
-  stages: h("div", {}),
+  stages: h("div", {class: "task-stages"}),
   answer: h("div", {}),
   panel: h("div", {}),
   facts: h("div", {}),
   actions: h("div", {class: "actions"}),
-  table: h("div", {}),
+  table: h("div", {class: "task-table"}),
 });
 
 const isPrime = ({status, factors}) => status === "succeeded" && factors.length === 1
   && factors[0].exponent === 1 && factors[0].certainty !== "unit";
 
 function title(task) {
-  const plain = /^-?\d+$/.test(task.expression);
-  const size = plural(digitsOf(task.number), "digit");
+  const {expression, number} = task;
+  const plain = /^-?\d+$/.test(expression);
+  const whole = !plain || expression.length <= LONGEST_TITLE;
   return [
-    h("h1", {id: "task-title", tabindex: "-1", class: `number-title ${sizeOf(task.expression)}`}, typeset(task.expression)),
-    h("p", {class: "muted"}, size, " · asked ", h("time", {datetime: task.created_at}, moment(task.created_at)), " · ",
-      copyButton("Copy the number", () => task.number), " · ",
-      copyButton("Copy the link", () => location.href)),
-    plain ? null : h("details", {class: "value"}, h("summary", {}, "Its digits"),
-      h("p", {class: "long-number"}, digits(task.number))),
+    h("h1", {id: "task-title", class: expression.length > 50 ? "small" : null},
+      whole ? typeset(expression) : [digits(expression.slice(0, ENDS)), " … ", digits(expression.slice(-ENDS))]),
+    h("p", {class: "meta muted"}, h("span", {}, plural(digitsOf(number), "digit")),
+      h("span", {}, "asked ", h("time", {datetime: task.created_at}, moment(task.created_at))),
+      copyButton("Copy the number", () => number), copyButton("Copy the link", () => location.href)),
+    plain && whole ? null : h("details", {class: "value"}, h("summary", {}, "Its digits"),
+      h("p", {class: "long-number", tabindex: "0", role: "group", "aria-label": "Its digits"}, digits(number))),
   ];
 }
-
-const sizeOf = text => text.length > 200 ? "tiny" : text.length > 50 ? "small" : "";
 
 function state(task) {
   const word = isPrime(task) ? PRIME : STATES[task.status] ?? task.status;
@@ -118,9 +121,11 @@ function answer(task) {
   const [whole] = task.composites;
   const nothing = task.composites.length === 1 && !task.factors.length && whole.exponent === 1;
   if (nothing && !task.done) return h("p", {class: "muted so-far"}, "No factor yet.");
+  const prime = isPrime(task) && ` is ${task.factors[0].certainty === "proven" ? "prime" : "a probable prime"}`;
   return h("figure", {class: "answer-box"},
     h("figcaption", {class: "muted"}, task.done ? task.status === "succeeded" ? "The answer" : "What is known" : "Found so far"),
-    h("div", {class: `equation ${shown.textContent.length > 160 ? "small" : ""}`, tabindex: "0", role: "group", "aria-label": "Factorization"}, shown));
+    h("div", {class: `equation ${shown.textContent.length > 160 ? "small" : ""}`, tabindex: "0", role: "group", "aria-label": "Factorization"},
+      prime ? null : h("span", {class: "equals"}, "="), shown, prime ? h("span", {class: "maths"}, prime) : null));
 }
 
 const elapsed = task => task.done ? null

@@ -11,7 +11,7 @@ export const plural = (many, one, others = one + "s") => `${count(many)} ${many 
 /** Seconds as a duration: 0.42 s, 12 s, 3 min 5 s, 2 h 10 min, 4 days 3 h. */
 export function duration(seconds) {
   if (seconds < 0.095) return `${Math.max(1, Math.round(seconds * 1000))} ms`;
-  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  if (seconds < 9.95 && !Number.isInteger(seconds)) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
   const minutes = Math.floor(whole / 60);
@@ -23,15 +23,15 @@ export function duration(seconds) {
 
 const pair = (large, unit, small, lesser) => `${large} ${unit}` + (small ? ` ${small} ${lesser}` : "");
 
-const COARSE = [[1, "a second"], [60, "second"], [3600, "minute", 60], [172800, "hour", 3600],
-  [63072000, "day", 86400], [3.2e9, "year", 31536000]];
+/** Up to how many seconds a unit serves, its seconds, its name. */
+const UNITS = [[60, 1, "second"], [3600, 60, "minute"], [172800, 3600, "hour"], [63072000, 86400, "day"],
+  [3.2e9, 31536000, "year"]];
 
 /** Seconds as no more than an estimate deserves: "about 3 minutes", "more than a century". */
 export function about(seconds) {
   if (seconds < 1) return "under a second";
-  for (const [limit, unit, size = 1] of COARSE)
-    if (seconds < limit && unit !== "a second") return `about ${plural(coarse(seconds / size), unit)}`;
-  return "more than a century";
+  const fitting = UNITS.find(([limit]) => seconds < limit);
+  return fitting ? `about ${plural(coarse(seconds / fitting[1]), fitting[2])}` : "more than a century";
 }
 
 const coarse = value => value < 10 ? Math.max(1, Math.round(value)) : Number(value.toPrecision(2));
