@@ -48,6 +48,7 @@ async def test_a_batch_is_downloaded_as_csv(page: Page, service: str, tmp_path: 
 async def test_a_batch_survives_a_reload(page: Page, service: str) -> None:
     """Its lines and their answers are there again."""
     await submit(page, service, "91", "x")
+    await expect(page.locator("#batch-summary")).to_be_visible()
     await page.reload()
 
     await expect(page.locator("#batch-summary")).to_have_text("All 2 numbers done")

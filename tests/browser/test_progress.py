@@ -99,14 +99,14 @@ async def test_relations_are_a_curve_against_the_need(page: Page, show: Show) ->
     """Every state adds a point; no time that is left is claimed before a pace was seen."""
     for usable in (1000, 2000, 3000):
         await show(stage="sieve", sieve=relations(usable), workers=4)
-        await expect(page.locator(".panel")).to_contain_text(f"{usable // 1000}\u202f000usable")
+        await expect(page.locator(".panel")).to_contain_text(f"needed{usable // 1000}\u202f000")
 
     await expect(page.locator(".panel")).to_contain_text("no honest estimate yet")
     await expect(page.locator(".chart .projection")).to_have_count(0)
     path = await page.locator(".chart .curve").get_attribute("d")
     assert path is not None
     assert (1, 2) == (path.count("M"), path.count("L"))
-    await expect(page.locator(".figures").last).to_contain_text("4workers on it")
+    await expect(page.locator(".figures").last).to_contain_text("workers on it4")
     await expect(page.locator(".stages")).to_contain_text("Elliptic curves: to come")
     await expect(page.locator(".stages [aria-current=step]")).to_contain_text("Sieve")
 
@@ -123,12 +123,12 @@ async def test_the_curve_survives_a_reload(page: Page, show: Show) -> None:
     """What this tab saw is still drawn."""
     await show(stage="sieve", sieve=relations(1000))
     await show(stage="sieve", sieve=relations(2000))
-    await expect(page.locator(".panel")).to_contain_text("2\u202f000usable")
+    await expect(page.locator(".panel")).to_contain_text("needed2\u202f000")
     await page.reload()
     await expect(page.locator("#task")).to_contain_text("Loading")
     await show(stage="sieve", sieve=relations(3000))
 
-    await expect(page.locator(".panel")).to_contain_text("3\u202f000usable")
+    await expect(page.locator(".panel")).to_contain_text("needed3\u202f000")
     path = await page.locator(".chart .curve").get_attribute("d")
     assert path is not None
     assert 2 == path.count("L")
@@ -147,7 +147,7 @@ async def test_linear_algebra_shows_its_rows(page: Page, show: Show) -> None:
 async def test_an_older_state_changes_nothing(page: Page, show: Show) -> None:
     """What is drawn never goes back."""
     await show(stage="sieve", sieve=relations(5000))
-    await expect(page.locator(".panel")).to_contain_text("5\u202f000usable")
+    await expect(page.locator(".panel")).to_contain_text("needed5\u202f000")
     old = Update(task=task(0, stage="survey"))
     await page.evaluate(
         "import(document.querySelector('script').src.replace('main.js', 'live.js'))"
