@@ -142,7 +142,8 @@ async def test_a_second_visit_loads_nothing_but_the_document(page: Page, service
     await page.goto("about:blank")
     await page.goto(service, wait_until="networkidle")
     loaded = await page.evaluate(
-        "performance.getEntriesByType('resource').filter(e => e.name.includes('/web/') && e.transferSize > 0).map(e => e.name)"
+        "performance.getEntriesByType('resource')"
+        ".filter(e => e.name.includes('/web/') && e.transferSize > 0).map(e => e.name)"
     )
 
     assert [] == loaded
