@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 help:           ## list the verbs: run test lint types lock bench paint screenshots docs licences clean
+=======
+help:           ## list the verbs: run stack test lint types lock bench docs licences clean
+>>>>>>> main
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
@@ -6,12 +10,21 @@ PORT ?= 8080
 ARGS ?=
 PYTHON = .venv/bin/python
 
+<<<<<<< HEAD
 .PHONY: help run test lint types lock bench paint screenshots docs licences clean
+=======
+.PHONY: help run stack test lint types lock bench docs licences clean
+>>>>>>> main
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
 	@sh infra/venv.sh requirements.lock
 	@FACTORLINE_PORT=$(PORT) exec $(PYTHON) -m infra.local $(ARGS)
+
+stack:          ## RabbitMQ, a MongoDB-wire server, two gateways behind HAProxy, workers; all on loopback
+	@sh infra/venv.sh requirements-dev.lock
+	@sh infra/servers.sh
+	@exec $(PYTHON) -m infra.local.stack --port $(PORT) $(ARGS)
 
 test:           ## all tests that can run here; ARGS="-k words" picks some
 	@sh infra/venv.sh requirements-dev.lock

@@ -1,0 +1,74 @@
+"""The whole sieve in one process: for small numbers, tests and benchmarks."""
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+import gmpy2
+
+from factor_worker.engine.siqs import factor_base, parameters, solve, unit
+from factor_worker.engine.siqs.harvest import Harvest
+from factor_worker.engine.siqs.parameters import Parameters
+
+PATIENCE: Final = 2.5
+"""While a part f of the rows is missing, a unit is f/PATIENCE of what has been sieved: partial
+relations bring more and more, and a step must not overshoot."""
+LEAST_GROWTH: Final = 0.01
+"""Towards the end a unit is this part of what has been sieved: counting is not free either."""
+
+
+def factor(n: int, *, report: solve.Report | None = None) -> tuple[int, ...]:
+    """Return nontrivial divisors of n, ascending; their refinement splits n as far as it was found.
+
+    n must be odd, composite and not a perfect power; a number with a small factor takes as long as
+    any other of its size. The same n gives the same divisors.
+
+    Raises:
+        ValueError: n is not such a number.
+    """
+    if n <= 1 or n % 2 == 0 or gmpy2.is_prime(n) or gmpy2.is_power(n):
+        message = "the sieve takes odd composite numbers that are not perfect powers"
+        raise ValueError(message)
+    chosen = parameters.choose(n)
+    return _shared(n, chosen) or _sieved(n, chosen, report or (lambda _progress: None))
+
+
+def batches(harvest: Harvest, chosen: Parameters) -> Iterator[solve.StoredBatch]:
+    """Sieve without end, in steps that the harvest's state suggests; add each batch to it."""
+    done = 0
+    while True:
+        usable, needed = harvest.count()
+        share = max(LEAST_GROWTH, (1 - usable / needed) / PATIENCE)
+        batch = unit.sieve(harvest.n, chosen, done, math.ceil(share * done) or 1)
+        harvest.add(done, batch.done, batch.data)
+        yield solve.StoredBatch(str(done), done, batch.done, batch.data)
+        done += batch.done
+
+
+def _sieved(n: int, chosen: Parameters, report: solve.Report) -> tuple[int, ...]:
+    """Sieve until the relations suffice, and then some if luck wills it."""
+    harvest = Harvest(n, chosen)
+    least = 0
+    for _ in batches(harvest, chosen):
+        usable, needed = harvest.count()
+        if usable >= max(needed, least):
+            solved = solve.split(harvest, report)
+            if solved.divisors:
+                return solved.divisors
+            least = solved.needed
+    return ()
+
+
+def _shared(n: int, chosen: Parameters) -> tuple[int, ...]:
+    """Return what n shares with the multiplier or a prime of the factor base, and the rest.
+
+    Such a prime divides n or k once and for all, not every second value: it has no place in a sieve.
+    """
+    primes = factor_base.primes(n, chosen)
+    small = {prime for prime in primes[1:] if n % prime == 0}
+    small.add(math.gcd(n, chosen.multiplier))
+    rest = n
+    for divisor in small:
+        while divisor > 1 and rest % divisor == 0:
+            rest //= divisor
+    return tuple(sorted({*small, rest} - {1, n}))

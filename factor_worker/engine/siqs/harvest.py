@@ -1,0 +1,120 @@
+"""The harvest: all verified relations of one number, and whether they suffice."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from factor_worker.engine.siqs import factor_base, filtering, sparse, verification
+from factor_worker.engine.siqs.parameters import Parameters
+from factor_worker.engine.siqs.sparse import Rows
+from factor_worker.engine.siqs.square_root import Congruences
+
+EXCESS: Final = 16
+"""Rows wanted beyond the columns, hence dependencies: all are trivial once in 2^16 numbers."""
+NEARLY: Final = 0.9
+"""Below this part of the factor base it is not worth counting which primes occur at all."""
+
+
+class Sets(NamedTuple):
+    """Relation-sets as the rows of a matrix."""
+
+    matrix: Rows
+    """Row i: the primes with an odd exponent in set i."""
+    sets: Rows
+    """Row i: the relations in set i."""
+    relations: Congruences
+    """Only the relations that occur in the sets."""
+
+
+class Harvest:
+    """Verified relations, batch by batch. Python's integers do not outlive their batch: arrays do."""
+
+    def __init__(self, n: int, parameters: Parameters) -> None:
+        self.n = n
+        self.primes: Sequence[int] = factor_base.primes(n, parameters)
+        self._parameters = parameters
+        self._width = ((n * parameters.multiplier).bit_length() + 7) // 8
+        self._parts = [_nothing(self._width)]
+        self._marks = [np.zeros(0, dtype=np.int64)]
+        self._counted: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        """How many relations there are, duplicates included."""
+        return sum(len(marks) for marks in self._marks)
+
+    def add(self, first: int, count: int, data: bytes) -> None:
+        """Verify what a unit found with a's `first` to `first + count` - 1, and keep its relations.
+
+        Raises:
+            verification.BadBatch: something in the data is wrong; nothing of it is kept.
+        """
+        found = verification.verify(self.n, self._parameters, first, count, data)
+        x = b"".join(abs(value).to_bytes(self._width, "little") for value in found.x)
+        part = Congruences(
+            np.frombuffer(x, dtype=np.uint8).reshape(-1, self._width),
+            Rows(found.offsets, found.factors.astype(np.uint32, copy=False)),
+            found.large.astype(np.uint64, copy=False),
+        )
+        self._parts.append(part)
+        self._marks.append(filtering.keys(found.x))
+        self._counted = None
+
+    def count(self) -> tuple[int, int]:
+        """Return how many independent rows there are, and how many it takes.
+
+        It takes more than there are primes that occur in the rows. Far from the end that is
+        not counted, and all primes of the factor base are assumed to occur.
+        """
+        if self._counted is None:
+            self._counted = self._count()
+        return self._counted
+
+    def _count(self) -> tuple[int, int]:
+        first, large = self._distinct()
+        usable, most = filtering.count_usable(large), len(self.primes)
+        if usable < NEARLY * most:
+            return usable, most + EXCESS
+        sets = self._sets(first, large, usable)
+        return usable, len(np.unique(sets.matrix.columns)) + EXCESS
+
+    def sets(self, limit: int) -> Sets:
+        """Return the shortest sets, so many of them."""
+        return self._sets(*self._distinct(), limit)
+
+    def _distinct(self) -> tuple[sparse.Index, filtering.Primes]:
+        first = filtering.distinct(np.concatenate(self._marks))
+        return first, np.concatenate([part.large for part in self._parts])[first]
+
+    def _sets(self, first: sparse.Index, large: filtering.Primes, limit: int) -> Sets:
+        sets = filtering.relation_sets(large, limit)
+        occurring, sets = filtering.used(sets, len(large))
+        relations = _taken(self._parts, first[occurring])
+        return Sets(sparse.combine(sets, relations.factors, len(self.primes)), sets, relations)
+
+
+def _nothing(width: int) -> Congruences:
+    return Congruences(
+        np.zeros((0, width), dtype=np.uint8),
+        Rows(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.uint32)),
+        np.zeros((0, 2), dtype=np.uint64),
+    )
+
+
+def _taken(parts: Sequence[Congruences], chosen: npt.NDArray[np.int64]) -> Congruences:
+    """Return the chosen relations, by their ascending numbers over all parts."""
+    taken, start = [], 0
+    for part in parts:
+        stop = start + len(part.x)
+        low, high = np.searchsorted(chosen, (start, stop))
+        inside = chosen[low:high] - start
+        taken.append(
+            Congruences(part.x[inside], sparse.take(part.factors, inside), part.large[inside])
+        )
+        start = stop
+    return Congruences(
+        np.concatenate([part.x for part in taken]),
+        sparse.stacked([part.factors for part in taken]),
+        np.concatenate([part.large for part in taken]),
+    )

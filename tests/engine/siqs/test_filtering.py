@@ -1,0 +1,90 @@
+"""Partial relations join into sets in which every large prime occurs an even number of times."""
+
+from collections import Counter
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factor_worker.engine.siqs import filtering
+from tests.engine.siqs import gf2
+
+PRIMES = [101, 103, 107, 109, 113, 127, 131]
+pairs = st.tuples(st.sampled_from([1, *PRIMES]), st.sampled_from([1, *PRIMES])).map(sorted)
+relations = st.lists(pairs, max_size=30).map(
+    lambda found: np.array(found, np.uint64).reshape(-1, 2)
+)
+
+
+def large_prime_vectors(large: filtering.Primes) -> list[int]:
+    """Return for each relation the parities of its large primes."""
+    return [
+        sum(
+            1 << PRIMES.index(prime)
+            for prime, times in Counter(pair).items()
+            if prime > 1 and times == 1
+        )
+        for pair in large.tolist()
+    ]
+
+
+@given(relations)
+def test_usable_relations_are_what_the_large_primes_leave_of_the_rank(
+    large: filtering.Primes,
+) -> None:
+    """Counting edges and components agrees with elimination on the large primes' parities."""
+    expected = len(large) - gf2.rank(large_prime_vectors(large))
+
+    assert expected == filtering.count_usable(large)
+
+
+@given(relations)
+def test_every_set_has_even_large_primes_and_no_set_is_a_sum_of_others(
+    large: filtering.Primes,
+) -> None:
+    """All sets together are a basis of the ways to get rid of the large primes."""
+    sets = filtering.relation_sets(large, limit=100)
+    vectors = large_prime_vectors(large)
+
+    members = gf2.as_numbers(sets)
+
+    assert [0] * sets.height == [gf2.total(vectors, combination) for combination in members]
+    assert filtering.count_usable(large) == sets.height == gf2.rank(members)
+
+
+@given(relations, st.integers(0, 5))
+def test_a_limit_keeps_the_shortest_sets(large: filtering.Primes, limit: int) -> None:
+    """Fewer rows than there are: the lightest ones."""
+    lengths = sorted(filtering.relation_sets(large, limit=100).lengths.tolist())
+
+    assert lengths[:limit] == filtering.relation_sets(large, limit).lengths.tolist()
+
+
+def test_duplicates_do_not_count() -> None:
+    """A relation found twice, or with x of the other sign, is one relation."""
+    x = [10**30, 7, -(10**30), 12, 7]
+    large = np.array([[1, 101], [1, 1], [1, 101], [1, 101], [1, 1]], dtype=np.uint64)
+
+    marks = filtering.keys(x)
+
+    assert [0, 1, 3] == filtering.distinct(marks).tolist()
+    assert 4 == filtering.count_usable(large)
+    assert 2 == filtering.count_usable(large, marks)
+
+
+def test_relations_outside_every_set_are_left_behind() -> None:
+    """Singletons never reach the matrix, and sets name what is left by new numbers."""
+    large = np.array([[1, 101], [1, 103], [107, 109], [1, 103], [1, 1]], dtype=np.uint64)
+    sets = filtering.relation_sets(large, limit=100)
+
+    occurring, renumbered = filtering.used(sets, len(large))
+
+    assert [1, 3, 4] == occurring.tolist()
+    assert [[2], [0, 1]] == [renumbered.row(index).tolist() for index in range(2)]
+
+
+def test_what_two_sets_share_drops_out() -> None:
+    """A dependency takes a relation once or not at all."""
+    sets = gf2.rows_of([[0, 1, 2], [1, 2, 3], [5]])
+
+    assert [0, 3] == filtering.members(sets, np.array([0, 1])).tolist()

@@ -1,0 +1,57 @@
+"""The merged matrix is smaller, and what it says holds for the original one."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factor_worker.engine.siqs import dense, merging
+from factor_worker.engine.siqs.sparse import Rows
+from tests.engine.siqs import gf2
+
+COLUMNS = 24
+matrices = st.lists(st.sets(st.integers(0, COLUMNS - 1), max_size=6).map(sorted), max_size=40).map(
+    gf2.rows_of
+)
+
+
+@given(matrices)
+def test_merging_keeps_every_dependency(rows: Rows) -> None:
+    """As many independent dependencies afterwards as before."""
+    merged = merging.merge(rows, COLUMNS)
+
+    before = rows.height - gf2.rank(gf2.as_numbers(rows))
+
+    assert before == merged.rows.height - gf2.rank(gf2.as_numbers(merged.rows))
+
+
+@given(matrices)
+def test_dependencies_of_the_merged_matrix_are_dependencies_of_the_original(rows: Rows) -> None:
+    """Expanded, they sum to zero, and none is a sum of others."""
+    merged = merging.merge(rows, COLUMNS)
+    vectors = dense.dependencies(merged.rows, COLUMNS)
+
+    expanded = gf2.combinations(merged.expand(vectors))
+
+    numbers = gf2.as_numbers(rows)
+    assert [0] * len(expanded) == [gf2.total(numbers, combination) for combination in expanded]
+    assert len(gf2.combinations(vectors)) == len(expanded) == gf2.rank(expanded)
+
+
+def test_merged_rows_are_sums_of_original_rows() -> None:
+    """Row by row, the history and the matrix tell the same story."""
+    rows = gf2.random_rows(600, 500, 12.0, seed=1)
+    merged = merging.merge(rows, 500)
+    numbers = gf2.as_numbers(rows)
+
+    for index, number in enumerate(gf2.as_numbers(merged.rows)):
+        chosen = np.zeros(merged.rows.height, dtype=np.uint64)
+        chosen[index] = 1
+        (combination,) = gf2.combinations(merged.expand(chosen))
+        assert number == gf2.total(numbers, combination)
+
+
+def test_merging_makes_a_sparse_matrix_much_smaller() -> None:
+    """What a sieve leaves has many columns with few entries."""
+    rows = gf2.random_rows(1_100, 1_000, 10.0, seed=2)
+
+    assert merging.merge(rows, 1_000).rows.height < 600

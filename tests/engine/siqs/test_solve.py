@@ -1,0 +1,112 @@
+"""Batches as workers store them, good, doubled, false and too few, become divisors or a reason."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import pytest
+
+from factor_worker.engine.siqs import parameters, solve, unit
+from factor_worker.engine.siqs.parameters import Parameters
+from factor_worker.engine.siqs.solve import Progress, Solved, StoredBatch
+from tests.engine import examples
+
+P, Q = examples.next_prime(10**19 + 1234), examples.next_prime(3 * 10**19 + 5678)
+
+
+class Sieved(NamedTuple):
+    """A number and enough batches to split it."""
+
+    n: int
+    parameters: Parameters
+    batches: list[StoredBatch]
+
+    def solve(self, batches: Iterable[StoredBatch], heard: list[Progress] | None = None) -> Solved:
+        """Solve with these batches."""
+        report = [] if heard is None else heard
+        return solve.solve(self.n, self.parameters, batches, report=report.append)
+
+
+def sieved(n: int) -> Sieved:
+    """Sieve unit by unit, each a quarter of what there is, until there is enough."""
+    found = Sieved(n, parameters.choose(n), [])
+    needed = found.solve([]).needed
+    while found.solve(found.batches).usable < needed:
+        first = sum(batch.count for batch in found.batches)
+        batch = unit.sieve(n, found.parameters, first, 1 + first // 4)
+        found.batches.append(StoredBatch(f"unit {first}", first, batch.done, batch.data))
+    return found
+
+
+@pytest.fixture(scope="module")
+def semiprime() -> Sieved:
+    """A number of 39 digits, sieved."""
+    return sieved(P * Q)
+
+
+def test_enough_relations_split_the_number(semiprime: Sieved) -> None:
+    """Every batch is good, and both primes come out."""
+    solved = semiprime.solve(semiprime.batches)
+
+    assert Solved((P, Q), solved.usable, solved.needed, {}) == solved
+    assert solved.usable >= solved.needed
+
+
+def test_garbage_is_left_out_and_named(semiprime: Sieved) -> None:
+    """A worker that lies costs its own batch, not the number."""
+    first, count = semiprime.batches[-1].first, semiprime.batches[-1].count
+    liars = [
+        StoredBatch("noise", 10**6, 1, b"no relations at all"),
+        StoredBatch("elsewhere", first + count, 1, semiprime.batches[-1].data),
+    ]
+
+    solved = semiprime.solve([liars[0], *semiprime.batches, liars[1]])
+
+    assert (P, Q) == solved.divisors
+    assert {"noise", "elsewhere"} == set(solved.bad)
+    assert all(solved.bad.values())
+
+
+def test_a_batch_that_comes_twice_counts_once(semiprime: Sieved) -> None:
+    """A unit done again by another worker brings nothing new."""
+    twice = [batch for batch in semiprime.batches for _ in range(2)]
+
+    assert semiprime.solve(semiprime.batches) == semiprime.solve(twice)
+
+
+def test_too_few_relations_say_how_many_are_missing(semiprime: Sieved) -> None:
+    """Then nothing is solved, and the caller sieves on."""
+    heard: list[Progress] = []
+
+    solved = semiprime.solve(semiprime.batches[:-1], heard)
+
+    assert not solved.divisors
+    assert 0 < solved.usable < solved.needed
+    assert {"verify", "filter"} == {progress.stage for progress in heard}
+
+
+def test_no_batches_are_too_few(semiprime: Sieved) -> None:
+    """Asking for nothing but what is needed is cheap."""
+    solved = semiprime.solve([])
+
+    assert ((), 0, {}) == (solved.divisors, solved.usable, solved.bad)
+
+
+def test_the_stages_are_reported_in_their_order(semiprime: Sieved) -> None:
+    """People can watch."""
+    heard: list[Progress] = []
+
+    semiprime.solve(semiprime.batches, heard)
+
+    stages = list(dict.fromkeys(progress.stage for progress in heard))
+    assert ["verify", "filter", "matrix", "square root"] == stages
+    assert all(progress.done <= progress.of for progress in heard)
+
+
+def test_trivial_dependencies_ask_for_more_relations() -> None:
+    """Modulo a prime every dependency is trivial; the caller must not be told to solve again."""
+    prime = sieved(examples.next_prime(10**30))
+
+    solved = prime.solve(prime.batches)
+
+    assert not solved.divisors
+    assert solved.usable < solved.needed
