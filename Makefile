@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-help:           ## list the verbs: run test lint types lock bench paint screenshots docs licences clean
-=======
-help:           ## list the verbs: run stack test lint types lock bench docs licences clean
->>>>>>> main
+help:           ## list the verbs: run stack test lint types lock bench paint screenshots docs licences clean
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
@@ -10,11 +6,7 @@ PORT ?= 8080
 ARGS ?=
 PYTHON = .venv/bin/python
 
-<<<<<<< HEAD
-.PHONY: help run test lint types lock bench paint screenshots docs licences clean
-=======
-.PHONY: help run stack test lint types lock bench docs licences clean
->>>>>>> main
+.PHONY: help run stack test lint types lock bench paint screenshots docs licences clean
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
