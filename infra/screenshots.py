@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from playwright.async_api import Browser, Page, ViewportSize
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
@@ -78,26 +79,41 @@ async def status(page: Page, url: str) -> None:
     await page.wait_for_timeout(THROUGHPUT_MS)
 
 
-Scene = Callable[[Page, str], Awaitable[None]]
+class Picture(NamedTuple):
+    """A scene and the file that it goes to; another one if it is wanted in the dark too."""
+
+    scene: Callable[[Page, str], Awaitable[None]]
+    name: str
+    dark: str = ""
+    window: ViewportSize = DESK
+    scale: int = 1
 
 
-async def take(
-    browser: Browser, url: str, scene: Scene, name: str, *, dark: str = "", phone: bool = False
-) -> None:
-    """Take a picture of as much as the view needs, and another one in the dark if that has a name."""
+PICTURES = (
+    Picture(empty, "empty"),
+    Picture(error, "error"),
+    Picture(finished, "page"),
+    Picture(finished, "phone", window=PHONE, scale=2),
+    Picture(running, "running", dark="dark"),
+    Picture(status, "status"),
+)
+
+
+async def take(browser: Browser, url: str, picture: Picture) -> None:
+    """Take a picture of as much as the view needs."""
     context = await browser.new_context(
-        viewport=PHONE if phone else DESK,
-        device_scale_factor=2 if phone else 1,
+        viewport=picture.window,
+        device_scale_factor=picture.scale,
         reduced_motion="reduce",
         locale="en-GB",
     )
     page = await context.new_page()
-    await scene(page, url)
+    await picture.scene(page, url)
     await page.evaluate("document.fonts.ready")
-    await save(page, name)
-    if dark:
+    await save(page, picture.name)
+    if picture.dark:
         await page.emulate_media(color_scheme="dark", reduced_motion="reduce")
-        await save(page, dark)
+        await save(page, picture.dark)
     await context.close()
 
 
@@ -116,12 +132,8 @@ async def _main(url: str | None) -> None:
             [port] = free_ports(1)
             service = Embedded(folder, port=port, settings={})
             url = (await stack.enter_async_context(service)).url
-        await take(browser, url, empty, "empty")
-        await take(browser, url, error, "error")
-        await take(browser, url, finished, "page")
-        await take(browser, url, finished, "phone", phone=True)
-        await take(browser, url, running, "running", dark="dark")
-        await take(browser, url, status, "status")
+        for picture in PICTURES:
+            await take(browser, url, picture)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ import {csv} from "./copies.js";
 import {byId, h, say} from "./dom.js";
 import {cleaned} from "./home.js";
 import {follow} from "./live.js";
-import {product, typeset} from "./maths.js";
+import {brief, product} from "./maths.js";
 import {read, write} from "./mine.js";
 import {plural} from "./text.js";
 
@@ -94,7 +94,7 @@ function draw() {
 }
 
 function row({input, task_id, problem}) {
-  return h("tr", {}, h("td", {}, task_id ? h("a", {href: `#/task/${task_id}`}, typeset(input)) : h("span", {class: "maths"}, input)),
+  return h("tr", {}, h("td", {}, task_id ? h("a", {href: `#/task/${task_id}`}, brief(input)) : h("span", {class: "maths"}, input)),
     h("td", {}, problem ? h("span", {class: "bad"}, problem.detail) : null),
     h("td", {}, h("span", {class: `state ${problem ? "failed" : "queued"}`}, problem ? "refused" : "…")));
 }

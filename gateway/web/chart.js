@@ -16,7 +16,8 @@ const LEAST_SPAN_S = 10;
 export function chart({points, need = null, reach = null, width, height = TALL, label}) {
   const first = points[0][0], last = points.at(-1)[0];
   const end = Math.max(reach ?? last, first + LEAST_SPAN_S);
-  const top = Math.max(need ?? 0, ...points.map(([, value]) => value), 1) * (need ? 1.02 : 1.1);
+  const peak = Math.max(...points.map(([, value]) => value));
+  const top = need ? Math.max(need, peak) * 1.02 : peak * 1.05 || 1;
   const x = time => LEFT + (width - LEFT - RIGHT) * (time - first) / (end - first);
   const y = value => height - BOTTOM - (height - TOP - BOTTOM) * value / top;
   const path = points.map(([time, value], place) => `${place ? "L" : "M"}${round(x(time))} ${round(y(value))}`).join("");
@@ -27,7 +28,7 @@ export function chart({points, need = null, reach = null, width, height = TALL, 
     need ? [
       s("line", {class: "need", x1: LEFT, x2: width - RIGHT, y1: y(need), y2: y(need)}),
       s("text", {class: "strong", x: LEFT, y: y(need) - 8}, `needed: ${count(need)}`),
-    ] : null,
+    ] : s("text", {class: "strong", x: LEFT, y: TOP - 10}, `peak ${peak.toFixed(1)}`),
     need && reach ? s("line", {class: "projection", x1: lastX, y1: lastY, x2: x(reach), y2: y(need)}) : null,
     s("path", {class: "curve", d: path}),
     s("circle", {class: "now", cx: lastX, cy: lastY, r: 4}),

@@ -25,6 +25,16 @@ export function typeset(expression) {
   return h("span", {class: "maths"}, parts);
 }
 
+const LONGEST_BRIEF = 40;
+const ENDS = 15;
+
+/** An expression as a row of a table has room for it: a long number by its ends. */
+export function brief(expression) {
+  if (expression.length <= LONGEST_BRIEF) return typeset(expression);
+  if (!/^-?\d+$/.test(expression)) return h("span", {class: "maths"}, `${expression.slice(0, LONGEST_BRIEF)}…`);
+  return h("span", {}, digits(expression.slice(0, ENDS)), "…", digits(expression.slice(-ENDS)));
+}
+
 const LONGEST_INLINE = 60;
 
 /** What is known of a number as a product; null while nothing is. A composite may have no `value`. */
@@ -61,8 +71,8 @@ export function factorTable({factors, composites}, copyButton) {
       h("th", {scope: "col"}, name)), h("td", {}))),
     h("tbody", {}, rows.map(({value, exponent, certainty}) => h("tr", {class: certainty},
       h("td", {class: "value"}, digits(value)),
-      h("td", {class: "number", "data-name": "power"}, String(exponent)),
-      h("td", {class: "number", "data-name": "digits"}, String(digitsOf(value))),
+      h("td", {class: exponent === 1 ? "number power one" : "number power"}, String(exponent)),
+      h("td", {class: "number size-of"}, String(digitsOf(value))),
       h("td", {}, h("span", {class: `certainty ${certainty}`}, WORDS[certainty] ?? certainty)),
       h("td", {class: "end"}, copyButton("Copy", () => value, `Copy ${value.slice(0, 12)}`))))));
 }

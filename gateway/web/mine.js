@@ -2,7 +2,7 @@
 
 import {byId, h, say} from "./dom.js";
 import {follow} from "./live.js";
-import {product, typeset} from "./maths.js";
+import {brief, product} from "./maths.js";
 import {moment, plural} from "./text.js";
 
 const KEY = "factorline.tasks";
@@ -71,7 +71,7 @@ function show(task) {
   if (!row) {
     const status = h("span", {class: "state"});
     const answer = h("span", {class: "answer"});
-    const link = h("a", {href: `#/task/${id}`}, typeset(task.expression));
+    const link = h("a", {href: `#/task/${id}`}, brief(task.expression));
     row = {item: h("li", {}, link, answer, h("span", {class: "when"}, status, h("time", {datetime: task.created_at}, moment(task.created_at)))),
       status, answer, leave: () => {}};
     rows.set(id, row);

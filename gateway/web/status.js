@@ -3,7 +3,7 @@
 import {Refused, call} from "./api.js";
 import {chart} from "./chart.js";
 import {byId, h} from "./dom.js";
-import {typeset} from "./maths.js";
+import {brief} from "./maths.js";
 import {figures} from "./panels.js";
 import {between, count, duration, moment, plural} from "./text.js";
 
@@ -112,7 +112,7 @@ function taskTable(tasks) {
       h("thead", {}, h("tr", {}, ["Number", "Status", "CPU time", "Asked"].map((name, place) =>
         h("th", {scope: "col", class: place > 1 ? "number" : null}, name)))),
       h("tbody", {}, tasks.map(task => h("tr", {},
-        h("td", {}, h("a", {href: `#/task/${task.task_id}`}, typeset(task.expression.length > 40 ? `${task.expression.slice(0, 39)}…` : task.expression))),
+        h("td", {}, h("a", {href: `#/task/${task.task_id}`}, brief(task.expression))),
         h("td", {}, h("span", {class: `state ${task.status}`}, task.status)),
         h("td", {class: "number"}, duration(task.progress.cpu_seconds)),
         h("td", {class: "number"}, moment(task.created_at))))))));
