@@ -39,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Wall-clock limit of one unit."""
     memory_mb: int = 2048
     """Memory limit of one child process."""
+    sieve_digits: int = 100
+    """The largest composite that is sieved, in decimal digits; larger ones get curves only."""
     grace_seconds: float = 10.0
     """How long a stopping worker lets units finish."""
     log_level: str = "INFO"
@@ -69,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "slots": (1, 1024),
             "max_digits": (1, 4000),
             "max_batch": (1, 100_000),
+            "sieve_digits": (0, 110),
             "memory_mb": (128, 1 << 20),
             "unit_seconds": (1, 3600),
             "grace_seconds": (0, 3600),

@@ -1,11 +1,17 @@
 """Starts the Chromium of the system for tests and pictures of the page; none is ever downloaded."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 from playwright.async_api import Browser, async_playwright
 
-from infra.local.processes import find_program
+from common import errors
+from infra.local.processes import find_program, free_ports
+from infra.local.programs import Embedded
 
 HOW = "on Debian `apt-get install -y --no-install-recommends chromium`"
 
@@ -35,3 +41,25 @@ async def chromium() -> AsyncIterator[Browser]:
             yield browser
         finally:
             await browser.close()
+
+
+def run(work: Callable[[Browser, str], Awaitable[None]]) -> None:
+    """Do a command's work with a browser and the service that the command line names, or its own.
+
+    A `FactorlineError` ends the program with its message and status 1.
+    """
+    try:
+        asyncio.run(_run(work, *sys.argv[1:2]))
+    except errors.FactorlineError as error:
+        sys.exit(str(error))
+
+
+async def _run(work: Callable[[Browser, str], Awaitable[None]], url: str = "") -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        browser = await stack.enter_async_context(chromium())
+        if not url:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            [port] = free_ports(1)
+            service = Embedded(folder, port=port, settings={})
+            url = (await stack.enter_async_context(service)).url
+        await work(browser, url)

@@ -1,9 +1,5 @@
 """`make screenshots`: take the pictures of the page that the documentation shows, from a real service."""
 
-import asyncio
-import contextlib
-import sys
-import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -11,10 +7,7 @@ from typing import NamedTuple
 from playwright.async_api import Browser, Page, ViewportSize
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
-from common import errors
-from infra.browser import chromium
-from infra.local.processes import free_ports
-from infra.local.programs import Embedded
+from infra.browser import run
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images"
 
@@ -86,14 +79,14 @@ class Picture(NamedTuple):
     name: str
     dark: str = ""
     window: ViewportSize = DESK
-    scale: int = 1
+    scale: float = 1
 
 
 PICTURES = (
     Picture(empty, "empty"),
     Picture(error, "error"),
     Picture(finished, "page"),
-    Picture(finished, "phone", window=PHONE, scale=2),
+    Picture(finished, "phone", window=PHONE, scale=1.5),
     Picture(running, "running", dark="dark"),
     Picture(status, "status"),
 )
@@ -124,25 +117,11 @@ async def save(page: Page, name: str) -> None:
     print(f"{path.name:<14}{path.stat().st_size / 1024:6.0f} KiB")  # noqa: T201 the command's report
 
 
-async def _main(url: str | None) -> None:
-    async with contextlib.AsyncExitStack() as stack:
-        browser = await stack.enter_async_context(chromium())
-        if url is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            [port] = free_ports(1)
-            service = Embedded(folder, port=port, settings={})
-            url = (await stack.enter_async_context(service)).url
-        for picture in PICTURES:
-            await take(browser, url, picture)
-
-
-def main() -> None:
-    """Run the program; a `FactorlineError` ends it with its message and status 1."""
-    try:
-        asyncio.run(_main(sys.argv[1] if len(sys.argv) > 1 else None))
-    except errors.FactorlineError as failure:
-        sys.exit(f"screenshots: {failure}")
+async def take_all(browser: Browser, url: str) -> None:
+    """Take every picture."""
+    for picture in PICTURES:
+        await take(browser, url, picture)
 
 
 if __name__ == "__main__":
-    main()
+    run(take_all)

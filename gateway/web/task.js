@@ -152,7 +152,7 @@ function actions(task) {
     return [act("Cancel", async () => offer(await call(`/tasks/${task.task_id}`, {method: "DELETE"})), "secondary"), said];
   const copies = task.factors.length || task.composites.length
     ? Object.entries(COPIES).map(([name, make]) => copyButton(name, () => make(task), `Copy as ${name}`)) : [];
-  const again = task.status === "succeeded" ? null : act("Go on", async () => {
+  const again = task.status === "succeeded" ? null : act(task.status === "cancelled" ? "Go on" : "Try again", async () => {
     const fresh = await submit(task.expression);
     mine.remember(fresh);
     location.hash = `#/task/${fresh.task_id}`;

@@ -69,6 +69,9 @@ async def test_the_status_view_shows_the_worker_and_the_queues(page: Page, stack
 
     await expect(page.locator("#status-body")).to_contain_text("factor.survey")
     await expect(page.get_by_role("group", name="Workers").locator("tbody tr")).to_have_count(1)
+    await expect(page.get_by_role("link", name="RabbitMQ management")).to_have_attribute(
+        "href", stack.rabbitmq.management_url
+    )
     await expect(page.locator("#status-body .bad")).to_have_count(0)
     await expect(page.locator("#status-body")).not_to_contain_text("?")
 

@@ -180,9 +180,7 @@ def _large_factors(tables: Table, work: Work, block: int, position: int, count: 
 
 
 @njit(cache=True)
-def _matching(
-    tables: Table, work: Work, entries: Ids, wanted: int, large: int, count: int
-) -> int:
+def _matching(tables: Table, work: Work, entries: Ids, wanted: int, large: int, count: int) -> int:
     for entry in entries:
         if np.uint32(entry & np.uint32(POSITION)) == wanted:
             index = large + np.int64(entry >> np.uint32(POSITION_BITS))
@@ -191,9 +189,7 @@ def _matching(
 
 
 @njit(cache=True)
-def _keep(
-    tables: Table, work: Work, found: Found, number: int, position: int, count: int
-) -> bool:
+def _keep(tables: Table, work: Work, found: Found, number: int, position: int, count: int) -> bool:
     """Write down a relation if what is left of the value is 1 or large primes; False if it is full."""
     for limb in work.value[1:]:
         if limb != ZERO:

@@ -6,7 +6,7 @@ from typing import Final
 
 import gmpy2
 
-from factor_worker.engine.siqs import factor_base, parameters, solve, unit
+from factor_worker.engine.siqs import factor_base, parameters, polynomials, solve, unit
 from factor_worker.engine.siqs.harvest import Harvest
 from factor_worker.engine.siqs.parameters import Parameters
 
@@ -34,12 +34,13 @@ def factor(n: int, *, report: solve.Report | None = None) -> tuple[int, ...]:
 
 
 def batches(harvest: Harvest, chosen: Parameters) -> Iterator[solve.StoredBatch]:
-    """Sieve without end, in steps that the harvest's state suggests; add each batch to it."""
-    done = 0
-    while True:
+    """Sieve all the a's there are, in steps that the harvest's state suggests; add each batch to it."""
+    done, total = 0, polynomials.total(harvest.n, chosen)
+    while done < total:
         usable, needed = harvest.count()
         share = max(LEAST_GROWTH, (1 - usable / needed) / PATIENCE)
-        batch = unit.sieve(harvest.n, chosen, done, math.ceil(share * done) or 1)
+        count = min(math.ceil(share * done) or 1, total - done)
+        batch = unit.sieve(harvest.n, chosen, done, count)
         harvest.add(done, batch.done, batch.data)
         yield solve.StoredBatch(str(done), done, batch.done, batch.data)
         done += batch.done

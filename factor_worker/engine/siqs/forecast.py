@@ -1,0 +1,63 @@
+"""How a sieve will go: what counts of relations are worth, and what a polynomial costs. Cheap."""
+
+import math
+from typing import Final
+
+from factor_worker.engine.siqs.parameters import Parameters
+
+_STEPS: Final = 64
+"""Intervals of large primes, in equal steps of their logarithm."""
+_CYCLES: Final = 0.25
+_GROWTH: Final = 3.0
+"""With two large primes: cycles per relation needed, when there are as many partial relations as
+ten times the relations needed, and the power that they grow with. Fitted to `benchmarks.sieve`."""
+
+
+def estimate_usable(full: int, partial: int, parameters: Parameters) -> int:
+    """Return about how many usable relations so many full and partial ones contain."""
+    return full + int(
+        _double_cycles(partial, parameters)
+        if parameters.cofactor_bound
+        else _single_cycles(partial, parameters)
+    )
+
+
+def _single_cycles(partial: int, parameters: Parameters) -> float:
+    """Return the relations less the different large primes that they are expected to have.
+
+    A large prime p occurs in proportion to 1/p, as p divides one value in p (a smaller cofactor is
+    likelier to be smooth too, but that changes little over a factor of a hundred).
+    """
+    low, high = math.log(_largest(parameters)), math.log(parameters.large_bound)
+    step = (high - low) / _STEPS
+    middles = [low + (i + 0.5) * step for i in range(_STEPS)]
+    total = sum(step / log for log in middles)  # of 1/p over primes p, by their density 1/log p
+    different = 0.0
+    for log in middles:
+        primes = math.exp(log) * step / log
+        expected = partial / (total * math.exp(log))  # occurrences of each of them
+        different += primes * -math.expm1(-expected)
+    return max(0.0, partial - different)
+
+
+def _double_cycles(partial: int, parameters: Parameters) -> float:
+    """Return the cycles among relations with one or two large primes, by a power law."""
+    share = partial / (10 * parameters.needed)
+    return min(_CYCLES * parameters.needed * share**_GROWTH, 0.9 * partial)
+
+
+def _largest(parameters: Parameters) -> float:
+    """Return about the largest prime of the factor base: every second prime is in it."""
+    count = 2 * parameters.size
+    return count * (math.log(count) + math.log(math.log(count)) - 1)
+
+
+def cpu_seconds_per_a(parameters: Parameters) -> float:
+    """Return about the CPU seconds of one a: its polynomials times what their interval costs."""
+    polynomials = 2 ** (parameters.factors - 1)
+    return polynomials * (parameters.blocks * _BLOCK_SECONDS + parameters.size * _ROOT_SECONDS)
+
+
+_BLOCK_SECONDS: Final = 8e-6
+_ROOT_SECONDS: Final = 1.1e-9
+"""Zen 4, one core, by `benchmarks.sieve`: for each block of 32 KB, and for each entry of the base."""
