@@ -55,12 +55,7 @@ class Consumer:
         """By delivery: a unit that was delivered twice is here twice."""
         self.newest_issue: dict[str, float] = {}
         """By queue, when the newest unit received was issued, in seconds since the epoch."""
-<<<<<<< HEAD
         self.units_done = 0
-        self.all_slots = 1
-        """Slots of all live workers, as the last heartbeat saw them."""
-=======
->>>>>>> main
         self._leaving = False
 
     async def handle(self, slots: Slots, delivery: Delivery) -> None:

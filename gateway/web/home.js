@@ -57,10 +57,12 @@ function described(text, known) {
   const parts = [h("b", {}, plural(known.digits, "digit"))];
   if (text !== known.number) parts.push(h("span", {class: "maths"}, shortened(known.number)));
   if (KNOWN[known.status]) parts.push(KNOWN[known.status]);
-  else if (known.progress.estimate_cpu_seconds !== null)
-    parts.push(`${about(known.progress.estimate_cpu_seconds)} of computing`);
+  else parts.push(effort(known.progress.estimate_cpu_seconds));
   return parts;
 }
+
+const effort = seconds => seconds === null ? "beyond the sieve: only its smaller factors can be hoped for"
+  : seconds < 1 ? "under a second of computing" : `at most ${about(seconds)} of computing`;
 
 function hint(parts) {
   byId("number").removeAttribute("aria-invalid");

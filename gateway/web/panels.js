@@ -140,7 +140,8 @@ export function facts(task) {
   const settled = progress.units_issued - progress.units_outstanding;
   return [
     wall ? [wall, "time"] : null,
-    progress.cpu_seconds ? [duration(progress.cpu_seconds), "CPU time"] : null,
+    progress.cpu_seconds ? [duration(progress.cpu_seconds), !task.done && progress.estimate_cpu_seconds
+      ? `CPU time, of ${about(progress.estimate_cpu_seconds)} expected` : "CPU time"] : null,
     !task.done && progress.workers ? [count(progress.workers), progress.workers === 1 ? "worker on it" : "workers on it"] : null,
     progress.units_issued ? [count(settled), task.done ? (settled === 1 ? "work unit" : "work units") : `work units done, ${count(progress.units_outstanding)} under way`] : null,
   ].filter(Boolean);

@@ -10,10 +10,6 @@ const STAGES = [
   ["prove", "Proof"],
 ];
 
-/** A unit that factors a small composite whole sieves inside. */
-const ALIASES = {whole: "sieve"};
-
-export const stageOf = task => ALIASES[task.progress.stage] ?? task.progress.stage;
 export const nameOf = stage => STAGES.find(([key]) => key === stage)?.[1] ?? stage;
 
 /** Return which stages a task shows that it has been through. */
@@ -31,7 +27,7 @@ function behind(task, seen) {
 
 /** The line as a list. `seen` holds the stages that this page saw at work. */
 export function stageLine(task, seen) {
-  const now = task.done ? null : stageOf(task);
+  const now = task.done ? null : task.progress.stage;
   const passed = behind(task, seen);
   return h("ol", {class: "stages", "aria-label": "Stages"}, STAGES.map(([key, name]) => {
     const state = key === now ? "live" : passed.has(key) ? "passed" : task.done ? "unneeded" : "ahead";

@@ -7,7 +7,7 @@ import {follow, offer} from "./live.js";
 import {digits, factorTable, product, typeset} from "./maths.js";
 import * as mine from "./mine.js";
 import {History, facts, figures, panel} from "./panels.js";
-import {nameOf, stageLine, stageOf} from "./stages.js";
+import {nameOf, stageLine} from "./stages.js";
 import {between, digitsOf, duration, moment, plural} from "./text.js";
 
 const STATES = {queued: "Queued", running: "Running", succeeded: "Factored", partial: "Partly factored",
@@ -46,7 +46,7 @@ export function enter(id) {
     const before = task;
     task = fresh;
     if (!before) view.replaceChildren(...Object.values(parts));
-    const {progress} = task, stage = stageOf(task);
+    const {progress} = task, stage = progress.stage;
     if (!task.done) seen.add(stage);
     if (progress.sieve && !task.done) history.add(progress.sieve);
     view.classList.toggle("done", task.done);
@@ -166,5 +166,5 @@ function tell(before, task, stage) {
   if (task.done && !before?.done) {
     const found = task.factors.map(({prime, exponent}) => exponent > 1 ? `${prime} to the power ${exponent}` : prime);
     announce(isPrime(task) ? "It is a prime." : `${STATES[task.status]}. ${found.join(" times ").slice(0, 300)}`);
-  } else if (before && stageOf(before) !== stage && nameOf(stage) !== stage) announce(`Now: ${nameOf(stage)}`);
+  } else if (before && before.progress.stage !== stage && nameOf(stage) !== stage) announce(`Now: ${nameOf(stage)}`);
 }
