@@ -58,6 +58,9 @@ class Worker(Program):
 class Embedded(Program):
     """The whole service in one process, as `make run` starts it."""
 
+    ready_seconds = 240.0
+    """The first start of all compiles the sieve, and on a busy machine that takes minutes."""
+
     def __init__(self, folder: Path, *, port: int, settings: Mapping[str, str]) -> None:
         self.url = f"http://127.0.0.1:{port}"
         own = {
