@@ -11,8 +11,12 @@ from factor_worker.engine.siqs import parameters as siqs
 
 UNIT_SECONDS = (1.0, 10.0)
 """Shortest and longest CPU time that a sieve unit aims at."""
+FIRST_SECONDS = 0.5
+"""The first units only show what polynomials cost and yield here."""
 SHARE = 10
 """A unit is about this part of what a slot still has to do, so that none is late at the end."""
+OCCURRING = 0.98
+"""Not every prime of the factor base occurs in the relations; those that do not need no relation."""
 GROWTH_LIMIT = 1000.0
 """No forecast reaches further than this many times the work done."""
 ENOUGH = 1.01
@@ -24,7 +28,7 @@ MARKS_SECONDS = (5.0, 60.0)
 def begin(part: Part) -> SieveState:
     """Return the state of a sieve that nothing has been done for."""
     chosen = siqs.choose(int(part.value))
-    return SieveState(parameters=chosen.to_dict(), needed=chosen.needed)
+    return SieveState(parameters=chosen.to_dict(), needed=round(OCCURRING * chosen.size))
 
 
 def works(part: Part, pending: Sequence[Work], slots: int) -> Iterator[Work]:
@@ -49,7 +53,7 @@ def _unit_size(state: SieveState, under_way: int, slots: int) -> int:
     seconds = _seconds_per_index(state)
     left = max(0, state.expected_indices - state.indices - under_way) * seconds
     shortest, longest = UNIT_SECONDS
-    aim = min(max(left / (SHARE * slots), shortest), longest) if state.indices else shortest
+    aim = min(max(left / (SHARE * slots), shortest), longest) if state.indices else FIRST_SECONDS
     return max(1, round(aim / seconds))
 
 
