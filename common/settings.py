@@ -23,6 +23,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The folder of the embedded store."""
     amqp_url: str = ""
     mongodb_uri: str = ""
+    management_url: str = ""
+    """RabbitMQ's management page as an operator's browser reaches it; the status view links to it."""
     slots: int = os.cpu_count() or 1
     """Units computed at a time by a worker, besides its survey slot."""
     max_digits: int = 1000

@@ -127,6 +127,7 @@ class Worker:
             slots=self._settings.slots,
             running=tuple(held.unit.unit_id for held in self._consumer.in_hand.values()),
             newest_issue=dict(self._consumer.newest_issue),
+            units_done=self._consumer.units_done,
             started_at=self._started_at,
             seen_at=time.time(),
         )

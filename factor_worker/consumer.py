@@ -55,6 +55,7 @@ class Consumer:
         """By delivery: a unit that was delivered twice is here twice."""
         self.newest_issue: dict[str, float] = {}
         """By queue, when the newest unit received was issued, in seconds since the epoch."""
+        self.units_done = 0
         self._leaving = False
 
     async def handle(self, slots: Slots, delivery: Delivery) -> None:
@@ -134,6 +135,7 @@ class Consumer:
             )
         finally:
             in_hand.slot = None
+            self.units_done += 1
             metrics.UNITS.labels(unit.kind, label).inc()
             metrics.UNIT_SECONDS.labels(unit.kind).observe(time.monotonic() - started)
 

@@ -38,8 +38,8 @@ def view(task: Task, known: Factorization | None) -> models.TaskView:
         progress=_progress(task.number, known),
         reason=task.ended.reason if task.ended else None,
         version=version_of(task, known),
-        created_at=_time(task.created_at),
-        ended_at=_time(task.ended.at) if task.ended else None,
+        created_at=rfc3339(task.created_at),
+        ended_at=rfc3339(task.ended.at) if task.ended else None,
         links=models.TaskLinks(
             self_=f"/tasks/{task.task_id}",
             number=f"/numbers/{int(task.number)}",
@@ -268,6 +268,6 @@ def _complete_status(number: int, known: Factorization) -> str:
     return "P" if first.certainty is Certainty.PROVEN else "PRP"
 
 
-def _time(seconds: float) -> str:
+def rfc3339(seconds: float) -> str:
     """Return seconds since the epoch as RFC 3339 writes them."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

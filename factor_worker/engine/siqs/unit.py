@@ -6,14 +6,7 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 
-from factor_worker.engine.siqs import (
-    codec,
-    initialisation,
-    kernel,
-    polynomials,
-    tables,
-    verification,
-)
+from factor_worker.engine.siqs import codec, initialisation, kernel, polynomials, tables, verification
 from factor_worker.engine.siqs.arithmetic import limbs
 from factor_worker.engine.siqs.codec import Coordinates, Ids, Index
 from factor_worker.engine.siqs.parameters import Parameters
@@ -127,7 +120,9 @@ class _Siever:
         self._found.counts[:] = 0
         number, again = 0, False
         while (
-            number := kernel.run(self._tables, self._work, self._found, number, chosen.count, again)
+            number := kernel.run(
+                self._tables, self._work, self._found, number, chosen.count, again
+            )
         ) < chosen.count:
             self._found = _doubled(self._found)
             again = True
