@@ -54,6 +54,7 @@ screenshots:    ## renew docs/images from a service of its own, or ARGS=http://1
 	@$(PYTHON) -m infra.screenshots $(ARGS)
 
 docs: licences command  ## renew the pages that are made from the code
+	@$(PYTHON) -m infra.reference
 
 licences:       ## renew docs/reference/dependencies.md from what is installed
 	@sh infra/venv.sh requirements-dev.lock

@@ -16,13 +16,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every field is the environment variable of its name in capitals, after ``FACTORLINE_``."""
 
     host: str = "127.0.0.1"
+    """Address to listen on."""
     port: int = 8080
+    """Port to listen on; 0 takes a free one."""
     name: str = ""
     """This process's name in logs and in RabbitMQ's management page."""
     data: str = ".factorline"
     """The folder of the embedded store."""
     amqp_url: str = ""
+    """RabbitMQ's address, password included; without it the broker is inside the process."""
     mongodb_uri: str = ""
+    """MongoDB's address, password included; without it the store is a file."""
     management_url: str = ""
     """RabbitMQ's management page as an operator's browser reaches it; the status view links to it."""
     slots: int = os.cpu_count() or 1
@@ -30,9 +34,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_digits: int = 1000
     """The largest number that is accepted, in decimal digits (at most 4 000)."""
     max_body_bytes: int = 1 << 20
+    """The largest request body."""
     max_batch: int = 1000
     """Numbers in one batch."""
     max_sockets: int = 10_000
+    """WebSockets of one gateway."""
     max_subscriptions: int = 1000
     """Tasks that one WebSocket may watch."""
     unit_seconds: float = 900.0
@@ -44,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grace_seconds: float = 10.0
     """How long a stopping worker lets units finish."""
     log_level: str = "INFO"
+    """DEBUG, INFO, WARNING or ERROR."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
