@@ -15,7 +15,7 @@ import msgspec
 
 from client.command import texts
 from client.command.exits import Exit
-from client.errors import FactorlineError, NotFactorline
+from client.errors import BadAddress, FactorlineError
 from client.models import Health
 from client.transport import SUBPROTOCOL, Transport
 
@@ -55,7 +55,7 @@ async def _findings(url: str) -> AsyncIterator[Finding]:
     key = os.environ.get("FACTORLINE_API_KEY")
     try:
         transport = Transport(url, key, patience_s=TRY_SECONDS)
-    except NotFactorline as error:
+    except BadAddress as error:
         yield Finding("address", well=False, says=str(error))
     else:
         async with transport:
