@@ -87,6 +87,8 @@ class Transport:
         self._patience_s = patience_s
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._session: aiohttp.ClientSession | None = None
+        self.answered = False
+        """Whether the service has ever answered: then it was the right address."""
 
     async def __aenter__(self) -> Self:
         """Open the session; nothing is sent yet."""
@@ -176,7 +178,9 @@ class Transport:
                 allow_redirects=False,  # a POST would turn into a GET, and the key go elsewhere
             ) as response,
         ):
-            return Response(self.url, response.status, response.headers, await response.read())
+            body = await response.read()
+            self.answered = True
+            return Response(self.url, response.status, response.headers, body)
 
     async def socket(self) -> aiohttp.ClientWebSocketResponse[bool]:
         """Open a WebSocket; raise `aiohttp.ClientError`, OSError or TimeoutError if there is none."""

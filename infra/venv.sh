@@ -25,12 +25,12 @@ python() {
 }
 
 # The command `factorline`: the script finds its own way from wherever it is linked.
-link() {
+link_command() {
     ln -sf ../../client/factorline .venv/bin/factorline
 }
 
 if has "$lock" && .venv/bin/python -c '' 2>/dev/null; then
-    link
+    link_command
     exit 0
 fi
 
@@ -51,4 +51,4 @@ cp requirements.lock .venv/
 if [ "$lock" != requirements.lock ]; then
     cp "$lock" .venv/
 fi
-link
+link_command

@@ -21,6 +21,8 @@ from client.transport import SUBPROTOCOL, Transport
 
 TRY_SECONDS = 2.0
 ANSWER_SECONDS = 10.0
+LONGEST_REASON = 300
+"""Some libraries add everything they know."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -86,7 +88,9 @@ async def _asked(what: str, answer: Coroutine[Any, Any, str], *, hide: str = "")
     if password := urllib.parse.urlsplit(hide).password:
         why = why.replace(password, "…")
     where = f"{_without_password(hide)}: " if hide else ""
-    return Finding(what, well=False, says=where + why)
+    if "Connect call failed" in why:  # what libraries make of a refused connection
+        why = "nobody answers there: is it running?"
+    return Finding(what, well=False, says=where + why[:LONGEST_REASON])
 
 
 async def _alive(transport: Transport) -> str:

@@ -79,8 +79,15 @@ def test_stages_before_are_done_and_stages_behind_are_not() -> None:
 def test_the_terminal_shows_stages_effort_and_findings() -> None:
     """A picture of the sieve: done before it, a bar for it, what was found."""
     drawn = bars.Bars()
-    estimate = {"cpu_seconds": 133.0, "estimate_cpu_seconds": 400.0}
-    drawn.state(task(Progress(stage="sieve", workers=2, curves=CURVES, sieve=SIEVE, **estimate)))  # type: ignore[arg-type]
+    progress = Progress(
+        stage="sieve",
+        workers=2,
+        cpu_seconds=133.0,
+        estimate_cpu_seconds=400.0,
+        curves=CURVES,
+        sieve=SIEVE,
+    )
+    drawn.state(task(progress))
     console = Console(width=110)
     with console.capture() as captured:
         console.print(drawn.picture())
