@@ -1,4 +1,4 @@
-help:           ## list the verbs: run stack test lint types lock bench docs licences command clean
+help:           ## list the verbs: run stack test lint types lock bench paint screenshots docs licences command clean
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
@@ -6,7 +6,7 @@ PORT ?= 8080
 ARGS ?=
 PYTHON = .venv/bin/python
 
-.PHONY: help run stack test lint types lock bench docs licences command clean
+.PHONY: help run stack test lint types lock bench paint screenshots docs licences command clean
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
@@ -45,7 +45,16 @@ bench:          ## check and time a running service; ARGS=http://127.0.0.1:8080
 	@sh infra/venv.sh requirements-dev.lock
 	@$(PYTHON) -m benchmarks.workload $(ARGS)
 
+paint:          ## weigh the page and time its first paint; ARGS=http://127.0.0.1:8080
+	@sh infra/venv.sh requirements-dev.lock
+	@$(PYTHON) -m benchmarks.page $(ARGS)
+
+screenshots:    ## renew docs/images from a service of its own, or ARGS=http://127.0.0.1:8080
+	@sh infra/venv.sh requirements-dev.lock
+	@$(PYTHON) -m infra.screenshots $(ARGS)
+
 docs: licences command  ## renew the pages that are made from the code
+	@$(PYTHON) -m infra.reference
 
 licences:       ## renew docs/reference/dependencies.md from what is installed
 	@sh infra/venv.sh requirements-dev.lock

@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import workload
-from factor_worker.engine.siqs import complete, parameters, solve, warm
+from factor_worker.engine.siqs import complete, linear_algebra, parameters, solve
 from factor_worker.engine.siqs.harvest import Harvest
 from factor_worker.engine.siqs.parameters import Parameters
 from factor_worker.engine.siqs.solve import Progress, StoredBatch
 
+WARM_UP = 1_000_000_000_039 * 1_000_000_000_061
+"""Compiles what has not been compiled, on the way to its factors."""
 ALL_SIZES = 1_000
 """Digits; more than any number of the file has."""
 
@@ -50,7 +52,7 @@ def sieved(n: int, chosen: Parameters) -> Iterator[StoredBatch]:
     harvest = Harvest(n, chosen)
     for batch in complete.batches(harvest, chosen):
         yield batch
-        usable, needed = harvest.count()
+        usable, needed, _ = harvest.state()
         if usable >= needed:
             return
 
@@ -78,7 +80,8 @@ def main() -> None:
     numbers = {number.name: number.value for number in workload.numbers(ALL_SIZES)}
     n = numbers[arguments.name]
     chosen = parameters.choose(n)
-    warm.warm()
+    complete.factor(WARM_UP)
+    linear_algebra.warm()
     stages = Stages()
     if arguments.relations and arguments.relations.exists():
         batches = list(kept(arguments.relations))

@@ -200,3 +200,42 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     broker_connected: bool
     """While it is false numbers are accepted all the same, and published later."""
+
+
+class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One queue of units."""
+
+    name: str
+    waiting: int | None
+    """Messages that no worker has yet; null while the broker does not answer."""
+
+
+class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker process, as it last spoke of itself."""
+
+    worker_id: str
+    host: str
+    pid: int
+    slots: int
+    running: int
+    """Units in its hands."""
+    units_done: int
+    """Units computed since it started."""
+    started_at: str
+    seen_at: str
+
+
+class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator looks at first. What cannot be had at the moment is null."""
+
+    at: str
+    """When this was true; throughput is the difference of two answers."""
+    broker_connected: bool
+    sockets: int
+    """WebSockets of the gateway that answers."""
+    queues: list[QueueStatus]
+    workers: list[WorkerView] | None
+    """Those heard of in the last seconds; null while the store does not answer."""
+    management_url: str | None
+    """RabbitMQ's management page, if the gateway was told where it is."""
+    metrics_url: str

@@ -20,33 +20,37 @@ from factor_worker.engine.siqs.arithmetic import (
 from factor_worker.engine.siqs.buckets import POSITION, POSITION_BITS
 from factor_worker.engine.siqs.factor_base import FIRST_ODD, MINUS_ONE, TWO
 from factor_worker.engine.siqs.parameters import BLOCK
-from factor_worker.engine.siqs.tables import HIT_BIT, Found, Ids, Table, Words16, Work
+from factor_worker.engine.siqs.tables import HIT_BIT, Found, Ids, Table, Work
 
-STRIDE: Final = 64
-"""Primes, bucket entries or sieve bytes that are looked at together, and one by one if any matches."""
 LENIENCE: Final = 4
 """Bits by which rounded logarithms may be wrong."""
 _WORD_BITS: Final = np.uint64(64)
 _HITS: Final = np.uint64(0x0101010101010101 * HIT_BIT)
-_ROUNDS: Final = BLOCK // 64
+_BYTES: Final = np.uint64(8)
+_WORDS: Final = np.uint64(BLOCK // 8)
+_STRIDE: Final = np.uint64(8)
+"""Words of the sieve that are looked at together, and byte by byte if any has a hit."""
+_STRETCH: Final = np.uint64(64)
+"""Bucket entries that are looked at together, and one by one if any matches."""
 
 
 @njit(cache=True)
 def scan(tables: Table, work: Work, found: Found, number: int, block: int) -> bool:
     """Look through a sieved block; return False if there is no room left for relations."""
-    sieve = work.block[:BLOCK]
+    sieve = work.block
     words = sieve.view(np.uint64)
-    for round_ in range(_ROUNDS):
+    word = ZERO
+    while word < _WORDS:
         any_bits = ZERO
-        for word in words[8 * round_ : 8 * round_ + 8]:
-            any_bits |= word
-        if any_bits & _HITS == ZERO:
-            continue
-        for position in range(STRIDE * round_, STRIDE * round_ + STRIDE):
-            if sieve[position] & HIT_BIT and not _examine(
-                tables, work, found, number, block, position
-            ):
-                return False
+        for place in range(word, word + _STRIDE):
+            any_bits |= words[place]
+        if any_bits & _HITS:
+            for position in range(_BYTES * word, _BYTES * (word + _STRIDE)):
+                if sieve[position] & HIT_BIT and not _examine(
+                    tables, work, found, number, block, np.int64(position)
+                ):
+                    return False
+        word += _STRIDE
     return True
 
 
@@ -56,49 +60,55 @@ def _examine(
 ) -> bool:
     """Divide out one candidate, and keep it if it is a relation; return False if there is no room."""
     limits = tables.limits
-    x = block * BLOCK + position - limits.reach
-    count = _evaluate(work, x)
+    value, quotient, factors = work.value, work.quotient, work.factors
+    primes, inverses = tables.primes, tables.inverses
+    where = block * BLOCK + position
+    count = _evaluate(value, quotient, (work.a, work.b, work.c), where - limits.reach, factors)
     known = np.int64(np.uint8(work.block[position] - limits.start))
-    known += count - (1 if count and work.factors[0] == MINUS_ONE else 0)
-    sieved = limits.sieved
-    where = np.uint64(block * BLOCK + position)
-    for index in range(FIRST_ODD, sieved):
-        p = np.uint64(tables.primes[index])
-        rest = where - (where * tables.magics[index] >> np.uint64(32)) * p
+    known += count - (1 if count and factors[0] == MINUS_ONE else 0)
+    for index in range(FIRST_ODD, limits.sieved):
+        p, far = np.uint64(primes[index]), np.uint64(where)
+        rest = far - (far * tables.magics[index] >> np.uint64(32)) * p
         if rest == work.first[index] or rest == work.second[index]:
             before = count
-            count = _divide_out(tables, work, index, count)
+            count = _divide_out(value, quotient, p, inverses[index], index, factors, count)
             known += (count - before) * np.int64(tables.logs[index])
     if known < limits.strict - LENIENCE:
         return True
-    count = _medium_factors(tables, work, position, count)
-    count = _large_factors(tables, work, block, position, count)
+    matches = _mark_medium(tables, work, position)
+    matches = _mark_large(work, block, position, limits.large, matches)
+    for index in work.matches[:matches]:
+        p = np.uint64(primes[index])
+        count = _divide_out(value, quotient, p, inverses[index], index, factors, count)
     for index in work.factors_of_a:
-        count = _divide_out(tables, work, index, count)
-    return _keep(tables, work, found, number, np.uint64(where), count)
+        p = np.uint64(primes[index])
+        count = _divide_out(value, quotient, p, inverses[index], index, factors, count)
+    return _keep(tables, work, found, number, where, count)
 
 
 @njit(cache=True)
-def _evaluate(work: Work, x: int) -> int:
-    """Set `work.value` to |Q(x)| / 2^i; return how many factors were noted: -1 and the twos."""
-    value, slope = work.value, work.quotient
-    value[:] = work.c
-    slope[:] = work.b
+def _evaluate(
+    value: Limbs, slope: Limbs, coefficients: tuple[Limbs, Limbs, Limbs], x: int, factors: Ids
+) -> int:
+    """Set the value to |Q(x)| / 2^i; return how many factors were noted: -1 and the twos."""
+    a, b, c = coefficients
+    for limb in range(len(value)):
+        slope[limb], value[limb] = b[limb], c[limb]
     if x >= 0:
-        add_product(slope, work.a, np.uint64(x))
+        add_product(slope, a, np.uint64(x))
         add_product(value, slope, np.uint64(x))
     else:
-        subtract_product(slope, work.a, np.uint64(-x))
+        subtract_product(slope, a, np.uint64(-x))
         subtract_product(value, slope, np.uint64(-x))
     count = 0
     if is_negative(value):
         negate(value)
-        work.factors[count] = MINUS_ONE
+        factors[count] = MINUS_ONE
         count += 1
     twos = trailing_zeros(value[0])
     _shift_right(value, twos)
     for _ in range(twos):
-        work.factors[count] = TWO
+        factors[count] = TWO
         count += 1
     return count
 
@@ -114,79 +124,64 @@ def _shift_right(value: Limbs, bits: int) -> None:
 
 
 @njit(cache=True)
-def _divide_out(tables: Table, work: Work, index: int, count: int) -> int:
+def _divide_out(  # noqa: PLR0913, PLR0917 arrays one by one: a whole table costs more than the division
+    value: Limbs, quotient: Limbs, p: int, inverse: int, index: int, factors: Ids, count: int
+) -> int:
     """Divide the value by a prime as often as it goes, noting it each time."""
-    p, inverse = np.uint64(tables.primes[index]), tables.inverses[index]
-    while divide(work.quotient, work.value, p, inverse):
-        work.value[:] = work.quotient
-        work.factors[count] = index
+    while divide(quotient, value, p, inverse):
+        for limb in range(len(value)):
+            value[limb] = quotient[limb]
+        factors[count] = index
         count += 1
     return count
 
 
 @njit(cache=True)
-def _medium_factors(tables: Table, work: Work, position: int, count: int) -> int:
-    """Divide out the medium primes whose roots lie a multiple of p from the position.
+def _mark_medium(tables: Table, work: Work, position: int) -> int:
+    """Note the medium primes whose roots lie a multiple of p from the position; return how many.
 
     Roots are seen from the next block by now. An odd p divides a 16-bit distance if and only if
     distance · p⁻¹ mod 2^16 is at most 65535/p (Granlund and Montgomery 1994).
     """
-    limits = tables.limits
     base = np.uint16(BLOCK - position)
-    sieved = limits.sieved
-    medium = len(tables.primes16)
-    for low in range(0, medium, STRIDE):
-        high = min(low + STRIDE, medium)
-        inverses, quotients = tables.inverses16[low:high], tables.quotients16[low:high]
-        first, second = work.first16[low:high], work.second16[low:high]
-        if not _any_multiple(base, inverses, quotients, first, second):
-            continue
-        for place in range(high - low):
-            one = np.uint16(np.uint16(base + first[place]) * inverses[place])
-            other = np.uint16(np.uint16(base + second[place]) * inverses[place])
-            if one <= quotients[place] or other <= quotients[place]:
-                count = _divide_out(tables, work, sieved + low + place, count)
+    inverses, quotients, flags = tables.inverses16, tables.quotients16, work.flags
+    first, second = work.first16, work.second16
+    for place in range(len(inverses)):
+        one = np.uint16(np.uint16(base + first[place]) * inverses[place])
+        other = np.uint16(np.uint16(base + second[place]) * inverses[place])
+        flags[place] = min(one, other) <= quotients[place]
+    words = flags.view(np.uint64)
+    count = 0
+    for word in range(len(words)):
+        if words[word]:
+            for place in range(8 * word, 8 * word + 8):
+                if flags[place]:
+                    work.matches[count] = tables.limits.sieved + place
+                    count += 1
     return count
 
 
 @njit(cache=True)
-def _any_multiple(
-    base: int, inverses: Words16, quotients: Words16, first: Words16, second: Words16
-) -> bool:
-    """Say whether any of these primes divides the distance from one of its roots."""
-    matches = np.uint16(0)
-    for place in range(len(inverses)):
-        one = np.uint16(np.uint16(base + first[place]) * inverses[place])
-        other = np.uint16(np.uint16(base + second[place]) * inverses[place])
-        matches |= np.uint16(min(one, other) <= quotients[place])
-    return matches != 0
+def _mark_large(work: Work, block: int, position: int, large: int, count: int) -> int:
+    """Note the large primes that the block's bucket holds for the position; return the new count.
 
-
-@njit(cache=True)
-def _large_factors(tables: Table, work: Work, block: int, position: int, count: int) -> int:
-    """Divide out the large primes that the block's bucket holds for the position."""
-    large = tables.limits.large
-    entries = work.buckets[work.ends[0, block] : work.ends[len(work.ends) - 1, block]]
-    wanted = np.uint32(position)
-    mask = np.uint32(POSITION)
-    whole = len(entries) // STRIDE * STRIDE
-    for low in range(0, whole, STRIDE):
-        matches = np.uint32(0)
-        for entry in entries[low : low + STRIDE]:
-            matches |= np.uint32(np.uint32(entry & mask) == wanted)
-        if matches:
-            count = _matching(tables, work, entries[low : low + STRIDE], wanted, large, count)
-    return _matching(tables, work, entries[whole:], wanted, large, count)
-
-
-@njit(cache=True)
-def _matching(
-    tables: Table, work: Work, entries: Ids, wanted: int, large: int, count: int
-) -> int:
-    for entry in entries:
-        if np.uint32(entry & np.uint32(POSITION)) == wanted:
-            index = large + np.int64(entry >> np.uint32(POSITION_BITS))
-            count = _divide_out(tables, work, index, count)
+    The stretch that is looked at last may reach into the next bucket: its matches do not count.
+    """
+    buckets, matches = work.buckets, work.matches
+    low = np.uint64(work.ends[0, block])
+    high = np.uint64(work.ends[len(work.ends) - 1, block])
+    wanted, mask = np.uint32(position), np.uint32(POSITION)
+    while low < high:
+        any_match = np.uint32(0)
+        for place in range(low, low + _STRETCH):
+            any_match |= np.uint32(np.uint32(buckets[place] & mask) == wanted)
+        if any_match:
+            for place in range(low, min(low + _STRETCH, high)):
+                entry = buckets[place]
+                if np.uint32(entry & mask) == wanted and count < len(matches):
+                    matches[count] = large + np.int64(entry >> np.uint32(POSITION_BITS))
+                    count += 1
+        low += _STRETCH
     return count
 
 
@@ -195,8 +190,8 @@ def _keep(
     tables: Table, work: Work, found: Found, number: int, position: int, count: int
 ) -> bool:
     """Write down a relation if what is left of the value is 1 or large primes; False if it is full."""
-    for limb in work.value[1:]:
-        if limb != ZERO:
+    for limb in range(1, len(work.value)):
+        if work.value[limb] != ZERO:
             return True
     rest = work.value[0]
     small = ONE
@@ -212,10 +207,11 @@ def _keep(
         small, rest = min(small, rest), max(small, rest)
         if small == ONE or rest > bound:
             return True
-    relation, factors = found.counts
+    relation, factors = found.counts[0], found.counts[1]
     if relation == len(found.numbers) or factors + count > len(found.factors):
         return False
-    found.factors[factors : factors + count] = work.factors[:count]
+    for place in range(count):
+        found.factors[factors + place] = work.factors[place]
     found.numbers[relation], found.positions[relation] = number, position
     found.large[relation, 0], found.large[relation, 1] = small, rest
     found.ends[relation] = factors + count

@@ -6,10 +6,12 @@ from typing import Final
 
 import gmpy2
 
-from factor_worker.engine.siqs import factor_base, parameters, solve, unit
+from factor_worker.engine.siqs import factor_base, parameters, polynomials, solve, unit
 from factor_worker.engine.siqs.harvest import Harvest
 from factor_worker.engine.siqs.parameters import Parameters
 
+SMALLEST: Final = 10**15
+"""Below, there are not enough primes to make leading coefficients of."""
 PATIENCE: Final = 2.5
 """While a part f of the rows is missing, a unit is f/PATIENCE of what has been sieved: partial
 relations bring more and more, and a step must not overshoot."""
@@ -20,26 +22,29 @@ LEAST_GROWTH: Final = 0.01
 def factor(n: int, *, report: solve.Report | None = None) -> tuple[int, ...]:
     """Return nontrivial divisors of n, ascending; their refinement splits n as far as it was found.
 
-    n must be odd, composite and not a perfect power; a number with a small factor takes as long as
-    any other of its size. The same n gives the same divisors.
+    n must be odd, composite, no perfect power and at least `SMALLEST`. A number with a small factor
+    takes as long as any other of its size. The same n gives the same divisors.
 
     Raises:
         ValueError: n is not such a number.
     """
-    if n <= 1 or n % 2 == 0 or gmpy2.is_prime(n) or gmpy2.is_power(n):
-        message = "the sieve takes odd composite numbers that are not perfect powers"
+    if n < SMALLEST or n % 2 == 0 or gmpy2.is_prime(n) or gmpy2.is_power(n):
+        message = (
+            f"the sieve takes odd composite numbers from {SMALLEST} that are no perfect powers"
+        )
         raise ValueError(message)
     chosen = parameters.choose(n)
     return _shared(n, chosen) or _sieved(n, chosen, report or (lambda _progress: None))
 
 
 def batches(harvest: Harvest, chosen: Parameters) -> Iterator[solve.StoredBatch]:
-    """Sieve without end, in steps that the harvest's state suggests; add each batch to it."""
-    done = 0
-    while True:
-        usable, needed = harvest.count()
+    """Sieve all the a's there are, in steps that the harvest's state suggests; add each batch to it."""
+    done, total = 0, polynomials.total(harvest.n, chosen)
+    while done < total:
+        usable, needed, _ = harvest.state()
         share = max(LEAST_GROWTH, (1 - usable / needed) / PATIENCE)
-        batch = unit.sieve(harvest.n, chosen, done, math.ceil(share * done) or 1)
+        count = min(math.ceil(share * done) or 1, total - done)
+        batch = unit.sieve(harvest.n, chosen, done, count)
         harvest.add(done, batch.done, batch.data)
         yield solve.StoredBatch(str(done), done, batch.done, batch.data)
         done += batch.done
@@ -50,7 +55,7 @@ def _sieved(n: int, chosen: Parameters, report: solve.Report) -> tuple[int, ...]
     harvest = Harvest(n, chosen)
     least = 0
     for _ in batches(harvest, chosen):
-        usable, needed = harvest.count()
+        usable, needed, _ = harvest.state()
         if usable >= max(needed, least):
             solved = solve.split(harvest, report)
             if solved.divisors:

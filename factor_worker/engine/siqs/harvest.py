@@ -1,7 +1,7 @@
 """The harvest: all verified relations of one number, and whether they suffice."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,24 @@ class Sets(NamedTuple):
     relations: Congruences
     """Only the relations that occur in the sets."""
 
+    def shortest(self, limit: int) -> Self:
+        """Return the sets of the fewest relations, so many of them; they come in that order."""
+        first = np.arange(min(limit, self.sets.height))
+        return self._replace(
+            matrix=sparse.take(self.matrix, first), sets=sparse.take(self.sets, first)
+        )
+
+
+class State(NamedTuple):
+    """How far a harvest is."""
+
+    usable: int
+    """Independent rows that the relations give."""
+    needed: int
+    """Rows that it takes: more than there are primes that occur in them."""
+    sets: Sets | None
+    """The rows; None far from the end, when all primes of the base are assumed to occur."""
+
 
 class Harvest:
     """Verified relations, batch by batch. Python's integers do not outlive their batch: arrays do."""
@@ -38,7 +56,7 @@ class Harvest:
         self._width = ((n * parameters.multiplier).bit_length() + 7) // 8
         self._parts = [_nothing(self._width)]
         self._marks = [np.zeros(0, dtype=np.int64)]
-        self._counted: tuple[int, int] | None = None
+        self._state: State | None = None
 
     def __len__(self) -> int:
         """How many relations there are, duplicates included."""
@@ -59,39 +77,26 @@ class Harvest:
         )
         self._parts.append(part)
         self._marks.append(filtering.keys(found.x))
-        self._counted = None
+        self._state = None
 
-    def count(self) -> tuple[int, int]:
-        """Return how many independent rows there are, and how many it takes.
+    def state(self) -> State:
+        """Return how many rows there are, how many it takes, and the rows if they might suffice."""
+        if self._state is None:
+            self._state = self._counted()
+        return self._state
 
-        It takes more than there are primes that occur in the rows. Far from the end that is
-        not counted, and all primes of the factor base are assumed to occur.
-        """
-        if self._counted is None:
-            self._counted = self._count()
-        return self._counted
-
-    def _count(self) -> tuple[int, int]:
-        first, large = self._distinct()
+    def _counted(self) -> State:
+        first = filtering.distinct(np.concatenate(self._marks))
+        large = np.concatenate([part.large for part in self._parts])[first]
         usable, most = filtering.count_usable(large), len(self.primes)
         if usable < NEARLY * most:
-            return usable, most + EXCESS
-        sets = self._sets(first, large, usable)
-        return usable, len(np.unique(sets.matrix.columns)) + EXCESS
-
-    def sets(self, limit: int) -> Sets:
-        """Return the shortest sets, so many of them."""
-        return self._sets(*self._distinct(), limit)
-
-    def _distinct(self) -> tuple[sparse.Index, filtering.Primes]:
-        first = filtering.distinct(np.concatenate(self._marks))
-        return first, np.concatenate([part.large for part in self._parts])[first]
-
-    def _sets(self, first: sparse.Index, large: filtering.Primes, limit: int) -> Sets:
-        sets = filtering.relation_sets(large, limit)
+            return State(usable, most + EXCESS, None)
+        sets = filtering.relation_sets(large, usable)
         occurring, sets = filtering.used(sets, len(large))
         relations = _taken(self._parts, first[occurring])
-        return Sets(sparse.combine(sets, relations.factors, len(self.primes)), sets, relations)
+        matrix = sparse.combine(sets, relations.factors, most)
+        needed = len(np.unique(matrix.columns)) + EXCESS
+        return State(usable, needed, Sets(matrix, sets, relations))
 
 
 def _nothing(width: int) -> Congruences:

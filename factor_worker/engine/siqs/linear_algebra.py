@@ -27,6 +27,7 @@ def dependencies(rows: Rows, columns: int, report: Report) -> Words:
     Bit i of word j says whether row j belongs to dependency i. Each is checked on the matrix as it
     was given. `report` hears (rows of the merged matrix, rows dealt with, rows in all).
     """
+    report(rows.height, 0, rows.height)
     merged = merging.merge(rows, columns)
     small = merged.rows
     report(small.height, 0, small.height)

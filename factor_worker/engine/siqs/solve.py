@@ -1,9 +1,13 @@
 """Solving: from the stored batches of relations to divisors of the number, in one call."""
 
+import contextlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from factor_worker.engine.siqs import filtering, linear_algebra, square_root, verification
+import numpy as np
+
+from factor_worker.engine.siqs import codec, filtering, linear_algebra, square_root, verification
 from factor_worker.engine.siqs.harvest import Harvest
 from factor_worker.engine.siqs.parameters import Parameters
 
@@ -13,7 +17,8 @@ MORE: Final = 64
 Stage = Literal["verify", "filter", "matrix", "square root"]
 
 
-class StoredBatch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
     """What one unit found: a's `first` to `first + count` - 1, relations as `codec` writes them."""
 
     unit_id: str
@@ -68,24 +73,37 @@ def solve(
     return split(harvest, report)._replace(bad=bad)
 
 
+def estimate(batches: Iterable[StoredBatch]) -> int:
+    """Return how many rows the batches should give: large primes are counted, nothing is verified.
+
+    For whoever must decide whether to solve or to sieve on. A batch that cannot be read counts for
+    nothing; the batches must be of different a's.
+    """
+    large = [np.zeros((0, 2), dtype=np.uint64)]
+    for batch in batches:
+        with contextlib.suppress(codec.Malformed):
+            large.append(codec.decode(batch.data).large)
+    return filtering.count_usable(np.concatenate(large))
+
+
 def split(harvest: Harvest, report: Report) -> Solved:
     """Split the harvest's number if the relations suffice; see `solve`."""
     report(Progress("filter", len(harvest), 0, 1))
-    usable, needed = harvest.count()
-    if usable < needed:
+    usable, needed, rows = harvest.state()
+    if not rows or usable < needed:
         return Solved((), usable, needed, {})
-    matrix, sets, relations = harvest.sets(needed)
+    matrix, sets, relations = rows.shortest(needed)
     words = linear_algebra.dependencies(
         matrix,
         len(harvest.primes),
         lambda rows, done, of: report(Progress("matrix", rows, done, of)),
     )
-    rows, of = len(relations.x), linear_algebra.count(words)
+    count, of = len(relations.x), linear_algebra.count(words)
     found = square_root.divisors(
         harvest.n,
         harvest.primes,
         relations,
         (filtering.members(sets, chosen) for chosen in linear_algebra.members(words)),
-        lambda done: report(Progress("square root", rows, done, of)),
+        lambda done: report(Progress("square root", count, done, of)),
     )
     return Solved(found, usable, needed if found else usable + MORE, {})

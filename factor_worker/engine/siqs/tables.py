@@ -102,6 +102,10 @@ class Work(NamedTuple):
     gammas: Limbs
     factors_of_a: Index
     """Indices into the base."""
+    flags: Bytes
+    """Which medium primes divide the candidate at hand; some bytes more, which stay 0."""
+    matches: Index
+    """Indices of the medium and large primes that divide it."""
     value: Limbs
     quotient: Limbs
     factors: Ids
@@ -215,7 +219,7 @@ def work(tables: Table, factors: int, words: int) -> Work:
         second16=np.zeros(medium, dtype=np.uint16),
         logs=tables.logs.copy(),
         block=np.zeros(BLOCK + SPARE, dtype=np.uint8),
-        buckets=np.zeros((blocks + 1) * limits.capacity, dtype=np.uint32),
+        buckets=np.zeros((blocks + 1) * limits.capacity + SPARE, dtype=np.uint32),
         ends=np.zeros((len(tables.chunks) + 1, blocks + 1), dtype=np.int64),
         hits=np.zeros(2 * CHUNK + 1, dtype=np.uint64),
         a=np.zeros(words, dtype=np.uint64),
@@ -224,6 +228,8 @@ def work(tables: Table, factors: int, words: int) -> Work:
         parts=np.zeros((factors, words), dtype=np.uint64),
         gammas=np.zeros(factors, dtype=np.uint64),
         factors_of_a=np.zeros(factors, dtype=np.int64),
+        flags=np.zeros(medium + 8 - medium % 8, dtype=np.uint8),
+        matches=np.zeros(MOST_FACTORS + medium, dtype=np.int64),
         value=np.zeros(words, dtype=np.uint64),
         quotient=np.zeros(words, dtype=np.uint64),
         factors=np.zeros(MOST_FACTORS, dtype=np.uint32),

@@ -112,6 +112,8 @@ class _Siever:
         self._work = tables.work(self._tables, parameters.factors, self._words)
         self._found = tables.found(ROOM)
         self._inverses: dict[int, Floats] = {}
+        self._places = np.zeros(parameters.size, dtype=np.uint32)
+        self._cofactors = np.zeros(parameters.size)
 
     def sieve(self, index: int) -> _Part:
         """Return all relations of an a."""
@@ -143,21 +145,16 @@ class _Siever:
         self._begin_roots(chosen)
 
     def _begin_roots(self, chosen: Polynomials) -> None:
-        inverse_a = np.ones(len(self._tables.primes), dtype=np.uint32)
-        total = np.zeros(len(self._tables.primes), dtype=np.uint32)
-        for place, (q, gamma) in enumerate(zip(chosen.primes, chosen.gammas, strict=True)):
+        size = len(self._tables.primes)
+        sums = (np.ones(size), np.zeros(size))
+        for q, gamma, delta in zip(chosen.primes, chosen.gammas, self._work.deltas, strict=True):
             if q not in self._inverses:
                 self._inverses[q] = initialisation.negative_inverses(q)
-            initialisation.add_factor(
-                self._tables,
-                q,
-                self._inverses[q],
-                gamma,
-                self._work.deltas[place],
-                inverse_a,
-                total,
+            initialisation.look_up(
+                self._tables.primes, q, self._inverses[q], self._places, self._cofactors
             )
-        initialisation.start(self._tables, self._work, inverse_a, total, chosen.shifted)
+            initialisation.add_factor(self._tables, (q, gamma), self._cofactors, delta, sums)
+        initialisation.start(self._tables, self._work, sums, float(chosen.shifted))
 
 
 def _doubled(found: tables.Found) -> tables.Found:

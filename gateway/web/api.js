@@ -1,0 +1,56 @@
+// Speaks HTTP with the gateway: answers are objects, everything else is a Refused with a problem in it.
+
+const SUBMIT_ATTEMPTS = 5;
+const REQUEST_MS = 20000;
+
+/** What the service does not do, with the reason as an RFC 9457 problem. */
+export class Refused extends Error {
+  constructor(problem) {
+    super(problem.detail || problem.title);
+    this.problem = problem;
+  }
+
+  /** Whether the same request may succeed later. */
+  get passing() {
+    return [0, 502, 503, 504].includes(this.problem.status);
+  }
+}
+
+/** Call the gateway and return what it answers. */
+export async function call(path, {method = "GET", body, headers = {}, signal} = {}) {
+  const given = {method, headers: {...headers}, signal: signal ?? AbortSignal.timeout(REQUEST_MS)};
+  if (body !== undefined) {
+    given.body = JSON.stringify(body);
+    given.headers["Content-Type"] = "application/json";
+  }
+  let answer, document;
+  try {
+    answer = await fetch(path, given);
+    document = await answer.json();
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Refused({title: "The service cannot be reached", status: answer ? answer.status || 502 : 0,
+      detail: "The service cannot be reached at the moment."});
+  }
+  if (!answer.ok) throw new Refused(document);
+  return document;
+}
+
+/** Submit a number. Repeated with the same key while the service is away, so one task comes of it. */
+export async function submit(number) {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  const key = Array.from(bytes, byte => byte.toString(16).padStart(2, "0")).join("");
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await call("/factor", {method: "POST", body: {number}, headers: {"Idempotency-Key": key}});
+    } catch (error) {
+      if (!error.passing || attempt === SUBMIT_ATTEMPTS) throw error;
+      await pause(jitter(250 * 2 ** attempt));
+    }
+  }
+}
+
+/** Full jitter: anything from nothing to the longest pause, so that many pages do not come back at once. */
+export const jitter = longest => Math.random() * longest;
+
+export const pause = milliseconds => new Promise(resolve => { setTimeout(resolve, milliseconds); });
