@@ -19,6 +19,7 @@ HARD = str(
 )
 """Small factors that show at once, and a composite of 80 digits that takes minutes."""
 
+FINISH_MS = 120_000
 SIEVE_MS = 300_000
 """How long the curves may take before the sieve begins."""
 COLLECT_MS = 45_000
@@ -50,8 +51,8 @@ async def error(page: Page, url: str) -> None:
 
 async def finished(page: Page, url: str) -> None:
     """An answer."""
-    await ask(page, url, "2^181-1")
-    await page.get_by_text("Factored", exact=True).wait_for()
+    await ask(page, url, "2^211-1")
+    await page.get_by_text("Factored", exact=True).wait_for(timeout=FINISH_MS)
 
 
 async def running(page: Page, url: str) -> None:
