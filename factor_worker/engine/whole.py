@@ -10,6 +10,7 @@ from flint import fmpz
 
 from factor_worker.engine import coprime, primality
 from factor_worker.engine.parts import (
+    Certainty,
     Decomposition,
     Part,
     digits,
@@ -37,11 +38,13 @@ def factor_completely(n: int) -> Decomposition:
         return _by_flint(n)
     from factor_worker.engine.siqs import complete  # noqa: PLC0415 numba: only where it is needed
 
-    pieces = coprime.refine([*complete.factor(n), n])
+    pieces = coprime.split([Part(n, 1, Certainty.COMPOSITE)], complete.factor(n))
     if len(pieces) == 1:
         return _by_flint(n)
     return ordered(
-        found for value, times in pieces for found in raised(factor_completely(value), times)
+        found
+        for piece in pieces
+        for found in raised(factor_completely(piece.value), piece.exponent)
     )
 
 
