@@ -14,7 +14,7 @@ P22, P23, P26, P27 = 10**21 + 117, 10**22 + 9, 10**25 + 13, 10**26 + 67
     "primes",
     [
         (P22, P23),
-        (P22, P27),
+        (P23, P27),
         (P23, P26),
         (10**8 + 7, 10**9 + 7, P27, 10**8 + 37),
         (P26, P27),
@@ -34,4 +34,4 @@ def test_every_prime_is_found_and_proven(primes: tuple[int, ...]) -> None:
 
 def test_the_examples_lie_on_both_sides_of_the_border() -> None:
     """Else the test above would try one library only."""
-    assert digits(P22 * P23) < whole.SIEVE_FROM_DIGITS <= digits(P22 * P27)
+    assert digits(P22 * P23) < whole.SIEVE_FROM_DIGITS <= digits(P23 * P27)
