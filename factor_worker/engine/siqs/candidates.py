@@ -12,6 +12,7 @@ from factor_worker.engine.siqs.arithmetic import (
     Limbs,
     Word,
     add_product,
+    bit_length,
     divide,
     is_negative,
     negate,
@@ -23,7 +24,7 @@ from factor_worker.engine.siqs.factor_base import FIRST_ODD, MINUS_ONE, TWO, Ids
 from factor_worker.engine.siqs.parameters import BLOCK
 from factor_worker.engine.siqs.tables import HIT_BIT, Found, Table, Work
 
-LENIENCE: Final = 4
+LENIENCE: Final = 8
 """Bits by which rounded logarithms may be wrong."""
 _WORD_BITS: Final = np.uint64(64)
 _HITS: Final = np.uint64(0x0101010101010101 * HIT_BIT)
@@ -63,16 +64,13 @@ def _examine(tables: Table, work: Work, found: Found, number: int, where: np.int
     primes, inverses = tables.primes, tables.inverses
     block, position = where // BLOCK, where % BLOCK
     count = _evaluate(value, quotient, (work.a, work.b, work.c), where - limits.reach, factors)
-    known = np.int64(np.uint8(work.block[position] - limits.start))
-    known += count - (1 if count and factors[0] == MINUS_ONE else 0)
     for index in range(FIRST_ODD, limits.sieved):
         p, far = np.uint64(primes[index]), np.uint64(where)
         rest = far - (far * tables.magics[index] >> np.uint64(32)) * p
         if rest == work.first[index] or rest == work.second[index]:
-            before = count
             count = _divide_out(value, quotient, p, inverses[index], index, factors, count)
-            known += (count - before) * np.int64(tables.logs[index])
-    if known < limits.strict - LENIENCE:
+    sieved = np.int64(np.uint8(work.block[position] - limits.start))
+    if bit_length(value) - sieved > limits.left + LENIENCE:
         return True
     matches = _mark_medium(tables, work, position)
     matches = _mark_large(work, block, position, limits.large, matches)
@@ -190,27 +188,34 @@ def _keep(tables: Table, work: Work, found: Found, place: tuple[int, np.int64], 
     for limb in range(1, len(work.value)):
         if work.value[limb] != ZERO:
             return True
-    rest = work.value[0]
-    small = ONE
-    bound = np.uint64(tables.limits.large_bound)
-    if rest > bound:
-        largest = np.uint64(tables.primes[len(tables.primes) - 1])
-        if rest < largest * largest or rest > np.uint64(tables.limits.cofactor_bound):
-            return True
-        if not cofactor.is_composite(rest):
-            return True
-        small = cofactor.split(rest)
-        rest = rest // small
-        small, rest = min(small, rest), max(small, rest)
-        if small == ONE or rest > bound:
-            return True
+    small, large = _large_primes(tables, work.value[0])
+    if large == ZERO:
+        return True
     relation, factors = found.counts[0], found.counts[1]
     if relation == len(found.numbers) or factors + count > len(found.factors):
         return False
     for factor in range(count):
         found.factors[factors + factor] = work.factors[factor]
     found.numbers[relation], found.positions[relation] = place
-    found.large[relation, 0], found.large[relation, 1] = small, rest
+    found.large[relation, 0], found.large[relation, 1] = small, large
     found.ends[relation] = factors + count
     found.counts[0], found.counts[1] = relation + 1, factors + count
     return True
+
+
+@njit(cache=True)
+def _large_primes(tables: Table, rest: Word) -> tuple[Word, Word]:
+    """Return the large primes, ascending, that are left of a value, or (0, 0) if it is no relation.
+
+    A rest in the base, which only a full bucket can leave, is none.
+    """
+    limits = tables.limits
+    largest, bound = np.uint64(tables.primes[-1]), np.uint64(limits.large_bound)
+    if rest == ONE or largest < rest <= bound:
+        return ONE, rest
+    if largest * largest < rest <= np.uint64(limits.cofactor_bound) and cofactor.is_composite(rest):
+        divisor = cofactor.split(rest)
+        small, large = min(divisor, rest // divisor), max(divisor, rest // divisor)
+        if largest < small and large <= bound:
+            return small, large
+    return ZERO, ZERO

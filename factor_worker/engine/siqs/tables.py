@@ -40,8 +40,8 @@ class Limits(NamedTuple):
     reach: int
     start: int
     """What sieve bytes start from, so that `HIT_BIT` appears at the threshold."""
-    strict: int
-    """Logarithms that a candidate must reach once its small primes are known."""
+    left: int
+    """Bits that the large primes of a relation may have together."""
     large_bound: int
     cofactor_bound: int
     capacity: int
@@ -136,7 +136,7 @@ def table(n: int, parameters: Parameters) -> Table:
     sieved = max(FIRST_ODD, int(np.searchsorted(p, parameters.skip)))
     large = max(sieved, int(np.searchsorted(p, BLOCK)))
     medium = p[sieved:large]
-    strict, loose = thresholds(n, parameters)
+    left = max(parameters.cofactor_bound, parameters.large_bound).bit_length()
     return Table(
         primes=base.primes,
         roots=base.roots,
@@ -155,8 +155,8 @@ def table(n: int, parameters: Parameters) -> Table:
             large=large,
             blocks=parameters.blocks,
             reach=parameters.reach,
-            start=HIT_BIT - loose,
-            strict=strict,
+            start=HIT_BIT - _threshold(n, parameters, left),
+            left=left,
             large_bound=parameters.large_bound,
             cofactor_bound=parameters.cofactor_bound,
             capacity=_capacity(p[large:]),
@@ -164,15 +164,10 @@ def table(n: int, parameters: Parameters) -> Table:
     )
 
 
-def thresholds(n: int, parameters: Parameters) -> tuple[int, int]:
-    """Return the bits of known factors that a relation has at least, without and with the slack.
-
-    Values are about M·√(kn/8): the bits of that less those that large primes may have.
-    """
-    bits = (n * parameters.multiplier).bit_length() / 2 - 1.5 + math.log2(parameters.reach)
-    left = math.log2(max(parameters.cofactor_bound, parameters.large_bound))
-    strict = int(bits - left)
-    return strict, min(HIT_BIT - 1, max(1, strict - parameters.slack))
+def _threshold(n: int, parameters: Parameters, left: int) -> int:
+    """Return the bits of logarithms that make a candidate; values are about M·√(kn/8)."""
+    bits = (n * parameters.multiplier).bit_length() // 2 + parameters.reach.bit_length() - 2
+    return min(HIT_BIT - 1, max(1, bits - left - parameters.slack))
 
 
 def _capacity(primes: Limbs) -> int:
