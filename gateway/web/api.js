@@ -1,6 +1,7 @@
 // Speaks HTTP with the gateway: answers are objects, everything else is a Refused with a problem in it.
 
-const SUBMIT_ATTEMPTS = 5;
+const SUBMIT_PATIENCE_MS = 90000;
+const LONGEST_PAUSE_MS = 4000;
 const REQUEST_MS = 20000;
 
 /** What the service does not do, with the reason as an RFC 9457 problem. */
@@ -36,16 +37,21 @@ export async function call(path, {method = "GET", body, headers = {}, signal} = 
   return document;
 }
 
-/** Submit a number. Repeated with the same key while the service is away, so one task comes of it. */
-export async function submit(number) {
+/**
+ * Submit a number. Repeated with the same key while the service is away, so one task comes of it; `waiting`
+ * is called with the reason whenever it has to be repeated.
+ */
+export async function submit(number, waiting = () => {}) {
+  const end = Date.now() + SUBMIT_PATIENCE_MS;
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   const key = Array.from(bytes, byte => byte.toString(16).padStart(2, "0")).join("");
-  for (let attempt = 1; ; attempt++) {
+  for (let attempt = 0; ; attempt++) {
     try {
       return await call("/factor", {method: "POST", body: {number}, headers: {"Idempotency-Key": key}});
     } catch (error) {
-      if (!error.passing || attempt === SUBMIT_ATTEMPTS) throw error;
-      await pause(jitter(250 * 2 ** attempt));
+      if (!error.passing || Date.now() > end) throw error;
+      waiting(error);
+      await pause(jitter(Math.min(500 * 2 ** attempt, LONGEST_PAUSE_MS)));
     }
   }
 }

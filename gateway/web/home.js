@@ -103,7 +103,7 @@ async function send(event) {
   const button = byId("form").querySelector("button");
   button.disabled = true;
   try {
-    const task = await submit(text);
+    const task = await submit(text, ({message}) => hint([`${message} Trying again…`]));
     mine.remember(task);
     location.hash = `#/task/${task.task_id}`;
     offer(task);

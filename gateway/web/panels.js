@@ -59,12 +59,13 @@ export function panel(task, stage, history, width) {
 }
 
 function sievePanel(task, history, width) {
-  const {sieve} = task.progress;
+  const {sieve, curves} = task.progress;
   const left = remaining(task, history);
   const points = history.points.map(([time, usable]) => [time, usable]);
   const share = Math.floor(100 * sieve.usable / Math.max(1, sieve.needed));
   return h("section", {class: "panel"},
-    head("Collecting relations", `quadratic sieve on a composite of ${plural(sieve.digits, "digit")}`),
+    head("Collecting relations", `quadratic sieve on a composite of ${plural(sieve.digits, "digit")}`
+      + (curves?.ruled_out_digits ? `; factors of up to ${curves.ruled_out_digits} are ruled out` : "")),
     figures([
       [`${count(sieve.usable)}`, `usable of ${count(sieve.needed)} needed`],
       [count(sieve.full), "full"],

@@ -7,7 +7,7 @@ import {follow, offer} from "./live.js";
 import {digits, factorTable, product, typeset} from "./maths.js";
 import * as mine from "./mine.js";
 import {History, facts, figures, panel} from "./panels.js";
-import {nameOf, stageLine} from "./stages.js";
+import {nameOf, notice, stageLine} from "./stages.js";
 import {between, digitsOf, duration, moment, plural} from "./text.js";
 
 const STATES = {queued: "Queued", running: "Running", succeeded: "Factored", partial: "Partly factored",
@@ -47,12 +47,12 @@ export function enter(id) {
     task = fresh;
     if (!before) view.replaceChildren(...Object.values(parts));
     const {progress} = task, stage = progress.stage;
-    if (!task.done) seen.add(stage);
+    notice(task, seen);
     if (progress.sieve && !task.done) history.add(progress.sieve);
     view.classList.toggle("done", task.done);
     part("title", task.expression, () => title(task));
     part("state", [task.status, task.reason, isPrime(task)], () => state(task));
-    part("stages", [task.status, stage, [...seen], progress.effort, !progress.sieve, !progress.matrix], () => stageLine(task, seen));
+    part("stages", [task.status, stage, [...seen]], () => stageLine(task, seen));
     part("answer", [task.factors, task.composites, task.done], () => answer(task));
     part("panel", task.done ? null : progress, () => panel(task, stage, history, parts.panel.clientWidth || 640));
     part("facts", [progress, task.ended_at], () => figures([elapsed(task), ...facts(task)]));

@@ -30,8 +30,10 @@ const UNITS = [[60, 1, "second"], [3600, 60, "minute"], [172800, 3600, "hour"], 
 /** Seconds as no more than an estimate deserves: "about 3 minutes", "more than a century". */
 export function about(seconds) {
   if (seconds < 1) return "under a second";
-  const fitting = UNITS.find(([limit]) => seconds < limit);
-  return fitting ? `about ${plural(coarse(seconds / fitting[1]), fitting[2])}` : "more than a century";
+  const [, size, unit] = UNITS.find(([limit]) => seconds < limit) ?? [];
+  if (!size) return "more than a century";
+  const many = coarse(seconds / size);
+  return many === 1 ? `about ${unit === "hour" ? "an" : "a"} ${unit}` : `about ${plural(many, unit)}`;
 }
 
 const coarse = value => value < 10 ? Math.max(1, Math.round(value)) : Number(value.toPrecision(2));

@@ -1,7 +1,7 @@
 """Numbers for the page's tests, by how long they keep a service busy."""
 
-ENDLESS = "(10^100-1)/9*2+3^211"
-"""Two small factors, then curves on a composite of 95 digits for longer than any test lasts."""
+ENDLESS = "283*2347*(10^68+99)*(10^65+49)"
+"""Two small factors, then curves on a composite too large for the sieve, for longer than a test lasts."""
 
 SECONDS = "(10^29+319)*(10^30+57)"
 """Two primes of thirty digits: a few seconds of work."""

@@ -72,9 +72,10 @@ async def test_a_number_submitted_while_the_service_is_away_is_not_lost(
     failed = page.wait_for_event("requestfailed", lambda request: request.url.endswith("/factor"))
     await page.get_by_label("A number or an expression").press("Enter")
     await failed
+    await expect(page.locator("#hint")).to_contain_text("Trying again")
     await mortal.start()
 
-    await expect(page.locator(".equation")).to_have_text("=2 × 617", timeout=20_000)
+    await expect(page.locator(".equation")).to_have_text("=2 × 617", timeout=60_000)
     answer = await page.request.get(f"{mortal.url}/tasks")
     assert 1 == len((await answer.json())["tasks"])
 
