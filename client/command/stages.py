@@ -80,7 +80,7 @@ def _detail(kind: str, progress: Progress) -> tuple[float | None, str]:
         case "ecm" if progress.curves is not None:
             return _curves(progress.curves)
         case "sieve" if progress.sieve is not None:
-            return _sieve(progress.sieve, progress.eta_seconds)
+            return _sieve(progress.sieve, progress)
         case "solve" if progress.matrix is not None:
             return _matrix(progress.matrix)
     return None, ""
@@ -93,12 +93,13 @@ def _curves(curves: CurveProgress) -> tuple[float | None, str]:
     return _share(curves.done, curves.wanted), says
 
 
-def _sieve(sieve: SieveProgress, eta_seconds: float | None) -> tuple[float | None, str]:
+def _sieve(sieve: SieveProgress, progress: Progress) -> tuple[float | None, str]:
     says = f"C{sieve.digits}: {sieve.usable:,} of {sieve.needed:,} relations"
-    if sieve.rate is not None:
+    live = progress.stage == "sieve"  # afterwards, speed and time left are of no interest
+    if live and sieve.rate is not None:
         says += f", {sieve.rate:,.0f}/s"
-    if eta_seconds is not None:
-        says += f", about {duration(eta_seconds)} to go"
+    if live and progress.eta_seconds is not None:
+        says += f", about {duration(max(1, round(progress.eta_seconds)))} to go"
     return _share(sieve.usable, sieve.needed), says
 
 

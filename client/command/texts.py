@@ -97,7 +97,7 @@ def knowledge(known: KnownNumber) -> str:
 
 def duration(seconds: float) -> str:
     """Return a time as a person says it: ``0.2 s``, ``45 s``, ``2 min 30 s``, ``3 h 5 min``."""
-    if seconds < 10:  # noqa: PLR2004 tenths matter below
+    if seconds < 10 and seconds != round(seconds):  # noqa: PLR2004 tenths matter below
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

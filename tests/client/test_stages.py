@@ -72,6 +72,9 @@ def test_stages_before_are_done_and_stages_behind_are_not() -> None:
     """The present one has its share, and what it says of itself."""
     shown = stages.stages(Progress(stage="sieve", curves=CURVES, sieve=SIEVE))
 
+    later = stages.stages(Progress(stage="solve", sieve=SIEVE, eta_seconds=5.0))
+
+    assert "C74: 4,000 of 12,000 relations" == later[2].says
     assert [1.0, 1.0, 4000 / 12_000, 0.0, 0.0] == [stage.share for stage in shown]
     assert [False, False, True, False, False] == [stage.live for stage in shown]
 
