@@ -155,9 +155,13 @@ class FactorlineClient:
         try:
             async with asyncio.timeout(timeout_s):
                 async with contextlib.aclosing(self.watch(task_id)) as states:
-                    return [task async for task in states][-1]
+                    async for task in states:
+                        if task.done:
+                            return task
         except TimeoutError as error:
             raise StillRunning(task_id, timeout_s or 0.0) from error
+        message = "a watch ends with its task"
+        raise AssertionError(message)
 
     async def batch(self, numbers: Sequence[int | str]) -> Sequence[BatchItem]:
         """Return for each number, in order, its new task or the problem with it.

@@ -3,6 +3,7 @@
     FactorlineError
     ├── Unreachable          nobody answers at the address: start the service, or mend the address
     ├── Unwell               the service answers that it cannot serve now: try later
+    ├── BadAddress           the address can be none: mend it
     ├── NotFactorline        something else answers at the address: mend the address
     ├── Refused              the request cannot be served as it is: change it
     │   ├── NumberRefused    ... because of its number (`problem.position` says where)
@@ -19,6 +20,16 @@ from client.models import Problem
 
 class FactorlineError(Exception):
     """Something went wrong."""
+
+
+class BadAddress(FactorlineError):
+    """The address of the service can be none."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"{url!r} is no address of a service: one looks like http://127.0.0.1:8080. "
+            "FACTORLINE_URL says it, or the argument."
+        )
 
 
 class Unreachable(FactorlineError):

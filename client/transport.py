@@ -1,6 +1,7 @@
 """One HTTP request that is tried again until it is answered; every call it makes can be repeated."""
 
 import asyncio
+import os
 import time
 import urllib.parse
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ import aiohttp
 import msgspec
 
 from client.backoff import Backoff, retry_after_s
-from client.errors import FactorlineError, NotFactorline, Unreachable, Unwell, refused
+from client.errors import BadAddress, FactorlineError, NotFactorline, Unreachable, Unwell, refused
 from client.models import Problem
 
 CONNECT_SECONDS = 10.0
@@ -81,11 +82,13 @@ class Transport:
     def __init__(self, url: str, api_key: str | None, *, patience_s: float) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise NotFactorline(url, "an address looks like http://127.0.0.1:8080")
+            raise BadAddress(url)
         self.url = url.rstrip("/")
         self._patience_s = patience_s
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._session: aiohttp.ClientSession | None = None
+        self.answered = False
+        """Whether the service has ever answered: then it was the right address."""
 
     async def __aenter__(self) -> Self:
         """Open the session; nothing is sent yet."""
@@ -175,7 +178,9 @@ class Transport:
                 allow_redirects=False,  # a POST would turn into a GET, and the key go elsewhere
             ) as response,
         ):
-            return Response(self.url, response.status, response.headers, await response.read())
+            body = await response.read()
+            self.answered = True
+            return Response(self.url, response.status, response.headers, body)
 
     async def socket(self) -> aiohttp.ClientWebSocketResponse[bool]:
         """Open a WebSocket; raise `aiohttp.ClientError`, OSError or TimeoutError if there is none."""
@@ -192,5 +197,6 @@ def _unreachable(url: str, error: Exception) -> Unreachable:
     if isinstance(error, TimeoutError):
         return Unreachable(url, "no answer in time")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return Unreachable(url, error.os_error.strerror or error.os_error)
+        number = error.os_error.errno or 0  # negative: the name of the host is not known
+        return Unreachable(url, os.strerror(number) if number > 0 else error.os_error.strerror)
     return Unreachable(url, str(error) or type(error).__name__)

@@ -109,7 +109,6 @@ class Watch:
             log.warning("%s answers again.", self._transport.url)
         self._lost = False
         self._alive_at = time.monotonic()
-        self._patience_s = self._outage_s  # it is there: now it may go away for longer
 
     async def _heard(self) -> AsyncGenerator[Task, None]:
         """Yield what one socket says, until it ends; decide what comes after it."""
@@ -119,6 +118,7 @@ class Watch:
             self._poll_for_a_while()
             return
         greeted = False
+        self._transport.answered = True
         async with socket:
             try:
                 async with asyncio.timeout(HELLO_SECONDS):
@@ -199,7 +199,8 @@ class Watch:
         """Wait before the next round; give up if there was no sign of life for too long."""
         asked_s = failure.retry_after_s if isinstance(failure, Unwell) else 0.0
         pause_s = self._backoff.next_s(at_least_s=asked_s)
-        if time.monotonic() + pause_s - self._alive_at > self._patience_s:
+        allowed_s = self._outage_s if self._transport.answered else self._patience_s
+        if time.monotonic() + pause_s - self._alive_at > allowed_s:
             raise failure
         if not self._lost:
             log.warning("%s does not answer; trying again until it does.", self._transport.url)

@@ -132,6 +132,8 @@ class Factorization(Versioned, frozen=True, kw_only=True):
     cpu_seconds: float = 0.0
     workers: dict[str, float] = {}  # noqa: RUF012 msgspec copies an empty default
     """Workers that settled a unit of it lately, and when."""
+    slowness: float = 1.0
+    """Of the machine that settled the last unit, see `common.units.Outcome`: it scales estimates."""
     ended: Ending | None = None
 
     @property

@@ -175,4 +175,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     sieved: Sieved | None = None
     counted: Counted | None = None
     cpu_seconds: float = 0.0
+    slowness: float = 1.0
+    """CPU seconds of the worker's machine for one of the machine that estimates were measured on."""
     failure: Failure | None = None

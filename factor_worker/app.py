@@ -57,7 +57,8 @@ class Worker:
                 queued is published again at once (embedded mode after a restart).
 
         """
-        await asyncio.gather(self._survey_slots.warm(), self._slots.warm())
+        _, slowness = await asyncio.gather(self._survey_slots.warm(), self._slots.warm())
+        self._consumer.slowness = slowness
         await self._beat_patiently()
         if alone:
             await self._sweeper.sweep(patience=0.0)

@@ -80,9 +80,9 @@ class Slot:
             initargs=(self._pid, self._solving, self._limits, os.getpid()),
         )
 
-    async def warm(self) -> None:
-        """Return when the child has started and has imported what it computes with."""
-        await asyncio.wrap_future(self._schedule_warming())
+    async def warm(self) -> float:
+        """Start the child, have it load what it computes with, and return its slowness."""
+        return await asyncio.wrap_future(self._schedule_warming())
 
     def _child_is_gone(self) -> bool:
         """Whether the child died; an idle one may have died with the lock of pebble's pipe."""
@@ -99,7 +99,7 @@ class Slot:
         old, self._pool = self._pool, self._new_pool()
         await asyncio.to_thread(_end, old)
 
-    def _schedule_warming(self) -> concurrent.futures.Future[None]:
+    def _schedule_warming(self) -> concurrent.futures.Future[float]:
         return self._pool.schedule(compute.load_kernels if self._limits.sieves else _nothing)
 
     def solving(self) -> Solving | None:
@@ -189,9 +189,9 @@ class Slots:
         for slot in self._all:
             self._free.put_nowait(slot)
 
-    async def warm(self) -> None:
-        """Start every child."""
-        await asyncio.gather(*(slot.warm() for slot in self._all))
+    async def warm(self) -> float:
+        """Start every child; return the slowness of the quickest: the others had to wait for a core."""
+        return min(await asyncio.gather(*(slot.warm() for slot in self._all)))
 
     @contextlib.asynccontextmanager
     async def take(self) -> AsyncIterator[Slot]:
@@ -216,8 +216,9 @@ _reported: "multiprocessing.sharedctypes.SynchronizedArray[int] | None" = None
 """In a child: where it says how far it is."""
 
 
-def _nothing() -> None:
+def _nothing() -> float:
     """Do nothing: starting a child and importing this module was the point."""
+    return 1.0
 
 
 def _run(work: Work, batches: compute.StoredBatches) -> compute.Result:

@@ -46,11 +46,22 @@ StoredBatches = Sequence[tuple[str, bytes]]
 """Packed batches of relations with the ids of their units."""
 
 
-def load_kernels() -> None:
-    """Load the sieve's kernels, or compile them if nobody has done so: never inside a unit."""
-    from factor_worker.engine.siqs import warm  # noqa: PLC0415 see above
+CALIBRATION = (10**22 + 9) * (10**21 + 117)
+CALIBRATION_SECONDS = 0.1
+"""CPU seconds to sieve that number on the machine that the estimates were measured on."""
+
+
+def load_kernels() -> float:
+    """Load the sieve's kernels, or compile them if nobody has done so: never inside a unit.
+
+    Returns this machine's slowness: CPU seconds that it takes for one of the reference machine.
+    """
+    from factor_worker.engine.siqs import complete, warm  # noqa: PLC0415 see above
 
     warm.warm()
+    before = _cpu_seconds()
+    complete.factor(CALIBRATION)
+    return (_cpu_seconds() - before) / CALIBRATION_SECONDS
 
 
 def run(

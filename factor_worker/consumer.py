@@ -51,6 +51,8 @@ class Consumer:
         self._worker_id = worker_id
         self.capacity = plan.Capacity(sieve_digits=sieve_digits)
         """With the slots of all live workers, as the last heartbeat saw them."""
+        self.slowness = 1.0
+        """Of this machine, see `common.units.Outcome`."""
         self.in_hand: dict[int, InHand] = {}
         """By delivery: a unit that was delivered twice is here twice."""
         self.newest_issue: dict[str, float] = {}
@@ -132,6 +134,7 @@ class Consumer:
                 sieved=result.sieved,
                 counted=result.counted,
                 cpu_seconds=result.cpu_seconds,
+                slowness=self.slowness,
             )
         finally:
             in_hand.slot = None

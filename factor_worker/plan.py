@@ -80,6 +80,7 @@ def settle(
     settled = replace(
         settled,
         cpu_seconds=known.cpu_seconds + outcome.cpu_seconds,
+        slowness=outcome.slowness,
         workers=lately | ({outcome.worker_id: now} if outcome.worker_id else {}),
     )
     return advance(_without_moot(settled), capacity=capacity, now=now)

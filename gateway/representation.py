@@ -220,7 +220,7 @@ def _estimate(known: Factorization, part: Part) -> float | None:
         return round(known.cpu_seconds, 3)
     if part.sieve is None or not part.sieve.indices:
         least = estimates.cpu_seconds(part.digits)
-        return None if least is None else round(known.cpu_seconds + least, 1)
+        return None if least is None else round(known.cpu_seconds + known.slowness * least, 1)
     left = max(0, part.sieve.expected_indices - part.sieve.indices)
     return round(known.cpu_seconds + left * part.sieve.cpu_seconds / part.sieve.indices, 1)
 

@@ -56,7 +56,7 @@ def _docstring(node: ast.stmt | None) -> str:
 def metrics_page() -> str:
     """Return the page of metrics."""
     rows = [
-        f"| `{name}` | {labels or '–'} | {help_} |\n"
+        f"| `{name}` | {labels or '-'} | {help_} |\n"
         for module in (of_gateways, of_workers)
         for name, labels, help_ in _metrics(vars(module).values())
     ]

@@ -25,12 +25,12 @@ python() {
 }
 
 # The command `factorline`: the script finds its own way from wherever it is linked.
-link() {
+link_command() {
     ln -sf ../../client/factorline .venv/bin/factorline
 }
 
 if has "$lock" && .venv/bin/python -c '' 2>/dev/null; then
-    link
+    link_command
     exit 0
 fi
 
@@ -53,4 +53,4 @@ if [ "$lock" != requirements.lock ]; then
 fi
 # Kernels are never compiled inside a unit; a worker that finds them stale does it before its first one.
 .venv/bin/python -m factor_worker.engine.siqs.warm
-link
+link_command

@@ -11,7 +11,7 @@ from client.api import FactorlineClient
 from client.command import texts
 from client.command.exits import Exit, of_error
 from client.command.progress import Show, show
-from client.errors import FactorlineError, StillRunning
+from client.errors import FactorlineError, StillRunning, Unreachable, Unwell
 from client.models import Task
 
 CALL_SECONDS = 3.0
@@ -41,8 +41,8 @@ def run(work: Coroutine[Any, Any, Exit], *, json: bool, task_ids: list[str] | No
         return Exit.INTERRUPTED
     except FactorlineError as error:
         complain(error, json=json)
-        if isinstance(error, StillRunning) and not json:
-            print(f"Come back to it: factorline watch {error.task_id}", file=sys.stderr)
+        if task_ids and isinstance(error, (StillRunning, Unreachable, Unwell)) and not json:
+            print(_farewell(task_ids), file=sys.stderr)
         return of_error(error)
 
 
@@ -54,8 +54,8 @@ def _farewell(task_ids: list[str] | None) -> str:
             return "Interrupted. If it was submitted, `factorline list` shows it."
         case [task_id]:
             return (
-                f"The task goes on without you. Come back to it: factorline watch {task_id}\n"
-                f"Or give it up: factorline cancel {task_id}"
+                f"The task goes on without you. Come back with: factorline watch {task_id}\n"
+                f"Or give it up with: factorline cancel {task_id}"
             )
     return (
         f"{len(task_ids)} tasks go on without you: `factorline list` shows them. "

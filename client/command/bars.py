@@ -6,7 +6,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
@@ -18,7 +18,8 @@ from client.command.texts import digits_of, duration, product
 from client.models import Task
 
 REFRESHES_A_SECOND = 4
-BAR_WIDTH = 24
+BAR_WIDTH = 20
+NAME_WIDTH = max(map(len, stages.NAMES.values()))
 
 
 class Bars:
@@ -30,7 +31,7 @@ class Bars:
         self._task: Task | None = None
         self._live = Live(
             console=self._console,
-            get_renderable=self._render,
+            get_renderable=self.picture,
             refresh_per_second=REFRESHES_A_SECOND,
             transient=True,
         )
@@ -57,11 +58,13 @@ class Bars:
         """Print a line above the drawing."""
         self._console.print(Text(text, style="yellow"))
 
-    def _render(self) -> Group | Text:
+    def picture(self) -> RenderableType:
+        """Return what to draw now."""
         if self._task is None:
             return Text("waiting for news ...", style="dim")
         task = self._task
-        lines: list[Text | Table] = [self._head(task), self._table(task)]
+        lines: list[RenderableType] = [self._head(task)]
+        lines += map(self._stage, stages.stages(task.progress))
         found = product([part for part in task.factors if part.certainty != "unit"], [])
         if found:
             lines.append(Text(f"  found so far: {found}", style="green", overflow="fold"))
@@ -69,26 +72,25 @@ class Bars:
         return Group(*lines)
 
     def _head(self, task: Task) -> Text:
-        given = task.expression if len(task.expression) <= BAR_WIDTH else ""
-        shown = Text("  ").append(given or f"{task.number[:BAR_WIDTH]}…", style="bold")
+        short = len(task.expression) <= BAR_WIDTH
+        shown = Text("  ").append(
+            task.expression if short else f"{task.number[:BAR_WIDTH]}…", style="bold"
+        )
         shown.append(f"  {digits_of(task.number)} digits")
+        if task.progress.stage not in stages.NAMES:
+            shown.append(f"  {stages.name(task.progress)}", style="yellow")
         if task.progress.workers:
             shown.append(f"  {stages.workers(task.progress)}", style="cyan")
         elapsed = max(0.0, time.time() - datetime.fromisoformat(task.created_at).timestamp())
         return shown.append(f"  {duration(round(elapsed))}, {stages.effort(task.progress)}")
 
-    def _table(self, task: Task) -> Table:
-        table = Table.grid(padding=(0, 1))
-        for stage in stages.stages(task.progress):
-            if stage.live:
-                bar = ProgressBar(
-                    total=1.0,
-                    completed=stage.share or 0.0,
-                    width=BAR_WIDTH,
-                    pulse=stage.share is None,
-                )
-                table.add_row("", self._spinner, Text(stage.name, style="bold"), bar, stage.says)
-            else:
-                mark = Text("✓", style="green") if stage.share == 1.0 else ""
-                table.add_row("", mark, Text(stage.name, style="dim"), "", stage.says)
-        return table
+    def _stage(self, stage: stages.Stage) -> RenderableType:
+        if not stage.live:
+            mark = Text(" ✓ " if stage.share == 1.0 else "   ", style="green")
+            return mark.append(f"{stage.name:{NAME_WIDTH}} {stage.says}", style="dim")
+        bar = ProgressBar(
+            total=1.0, completed=stage.share or 0.0, width=BAR_WIDTH, pulse=stage.share is None
+        )
+        row = Table.grid(padding=(0, 1, 0, 0))
+        row.add_row("", self._spinner, Text(f"{stage.name:{NAME_WIDTH}}", "bold"), bar, stage.says)
+        return row

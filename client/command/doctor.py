@@ -15,12 +15,14 @@ import msgspec
 
 from client.command import texts
 from client.command.exits import Exit
-from client.errors import FactorlineError, NotFactorline
+from client.errors import BadAddress, FactorlineError
 from client.models import Health
 from client.transport import SUBPROTOCOL, Transport
 
 TRY_SECONDS = 2.0
 ANSWER_SECONDS = 10.0
+LONGEST_REASON = 300
+"""Some libraries add everything they know."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -55,7 +57,7 @@ async def _findings(url: str) -> AsyncIterator[Finding]:
     key = os.environ.get("FACTORLINE_API_KEY")
     try:
         transport = Transport(url, key, patience_s=TRY_SECONDS)
-    except NotFactorline as error:
+    except BadAddress as error:
         yield Finding("address", well=False, says=str(error))
     else:
         async with transport:
@@ -86,7 +88,9 @@ async def _asked(what: str, answer: Coroutine[Any, Any, str], *, hide: str = "")
     if password := urllib.parse.urlsplit(hide).password:
         why = why.replace(password, "…")
     where = f"{_without_password(hide)}: " if hide else ""
-    return Finding(what, well=False, says=where + why)
+    if "Connect call failed" in why:  # what libraries make of a refused connection
+        why = "nobody answers there: is it running?"
+    return Finding(what, well=False, says=where + why[:LONGEST_REASON])
 
 
 async def _alive(transport: Transport) -> str:

@@ -11,7 +11,7 @@ class Exit(enum.IntEnum):
     INCOMPLETE = 1
     """A task ended without all its prime factors (partial, failed, cancelled); `doctor` found faults."""
     WRONG_INPUT = 2
-    """The command line, the file or the number cannot be used as it is."""
+    """The command line, the file, the address or the number cannot be used as it is."""
     NO_SUCH_TASK = 3
     """There is no task of that id, or it is somebody else's."""
     UNAVAILABLE = 4
@@ -34,6 +34,7 @@ def of_error(error: Exception) -> Exit:
         (errors.UnknownTask, Exit.NO_SUCH_TASK),
         (errors.NotAllowed, Exit.NOT_ALLOWED),
         (errors.Refused, Exit.WRONG_INPUT),
+        (errors.BadAddress, Exit.WRONG_INPUT),
         (errors.WrongAnswer, Exit.WRONG_ANSWER),
         (errors.StillRunning, Exit.STILL_RUNNING),
     ):

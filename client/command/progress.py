@@ -6,14 +6,11 @@ Progress goes to the error output, so that the standard output holds the answer 
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
 from client.command import stages
 from client.command.texts import encoded
 from client.models import Task
-
-if TYPE_CHECKING:
-    from client.command.bars import Bars
 
 LINE_SECONDS = 2.0
 """Lines of one stage come no faster, except for what changes a stage."""
@@ -90,7 +87,7 @@ class Lines(Silence):
         self.note(text)
 
 
-def show(*, json: bool, quiet: bool) -> "Show | Bars":
+def show(*, json: bool, quiet: bool) -> Show:
     """Return what fits the options and the terminal."""
     if json:
         return JsonLines()

@@ -47,14 +47,19 @@ def line(task: Task) -> str:
     progress = task.progress
     if task.done:
         return f"{task.status}{f': {task.reason}' if task.reason else ''}"
-    name = NAMES.get(progress.stage, progress.stage)
     says = next((stage.says for stage in stages(progress) if stage.live), "")
-    parts = [f"{name}{f': {says}' if says else ''}"]
+    parts = [f"{name(progress)}{f': {says}' if says else ''}"]
     if progress.workers:
         parts.append(workers(progress))
     if found := [part for part in task.factors if part.certainty != "unit"]:
         parts.append(f"{sum(part.exponent for part in found)} prime factors found")
     return "; ".join(parts)
+
+
+def name(progress: Progress) -> str:
+    """Return what people call the present stage; a newer service may have stages that we do not know."""
+    others = {"queued": "waiting for a worker"}
+    return NAMES.get(progress.stage) or others.get(progress.stage, progress.stage)
 
 
 def workers(progress: Progress) -> str:
@@ -82,25 +87,25 @@ def _detail(kind: str, progress: Progress) -> tuple[float | None, str]:
 
 
 def _curves(curves: CurveProgress) -> tuple[float | None, str]:
-    says = f"{curves.done} of {curves.wanted} curves on {curves.digits} digits"
+    says = f"C{curves.digits}: {curves.done:,} of {curves.wanted:,} curves"
     if curves.ruled_out_digits:
         says += f", factors to {curves.ruled_out_digits} digits ruled out"
     return _share(curves.done, curves.wanted), says
 
 
 def _sieve(sieve: SieveProgress, eta_seconds: float | None) -> tuple[float | None, str]:
-    says = f"{sieve.usable} of {sieve.needed} relations on {sieve.digits} digits"
+    says = f"C{sieve.digits}: {sieve.usable:,} of {sieve.needed:,} relations"
     if sieve.rate is not None:
-        says += f", {sieve.rate:.0f}/s"
+        says += f", {sieve.rate:,.0f}/s"
     if eta_seconds is not None:
         says += f", about {duration(eta_seconds)} to go"
     return _share(sieve.usable, sieve.needed), says
 
 
 def _matrix(matrix: MatrixProgress) -> tuple[float | None, str]:
-    says = f"{matrix.stage}, {matrix.rows} rows"
+    says = f"{matrix.stage}, {matrix.rows:,} rows"
     if matrix.of:
-        says += f", {matrix.done} of {matrix.of}"
+        says += f", {matrix.done:,} of {matrix.of:,}"
     return _share(matrix.done, matrix.of), says
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from client import FactorlineClient, SyncFactorlineClient
 from client.errors import (
+    BadAddress,
     NotFactorline,
     NumberRefused,
     StillRunning,
@@ -143,14 +144,14 @@ async def test_nobody_there() -> None:
     address = f"http://127.0.0.1:{port}"
     async with FactorlineClient(address, patience_s=0.1) as client:
         for call in (client.submit(15), client.get(NOBODY), client.wait(NOBODY)):
-            with pytest.raises(Unreachable, match=f"{address}.*FACTORLINE_URL"):
+            with pytest.raises(Unreachable, match=f"{address} .Connection refused.*FACTORLINE_URL"):
                 await call
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:8080", "ftp://x", "http://"])
 def test_what_is_no_address(address: str) -> None:
     """It is refused before anything is sent."""
-    with pytest.raises(NotFactorline):
+    with pytest.raises(BadAddress, match=r"looks like http://127\.0\.0\.1:8080"):
         FactorlineClient(address)
 
 

@@ -198,11 +198,14 @@ def test_nobody_there_is_told(verb: str) -> None:
 
 
 def test_a_wrong_address_is_told(url: str) -> None:
-    """An address that is none, and one where something else answers."""
-    for address in ("localhost:8080", f"{url}/docs"):
-        ran = factorline(address, "list")
-        assert (Exit.UNAVAILABLE, "") == (ran.returncode, ran.stdout)
-        assert "is not Factorline" in ran.stderr
+    """An address that is none is wrong input; one where something else answers is no service."""
+    none = factorline("localhost:8080", "list")
+    other = factorline(f"{url}/docs", "list")
+
+    assert (Exit.WRONG_INPUT, "") == (none.returncode, none.stdout)
+    assert "'localhost:8080' is no address" in none.stderr
+    assert (Exit.UNAVAILABLE, "") == (other.returncode, other.stdout)
+    assert "is not Factorline" in other.stderr
 
 
 def test_a_time_limit(url: str) -> None:
@@ -223,7 +226,7 @@ def test_progress_in_a_pipe_is_lines(url: str) -> None:
         ran = factorline(url, "submit", number, "--wait", "--timeout", "0.5", *quiet)
         with SyncFactorlineClient(url) as client:
             client.cancel(next(client.list(newest=1)).task_id)
-        *progress, complaint, advice = ran.stderr.splitlines()
+        *progress, complaint, advice, _ = ran.stderr.splitlines()
 
         assert bool(progress) == (not quiet)
         assert "not done after 0.5 s" in complaint

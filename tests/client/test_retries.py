@@ -7,9 +7,9 @@ import pytest
 from aiohttp import WSCloseCode, web
 from aiohttp.test_utils import TestServer
 
-from client import FactorlineClient
+from client import FactorlineClient, watching
 from client.backoff import Advice, Backoff, advice, retry_after_s
-from client.errors import NotAllowed, NotFactorline, Unwell, WrongAnswer
+from client.errors import NotAllowed, NotFactorline, Refused, Unwell, WrongAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -262,6 +262,40 @@ async def test_junk_on_the_socket_is_survived(pretender: Pretender) -> None:
     pretender.sockets = [babbles, tells_the_end]
     async with client_of(pretender) as client:
         assert (await client.wait(TASK_ID)).succeeded
+
+
+async def test_a_socket_that_falls_silent_is_replaced(
+    pretender: Pretender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that is dead without a sign costs a while and no answer."""
+    monkeypatch.setattr(watching, "QUIET_SECONDS", 0.05)
+
+    async def is_silent(socket: web.WebSocketResponse) -> None:
+        while not socket.closed:
+            await socket.receive()
+
+    pretender.sockets = [is_silent, tells_the_end]
+    async with client_of(pretender) as client:
+        assert (await client.wait(TASK_ID)).succeeded
+
+    assert 2 == pretender.opened
+
+
+async def test_a_task_that_cannot_be_read_just_now_is_asked_for_again(pretender: Pretender) -> None:
+    """An error that is the service's own fault is no answer; one about the task is."""
+
+    async def fails(socket: web.WebSocketResponse, status: int) -> None:
+        await socket.receive()
+        said = {"type": "/problems/x", "title": "x", "status": status, "detail": "because."}
+        await socket.send_json({"type": "error", "task_id": TASK_ID, "problem": said})
+        await socket.receive()
+
+    pretender.sockets = [lambda socket: fails(socket, 503), lambda socket: fails(socket, 404)]
+    async with client_of(pretender) as client:
+        with pytest.raises(Refused, match="because"):
+            await client.wait(TASK_ID)
+
+    assert 2 == pretender.opened
 
 
 async def test_new_members_and_statuses_are_no_surprise(pretender: Pretender) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numba import njit
 
+from factor_worker.engine.siqs.arithmetic import Word
 from factor_worker.engine.siqs.medium import advance
 from factor_worker.engine.siqs.parameters import BLOCK
 from factor_worker.engine.siqs.tables import CHUNK, Table, Work
@@ -21,7 +22,7 @@ _ZERO: Final = np.uint64(0)
 
 
 @njit(cache=True)
-def fill(tables: Table, work: Work, delta: int, add: bool) -> None:  # noqa: FBT001 kernels have no keywords
+def fill(tables: Table, work: Work, delta: np.int64, add: bool) -> None:  # noqa: FBT001 kernels have no keywords
     """Renew the roots of all large primes by a row of deltas (none if -1), and fill the buckets.
 
     A chunk that might not fit into the buckets is left out, which loses relations at worst; the
@@ -52,7 +53,7 @@ def fill(tables: Table, work: Work, delta: int, add: bool) -> None:  # noqa: FBT
 
 
 @njit(cache=True)
-def _every_root(tables: Table, work: Work, chunk: int, offset: int) -> None:
+def _every_root(tables: Table, work: Work, chunk: int, offset: Word) -> None:
     """Enter primes below the interval: each root hits `times` times, and perhaps once more.
 
     The hit that may fall outside is not a branch: then it goes to a bucket that nobody reads.
@@ -86,7 +87,7 @@ def _every_root(tables: Table, work: Work, chunk: int, offset: int) -> None:
 
 
 @njit(cache=True)
-def _roots_that_hit(tables: Table, work: Work, chunk: int, offset: int) -> None:
+def _roots_that_hit(tables: Table, work: Work, chunk: int, offset: Word) -> None:
     """Enter primes above the interval: pick the roots that hit, then enter those."""
     low, high, _times, _log = tables.chunks[chunk]
     interval = np.uint64(tables.limits.blocks) << POSITION_BITS

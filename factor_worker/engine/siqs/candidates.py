@@ -10,6 +10,7 @@ from factor_worker.engine.siqs.arithmetic import (
     ONE,
     ZERO,
     Limbs,
+    Word,
     add_product,
     divide,
     is_negative,
@@ -18,9 +19,9 @@ from factor_worker.engine.siqs.arithmetic import (
     trailing_zeros,
 )
 from factor_worker.engine.siqs.buckets import POSITION, POSITION_BITS
-from factor_worker.engine.siqs.factor_base import FIRST_ODD, MINUS_ONE, TWO
+from factor_worker.engine.siqs.factor_base import FIRST_ODD, MINUS_ONE, TWO, Ids
 from factor_worker.engine.siqs.parameters import BLOCK
-from factor_worker.engine.siqs.tables import HIT_BIT, Found, Ids, Table, Work
+from factor_worker.engine.siqs.tables import HIT_BIT, Found, Table, Work
 
 LENIENCE: Final = 4
 """Bits by which rounded logarithms may be wrong."""
@@ -47,7 +48,7 @@ def scan(tables: Table, work: Work, found: Found, number: int, block: int) -> bo
         if any_bits & _HITS:
             for position in range(_BYTES * word, _BYTES * (word + _STRIDE)):
                 if sieve[position] & HIT_BIT and not _examine(
-                    tables, work, found, number, block, np.int64(position)
+                    tables, work, found, number, block * BLOCK + np.int64(position)
                 ):
                     return False
         word += _STRIDE
@@ -55,14 +56,12 @@ def scan(tables: Table, work: Work, found: Found, number: int, block: int) -> bo
 
 
 @njit(cache=True)
-def _examine(
-    tables: Table, work: Work, found: Found, number: int, block: int, position: int
-) -> bool:
+def _examine(tables: Table, work: Work, found: Found, number: int, where: np.int64) -> bool:
     """Divide out one candidate, and keep it if it is a relation; return False if there is no room."""
     limits = tables.limits
     value, quotient, factors = work.value, work.quotient, work.factors
     primes, inverses = tables.primes, tables.inverses
-    where = block * BLOCK + position
+    block, position = where // BLOCK, where % BLOCK
     count = _evaluate(value, quotient, (work.a, work.b, work.c), where - limits.reach, factors)
     known = np.int64(np.uint8(work.block[position] - limits.start))
     known += count - (1 if count and factors[0] == MINUS_ONE else 0)
@@ -83,12 +82,12 @@ def _examine(
     for index in work.factors_of_a:
         p = np.uint64(primes[index])
         count = _divide_out(value, quotient, p, inverses[index], index, factors, count)
-    return _keep(tables, work, found, number, where, count)
+    return _keep(tables, work, found, (number, where), count)
 
 
 @njit(cache=True)
 def _evaluate(
-    value: Limbs, slope: Limbs, coefficients: tuple[Limbs, Limbs, Limbs], x: int, factors: Ids
+    value: Limbs, slope: Limbs, coefficients: tuple[Limbs, Limbs, Limbs], x: np.int64, factors: Ids
 ) -> int:
     """Set the value to |Q(x)| / 2^i; return how many factors were noted: -1 and the twos."""
     a, b, c = coefficients
@@ -114,9 +113,9 @@ def _evaluate(
 
 
 @njit(cache=True)
-def _shift_right(value: Limbs, bits: int) -> None:
+def _shift_right(value: Limbs, bits: Word) -> None:
     """Shift by 1 to 63 bits, or by none, in place."""
-    if bits == ZERO or bits == _WORD_BITS:
+    if bits % _WORD_BITS == ZERO:
         return
     for limb in range(len(value) - 1):
         value[limb] = (value[limb] >> bits) | (value[limb + 1] << (_WORD_BITS - bits))
@@ -125,7 +124,7 @@ def _shift_right(value: Limbs, bits: int) -> None:
 
 @njit(cache=True)
 def _divide_out(  # noqa: PLR0913, PLR0917 arrays one by one: a whole table costs more than the division
-    value: Limbs, quotient: Limbs, p: int, inverse: int, index: int, factors: Ids, count: int
+    value: Limbs, quotient: Limbs, p: Word, inverse: Word, index: int, factors: Ids, count: int
 ) -> int:
     """Divide the value by a prime as often as it goes, noting it each time."""
     while divide(quotient, value, p, inverse):
@@ -137,7 +136,7 @@ def _divide_out(  # noqa: PLR0913, PLR0917 arrays one by one: a whole table cost
 
 
 @njit(cache=True)
-def _mark_medium(tables: Table, work: Work, position: int) -> int:
+def _mark_medium(tables: Table, work: Work, position: np.int64) -> int:
     """Note the medium primes whose roots lie a multiple of p from the position; return how many.
 
     Roots are seen from the next block by now. An odd p divides a 16-bit distance if and only if
@@ -162,7 +161,7 @@ def _mark_medium(tables: Table, work: Work, position: int) -> int:
 
 
 @njit(cache=True)
-def _mark_large(work: Work, block: int, position: int, large: int, count: int) -> int:
+def _mark_large(work: Work, block: np.int64, position: np.int64, large: int, count: int) -> int:
     """Note the large primes that the block's bucket holds for the position; return the new count.
 
     The stretch that is looked at last may reach into the next bucket: its matches do not count.
@@ -186,9 +185,7 @@ def _mark_large(work: Work, block: int, position: int, large: int, count: int) -
 
 
 @njit(cache=True)
-def _keep(
-    tables: Table, work: Work, found: Found, number: int, position: int, count: int
-) -> bool:
+def _keep(tables: Table, work: Work, found: Found, place: tuple[int, np.int64], count: int) -> bool:
     """Write down a relation if what is left of the value is 1 or large primes; False if it is full."""
     for limb in range(1, len(work.value)):
         if work.value[limb] != ZERO:
@@ -210,9 +207,9 @@ def _keep(
     relation, factors = found.counts[0], found.counts[1]
     if relation == len(found.numbers) or factors + count > len(found.factors):
         return False
-    for place in range(count):
-        found.factors[factors + place] = work.factors[place]
-    found.numbers[relation], found.positions[relation] = number, position
+    for factor in range(count):
+        found.factors[factors + factor] = work.factors[factor]
+    found.numbers[relation], found.positions[relation] = place
     found.large[relation, 0], found.large[relation, 1] = small, rest
     found.ends[relation] = factors + count
     found.counts[0], found.counts[1] = relation + 1, factors + count

@@ -5,7 +5,14 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from factor_worker.engine.siqs.arithmetic import ONE, TOP_BIT, ZERO, high, trailing_zeros
+from factor_worker.engine.siqs.arithmetic import (
+    ONE,
+    TOP_BIT,
+    ZERO,
+    Word,
+    high,
+    trailing_zeros,
+)
 
 BATCH: Final = 64
 """Steps of Pollard's rho between two greatest common divisors."""
@@ -15,7 +22,7 @@ LONGEST: Final = 1 << 17
 
 
 @njit(cache=True)
-def word_inverse(n: int) -> int:
+def word_inverse(n: Word) -> Word:
     """Return the inverse of an odd word modulo 2^64."""
     inverse = n
     for _ in range(5):
@@ -24,15 +31,15 @@ def word_inverse(n: int) -> int:
 
 
 @njit(cache=True)
-def product(left: int, right: int, n: int, inverse: int) -> int:
-    """Return left · right / 2^64 modulo an odd n < 2^63 (Montgomery 1985); all are words below n."""
+def product(left: Word, right: Word, n: Word, inverse: Word) -> Word:
+    """Return left · right / 2^64 modulo an odd n < 2^63 (Montgomery 1985); both are below n."""
     upper = high(left, right)
     lower = high(left * right * inverse, n)
     return upper - lower + (n if upper < lower else ZERO)
 
 
 @njit(cache=True)
-def is_composite(n: int) -> bool:
+def is_composite(n: Word) -> bool:
     """Say whether 2 proves an odd word below 2^63 composite (Fermat); a pseudoprime passes for a prime."""
     inverse = word_inverse(n)
     one = (ZERO - n) % n
@@ -47,12 +54,12 @@ def is_composite(n: int) -> bool:
             power += power
             power -= n if power >= n else ZERO
         if bit == ZERO:
-            return power != one
+            return bool(power != one)
         bit -= ONE
 
 
 @njit(cache=True)
-def _gcd(left: int, right: int) -> int:
+def _gcd(left: Word, right: Word) -> Word:
     """Return the greatest common divisor of a word and an odd word."""
     while left:
         left >>= trailing_zeros(left)
@@ -63,7 +70,7 @@ def _gcd(left: int, right: int) -> int:
 
 
 @njit(cache=True)
-def split(n: int) -> int:
+def split(n: Word) -> Word:
     """Return a nontrivial divisor of an odd composite word below 2^63, or 1 if none was found.
 
     Pollard's rho in Brent's form (1980). It is deterministic.
@@ -100,7 +107,7 @@ def split(n: int) -> int:
 
 
 @njit(cache=True)
-def _step_by_step(slow: int, fast: int, n: int, inverse: int, constant: int) -> int:
+def _step_by_step(slow: Word, fast: Word, n: Word, inverse: Word, constant: Word) -> Word:
     """Repeat a batch in which several factors appeared, one step at a time."""
     while True:
         fast = product(fast, fast, n, inverse) + constant

@@ -10,10 +10,10 @@ _STEPS: Final = 32
 _RARITY: Final = 1.06
 """A large prime p occurs in proportion to p to the power of minus this; fitted from 60 to 75 digits."""
 _PARTIALS: Final = 9.2
-_CYCLES: Final = 0.6
+_CYCLES: Final = 0.57
 _GROWTH: Final = 2.5
 """With two large primes: when there are `_PARTIALS` partial relations for each one needed, `_CYCLES`
-of those needed come from cycles; these grow with that power. Fitted at 80 digits."""
+of those needed come from cycles; these grow with that power. Fitted at 80 and 85 digits."""
 
 
 def estimate_usable(full: int, partial: int, parameters: Parameters) -> int:

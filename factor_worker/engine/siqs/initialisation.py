@@ -8,7 +8,7 @@ when the sign of B_l changes. q⁻¹ mod p follows from p⁻¹ mod q, which is l
 import numpy as np
 from numba import njit
 
-from factor_worker.engine.siqs.factor_base import FIRST_ODD, Ids
+from factor_worker.engine.siqs.factor_base import Ids
 from factor_worker.engine.siqs.tables import Floats, Table, Work
 
 
@@ -27,46 +27,66 @@ def _modulo(number: float, p: float, reciprocal: float) -> float:
     """Return a whole number below 2^52 modulo p; exact: the quotient is wrong by one at most."""
     rest = number - np.floor(number * reciprocal) * p
     rest += p if rest < 0.0 else 0.0
-    return rest - (p if rest >= p else 0.0)
+    return float(rest - (p if rest >= p else 0.0))
+
+
+@njit(cache=True)
+def look_up(primes: Ids, q: int, inverses: Floats, places: Ids, cofactors: Floats) -> None:
+    """Set each cofactor to `inverses[p mod q]`; `places` is room for that.
+
+    Loops that do one thing each become vector instructions; together they would not.
+    """
+    modulus, reciprocal_q = float(q), 1.0 / q
+    for index in range(len(primes)):
+        places[index] = np.uint32(_modulo(float(primes[index]), modulus, reciprocal_q))
+    for index in range(len(primes)):
+        cofactors[index] = inverses[places[index]]
 
 
 @njit(cache=True)
 def add_factor(
-    tables: Table, q: int, inverses: Floats, gamma: int, delta: Ids, inverse_a: Ids, total: Ids
+    tables: Table,
+    factor: tuple[int, int],
+    cofactors: Floats,
+    delta: Ids,
+    sums: tuple[Floats, Floats],
 ) -> None:
-    """Take a prime factor q of a into account.
+    """Take a prime factor q of a, with its gamma, into account.
 
-    `delta` becomes gamma·q⁻¹ mod p, the product in `inverse_a` gets the factor q⁻¹, the sum in
-    `total` the term δ. What is written for p = q means nothing.
+    `delta` becomes gamma·q⁻¹ mod p; of the `sums` the first is multiplied by q⁻¹ and the second
+    grows by δ, modulo p. What is written for p = q means nothing.
     """
-    modulus, reciprocal_q, factor = float(q), 1.0 / q, float(gamma)
-    for index in range(FIRST_ODD, len(delta)):
-        p, reciprocal = float(tables.primes[index]), tables.reciprocals[index]
-        cofactor = inverses[np.int64(_modulo(p, modulus, reciprocal_q))]
+    reciprocal_q, gamma = 1.0 / factor[0], float(factor[1])
+    inverse_a, total = sums
+    primes, reciprocals = tables.primes, tables.reciprocals
+    for index in range(len(delta)):
+        p, reciprocal = float(primes[index]), reciprocals[index]
         # q divides p·cofactor + 1, so the product is within rounding of a whole number
-        inverse = np.floor((p * cofactor + 1.0) * reciprocal_q + 0.5)
-        move = _modulo(inverse * factor, p, reciprocal)
+        inverse = np.floor((p * cofactors[index] + 1.0) * reciprocal_q + 0.5)
+        move = _modulo(inverse * gamma, p, reciprocal)
         delta[index] = np.uint32(move)
-        inverse_a[index] = np.uint32(_modulo(float(inverse_a[index]) * inverse, p, reciprocal))
-        together = float(total[index]) + move
-        total[index] = np.uint32(together - (p if together >= p else 0.0))
+        inverse_a[index] = _modulo(inverse_a[index] * inverse, p, reciprocal)
+        total[index] = _modulo(total[index] + move, p, reciprocal)
 
 
 @njit(cache=True)
-def start(tables: Table, work: Work, inverse_a: Ids, total: Ids, shifted: bool) -> None:  # noqa: FBT001 kernels have no keywords
-    """Write the roots of the polynomial with b = ∑ B_l, plus a if `shifted`."""
-    for index in range(FIRST_ODD, len(inverse_a)):
-        p, reciprocal = float(tables.primes[index]), tables.reciprocals[index]
-        root = _modulo(float(inverse_a[index]) * float(tables.roots[index]), p, reciprocal)
-        middle = float(total[index]) + (1.0 if shifted else 0.0)
-        reach = float(tables.reach[index])
-        for sign in range(2):
-            twice = (root if sign == 0 else p - root) - middle
-            twice += p if twice < 0.0 else 0.0
-            half = 0.5 * twice
-            half += 0.5 * p if np.floor(half) != half else 0.0
-            position = _modulo(half + reach, p, reciprocal)
-            if sign == 0:
-                work.first[index] = np.uint32(position)
-            else:
-                work.second[index] = np.uint32(position)
+def start(tables: Table, work: Work, sums: tuple[Floats, Floats], shift: float) -> None:
+    """Write the roots of the polynomial with b = ∑ B_l + shift·a."""
+    inverse_a, total = sums
+    primes, roots, reciprocals = tables.primes, tables.roots, tables.reciprocals
+    reach, first, second = tables.reach, work.first, work.second
+    for index in range(len(primes)):
+        p, reciprocal = float(primes[index]), reciprocals[index]
+        root = _modulo(inverse_a[index] * float(roots[index]), p, reciprocal)
+        middle = _modulo(total[index] + shift, p, reciprocal)
+        first[index] = np.uint32(_position(root - middle, float(reach[index]), p, reciprocal))
+        second[index] = np.uint32(_position(-root - middle, float(reach[index]), p, reciprocal))
+
+
+@njit(cache=True)
+def _position(twice: float, reach: float, p: float, reciprocal: float) -> float:
+    """Return twice / 2 + reach modulo an odd p."""
+    positive = _modulo(twice + 2.0 * p, p, reciprocal)
+    half = 0.5 * positive
+    half += 0.5 * p if np.floor(half) != half else 0.0
+    return _modulo(half + reach, p, reciprocal)

@@ -5,8 +5,9 @@ from typing import Final
 import numpy as np
 from numba import njit
 
+from factor_worker.engine.siqs.factor_base import Ids
 from factor_worker.engine.siqs.parameters import BLOCK
-from factor_worker.engine.siqs.tables import SPARE, Bytes, Ids, Index, Table, Words16, Work
+from factor_worker.engine.siqs.tables import SPARE, Bytes, Table, Words16, Work
 
 LIMIT: Final = np.uint64(BLOCK)
 _SPARE_MASK: Final = np.uint64(SPARE - 1)
@@ -46,28 +47,29 @@ def sieve(tables: Table, work: Work) -> None:
     for group in range(len(tables.groups)):
         low, high, times = tables.groups[group]
         primes, group_logs = tables.primes16[low:high], logs[low:high]
-        first, second = work.first16[low:high], work.second16[low:high]
+        roots = work.first16[low:high], work.second16[low:high]
         # the compiler makes a loop of its own of each constant
         if times == 1:
-            _sieve_group(work.block, primes, group_logs, first, second, 1)
+            _sieve_group(work.block, primes, group_logs, roots, 1)
         elif times == 2:  # noqa: PLR2004
-            _sieve_group(work.block, primes, group_logs, first, second, 2)
+            _sieve_group(work.block, primes, group_logs, roots, 2)
         elif times == 3:  # noqa: PLR2004
-            _sieve_group(work.block, primes, group_logs, first, second, 3)
+            _sieve_group(work.block, primes, group_logs, roots, 3)
         elif times == 4:  # noqa: PLR2004
-            _sieve_group(work.block, primes, group_logs, first, second, 4)
+            _sieve_group(work.block, primes, group_logs, roots, 4)
         else:
-            _sieve_group(work.block, primes, group_logs, first, second, times)
+            _sieve_group(work.block, primes, group_logs, roots, times)
 
 
 @njit(cache=True, inline="always")
 def _sieve_group(
-    block: Bytes, primes: Words16, logs: Bytes, first: Words16, second: Words16, times: int
+    block: Bytes, primes: Words16, logs: Bytes, roots: tuple[Words16, Words16], times: int
 ) -> None:
     """Sieve primes of which each root hits a block `times` times for certain, and perhaps once more.
 
     The hit that may fall outside is not a branch: then it falls on one of the spare bytes.
     """
+    first, second = roots
     for index in range(len(primes)):
         p, log = np.uint64(primes[index]), logs[index]
         one, other = np.uint64(first[index]), np.uint64(second[index])

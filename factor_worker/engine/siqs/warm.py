@@ -3,7 +3,7 @@
 Done when an environment or an image is built, and again by every child process before its first unit.
 """
 
-from factor_worker.engine.siqs import linear_algebra, complete
+from factor_worker.engine.siqs import complete, linear_algebra
 
 SMALLEST = 1000000016000000063
 """Sieved and solved once."""
