@@ -31,12 +31,13 @@ async def test_a_page_names_files_that_browsers_keep_for_good(client: Client, pa
         assert assets._TYPES["." + address.rpartition(".")[2]] == response.content_type  # noqa: SLF001
 
 
-async def test_a_page_preloads_every_module(client: Client) -> None:
-    """No import is found out late: what index.html names is all that there is, docs apart."""
-    named = {address.rpartition("/")[2] for address in await addresses(client)}
+def test_every_file_is_used_and_every_use_is_a_file() -> None:
+    """What pages, modules and styles name is there, and nothing else is."""
     _, files = assets.load()
+    texts = b"".join(body for body, kind, _ in files.values() if kind.startswith("text/")).decode()
+    named = re.findall(r"""(?:/web/[0-9a-f]+/|from "\./|url\(")([\w.]+)""", texts)
 
-    assert {name for name in files if not name.startswith(("docs.", "index."))} == named
+    assert {name for name in files if not name.endswith(".html")} == set(named)
 
 
 async def test_a_file_that_is_held_is_not_sent_again(client: Client) -> None:
