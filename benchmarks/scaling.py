@@ -11,7 +11,6 @@ Seconds are of this machine, whatever else it does: only the ratios within one r
 import argparse
 import asyncio
 import contextlib
-import os
 import random
 import statistics
 import sys
@@ -27,7 +26,7 @@ import psutil
 
 from benchmarks import workload
 from infra.local.processes import Process, free_ports
-from infra.local.programs import ROOT, answers
+from infra.local.programs import Embedded
 from infra.local.stack import Stack
 
 LARGEST = 1000
@@ -193,25 +192,6 @@ async def over_a_restart(name: str) -> None:
         print(f"right, {end['progress']['cpu_seconds']:.1f} CPU s of units")
 
 
-class Embedded(Process):
-    """`make run` on a free port."""
-
-    def __init__(self, folder: Path) -> None:
-        [port] = free_ports(1)
-        self.url = f"http://127.0.0.1:{port}"
-        env = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "FACTORLINE_PORT": str(port),
-            "FACTORLINE_DATA": str(folder / "data"),
-        }
-        super().__init__("embedded", [sys.executable, "-m", "infra.local"], folder=folder, env=env)
-
-    async def ready(self) -> bool:
-        """Return whether it says that it is ready."""
-        return await answers(f"{self.url}/readyz")
-
-
 async def beside_small_ones(name: str) -> None:
     """Ask for 300 small numbers at once while a hard one is worked on."""
     chance = random.Random(2)
@@ -223,7 +203,7 @@ async def beside_small_ones(name: str) -> None:
     small = [prime() * prime() for _ in range(SMALL_NUMBERS)]
     with tempfile.TemporaryDirectory(prefix="factorline-") as folder:
         async with (
-            Embedded(Path(folder)) as service,
+            Embedded(Path(folder), port=free_ports(1)[0], settings={}) as service,
             aiohttp.ClientSession(service.url) as session,
         ):
             hard = await submit(session, number(name).value)
