@@ -10,6 +10,7 @@ prints what the parts of one polynomial take.
 """
 
 import argparse
+import importlib
 import time
 from collections.abc import Callable
 
@@ -45,7 +46,7 @@ def rivals() -> dict[str, Callable[[int], object]]:
         "FLINT": lambda n: flint.fmpz(n).factor(),
     }
     try:
-        from cypari import pari  # noqa: PLC0415 it is under the GPL and not in the lock
+        pari = importlib.import_module("cypari").pari  # under the GPL, so not in the lock
     except ImportError:
         return found
     pari.allocatemem(PARI_STACK_BYTES, silent=True)
