@@ -27,7 +27,7 @@ def run(tables: Table, work: Work, found: Found, number: int, again: bool) -> in
     stop = 1 << (len(work.gammas) - 1)
     while number < stop:
         if not again:
-            _enter(tables, work, number)
+            enter(tables, work, number)
         again = False
         before = found.counts.copy()
         if not _sieve(tables, work, found, number):
@@ -38,7 +38,7 @@ def run(tables: Table, work: Work, found: Found, number: int, again: bool) -> in
 
 
 @njit(cache=True)
-def _enter(tables: Table, work: Work, number: int) -> None:
+def enter(tables: Table, work: Work, number: int) -> None:
     """Go on from the polynomial before: renew b, c and the roots, and fill the buckets.
 
     Numbers g = number ^ (number >> 1) of successive polynomials differ in one bit l, and B_l counts
