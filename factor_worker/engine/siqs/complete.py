@@ -65,5 +65,5 @@ def _sieve(n: int, chosen: Parameters, report: Report) -> tuple[int, ...]:
         share = max(LEAST_GROWTH, (1 - usable / needed) / PATIENCE)
         batch = unit.sieve(n, chosen, done, math.ceil(share * done) or 1)
         batches.append(solve.StoredBatch(str(done), done, batch.done, batch.data))
-        large.append(codec.decode(batch.data).large)
+        large.append(codec.large_primes(batch.data))
         done += batch.done

@@ -1,0 +1,66 @@
+"""A unit of sieving: a range of a-indices, sieved to the end of the last one begun."""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from factor_worker.engine.siqs import codec, kernel, polynomials, tables, verification
+from factor_worker.engine.siqs.division import Found
+from factor_worker.engine.siqs.parameters import Parameters
+
+ROOM = 4096
+
+
+class Batch(NamedTuple):
+    """What a unit found."""
+
+    done: int
+    """a-indices that were sieved to the end, counted from the first."""
+    full: int
+    partial: int
+    data: bytes
+    """Relations, as `codec` writes them."""
+
+
+def sieve(
+    n: int, parameters: Parameters, first: int, count: int, *, seconds: float | None = None
+) -> Batch:
+    """Sieve a-indices first … first + count - 1, or fewer if `seconds` run out; at least one.
+
+    Raises:
+        IndexError: there are not so many a-indices.
+    """
+    deadline = None if seconds is None else time.monotonic() + seconds
+    number = tables.number(n, parameters)
+    size = len(number.primes)
+    one, other = np.zeros(size, dtype=np.uint32), np.zeros(size, dtype=np.uint32)
+    steps = np.zeros((parameters.a_factors, size), dtype=np.uint32)
+    found = Found.make(ROOM)
+    parts: list[codec.Columns] = []
+    full = partial = done = 0
+    while done < count and (not done or deadline is None or time.monotonic() < deadline):
+        family = polynomials.family(n, parameters, first + done)
+        leading = tables.leading(family, number)
+        while not kernel.sieve_family(number, leading, one, other, steps, found):
+            found = Found.make(2 * len(found.positions))
+        relations, factors, more_full, more_partial = found.counts.tolist()
+        parts.append(
+            codec.Columns(
+                first,
+                np.full(relations, done, dtype=np.uint32),
+                found.polynomials[:relations].copy(),
+                found.positions[:relations].copy(),
+                found.lengths[:relations].astype(np.uint32),
+                found.large[:relations].copy(),
+                found.factors[:factors].copy(),
+            )
+        )
+        full += more_full
+        partial += more_partial
+        done += 1
+    data = codec.encode(
+        codec.Columns(first, *(np.concatenate(column) for column in list(zip(*parts, strict=True))[1:]))
+    )
+    verification.verify(n, parameters, first, done, data)
+    return Batch(done, full, partial, data)
