@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from factor_worker.engine.siqs import cofactors, limbs
+from factor_worker.engine.siqs import cofactors, lanes, limbs
+from factor_worker.engine.siqs.lanes import LANES
 from factor_worker.engine.siqs.limbs import LIMBS, Limbs
-from factor_worker.engine.siqs.tables import U8, U32, Leading, Number
+from factor_worker.engine.siqs.tables import U8, U32, Leading, Number, Workspace
 
 MOST: Final = 256
 """Prime factors of a value; it has no more than bits."""
@@ -40,83 +41,75 @@ class Found(NamedTuple):
         )
 
 
-class Scratch(NamedTuple):
-    """Limbs of a value that is being divided."""
-
-    x: Limbs
-    square: Limbs
-    value: Limbs
-    quotient: Limbs
-    hits: U8
-    """For each prime whether the position is near one of its roots."""
-
-    @classmethod
-    def make(cls, base: int) -> "Scratch":
-        """Make room."""
-        return cls(
-            np.empty(LIMBS, dtype=np.uint64),
-            np.empty(2 * LIMBS, dtype=np.uint64),
-            np.empty(LIMBS, dtype=np.uint64),
-            np.empty(LIMBS, dtype=np.uint64),
-            np.empty(base + 8, dtype=np.uint8),
-        )
-
-
 @njit(cache=True)
-def value(number: Number, leading: Leading, start: Limbs, position: np.uint64, scratch: Scratch) -> bool:
-    """Put |((a·position + start)² - kN) / a| into scratch.value; say whether it is negative."""
-    scratch.value[:] = np.uint64(0)
-    scratch.value[0] = position
-    limbs.multiply(leading.a, scratch.value, scratch.x)
-    limbs.add(scratch.x, start)
-    limbs.multiply(scratch.x, scratch.x, scratch.square)
-    limbs.subtract(scratch.square, number.kn)
-    limbs.multiply(scratch.square, leading.inverse, scratch.value)
-    negative = bool(scratch.value[LIMBS - 1] >> np.uint64(63))
+def value(number: Number, leading: Leading, start: Limbs, position: np.uint64, work: Workspace) -> bool:
+    """Put |((a·position + start)² - kN) / a| into work.value; say whether it is negative."""
+    work.value[:] = np.uint64(0)
+    work.value[0] = position
+    limbs.multiply(leading.a, work.value, work.x)
+    limbs.add(work.x, start)
+    limbs.multiply(work.x, work.x, work.square)
+    limbs.subtract(work.square, number.kn)
+    limbs.multiply(work.square, leading.inverse, work.value)
+    negative = bool(work.value[LIMBS - 1] >> np.uint64(63))
     if negative:
-        limbs.negate(scratch.value)
+        limbs.negate(work.value)
     return negative
 
 
 @njit(cache=True)
-def divide(number: Number, scratch: Scratch, index: int, factors: U32, found: int) -> int:
-    """Divide scratch.value by a prime as often as it goes; return the new number of factors."""
+def divide(number: Number, work: Workspace, index: int, factors: U32, found: int) -> int:
+    """Divide work.value by a prime as often as it goes; return the new number of factors."""
     prime, inverse = np.uint64(number.primes[index]), number.wide_inverses[index]
-    while limbs.divide_exactly(scratch.value, prime, inverse, scratch.quotient):
-        scratch.value[:] = scratch.quotient
+    while limbs.divide_exactly(work.value, prime, inverse, work.quotient):
+        work.value[:] = work.quotient
         factors[found] = np.uint32(index)
         found += 1
     return found
 
 
 @njit(cache=True)
-def mark(number: Number, first: U32, second: U32, position: np.uint32, low: int, hits: U8) -> None:
-    """Set hits[i] if position is congruent to a root; rarely also if it is not."""
-    size = len(hits)
-    primes_inverses, limits = number.inverses[low : low + size], number.limits[low : low + size]
-    one, other = first[low : low + size], second[low : low + size]
-    for i in range(size):
-        left = np.uint32(np.uint32(position - one[i]) * primes_inverses[i])
-        right = np.uint32(np.uint32(position - other[i]) * primes_inverses[i])
-        hits[i] = np.uint8(left <= limits[i]) | np.uint8(right <= limits[i])
+def divide_near(
+    number: Number, work: Workspace, begin: int, end: int, position: np.uint32, factors: U32, found: int
+) -> int:
+    """Divide by those primes of a range that have the position among the multiples of a root."""
+    for block in range(begin & -LANES, end, LANES):
+        mask = lanes.congruent(
+            work.first, work.second, number.inverses, number.limits, block, position
+        )
+        while mask:
+            index = block + np.int64(limbs.trailing_zeros(mask))
+            mask &= mask - np.uint64(1)
+            if begin <= index < end:
+                found = divide(number, work, index, factors, found)
+    return found
+
+
+@njit(cache=True)
+def divide_sparse(number: Number, work: Workspace, position: np.uint32, factors: U32, found: int) -> int:
+    """Divide by those primes longer than the interval that have a root at the position."""
+    for block in range(number.sparse, len(number.primes), LANES):
+        mask = lanes.equal(work.first, work.second, block, position)
+        while mask:
+            index = block + np.int64(limbs.trailing_zeros(mask))
+            mask &= mask - np.uint64(1)
+            found = divide(number, work, index, factors, found)
+    return found
 
 
 @njit(cache=True)
 def relation(
     number: Number,
     leading: Leading,
-    first: U32,
-    second: U32,
     start: Limbs,
     polynomial: np.uint32,
     position: np.uint32,
-    sieved_bits: int,
-    scratch: Scratch,
+    work: Workspace,
     found: Found,
 ) -> None:
     """Divide the value at a position; add it to what is found if it is smooth enough."""
-    negative = value(number, leading, start, np.uint64(position), scratch)
-    before = limbs.bits(scratch.value)
+    negative = value(number, leading, start, np.uint64(position), work)
+    before = limbs.bits(work.value)
     place = found.counts[1]
     factors = found.factors[place : place + MOST]
     count = 0
@@ -125,34 +118,29 @@ def relation(
         count = 1
     if before:
         low = np.uint64(0)
-        while scratch.value[0] == np.uint64(0):
-            limbs.shift_right(scratch.value, np.uint64(32))
+        while work.value[0] == np.uint64(0):
+            limbs.shift_right(work.value, np.uint64(32))
             low += np.uint64(32)
-        more = limbs.trailing_zeros(scratch.value[0])
-        limbs.shift_right(scratch.value, more)
+        more = limbs.trailing_zeros(work.value[0])
+        limbs.shift_right(work.value, more)
         for _ in range(np.int64(low + more)):
             factors[count] = np.uint32(1)
             count += 1
-    mark(number, first, second, position, 2, scratch.hits[2 : number.sieved])
-    for index in range(2, number.sieved):
-        if scratch.hits[index]:
-            count = divide(number, scratch, index, factors, count)
+    count = divide_near(number, work, 2, number.sieved, position, factors, count)
     for index in leading.indices:
-        count = divide(number, scratch, np.int64(index), factors, count)
-    if before - limbs.bits(scratch.value) + sieved_bits < number.small_threshold:
+        count = divide(number, work, np.int64(index), factors, count)
+    sieved_bits = number.threshold + 256 - np.int64(work.sieve[position])
+    if before - limbs.bits(work.value) + sieved_bits < number.small_threshold:
         return
-    size = len(number.primes)
-    mark(number, first, second, position, number.sieved, scratch.hits[number.sieved : size])
-    for index in range(number.sieved, size):
-        if scratch.hits[index]:
-            count = divide(number, scratch, index, factors, count)
+    count = divide_near(number, work, number.sieved, number.sparse, position, factors, count)
+    count = divide_sparse(number, work, position, factors, count)
     for index in range(1, LIMBS):
-        if scratch.value[index]:
+        if work.value[index]:
             return
-    rest = scratch.value[0]
+    rest = work.value[0]
     one, other = np.uint64(1), rest
     if rest > np.uint64(number.large_bound):
-        biggest = np.uint64(number.primes[size - 1])
+        biggest = np.uint64(number.primes[number.size - 1])
         if rest <= biggest * biggest or rest > np.uint64(number.cofactor_bound):
             return
         one = cofactors.split(rest)

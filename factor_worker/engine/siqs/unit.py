@@ -1,15 +1,17 @@
 """A unit of sieving: a range of a-indices, sieved to the end of the last one begun."""
 
 import time
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from factor_worker.engine.siqs import codec, kernel, polynomials, tables, verification
+from factor_worker.engine.siqs import codec, initialisation, kernel, polynomials, tables, verification
 from factor_worker.engine.siqs.division import Found
 from factor_worker.engine.siqs.parameters import Parameters
 
 ROOM = 4096
+MOST_ROWS = 160
 
 
 class Batch(NamedTuple):
@@ -33,16 +35,15 @@ def sieve(
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     number = tables.number(n, parameters)
-    size = len(number.primes)
-    one, other = np.zeros(size, dtype=np.uint32), np.zeros(size, dtype=np.uint32)
-    steps = np.zeros((parameters.a_factors, size), dtype=np.uint32)
+    work = tables.Workspace.make(number, parameters.a_factors)
     found = Found.make(ROOM)
     parts: list[codec.Columns] = []
     full = partial = done = 0
     while done < count and (not done or deadline is None or time.monotonic() < deadline):
         family = polynomials.family(n, parameters, first + done)
-        leading = tables.leading(family, number)
-        while not kernel.sieve_family(number, leading, one, other, steps, found):
+        inverses = np.stack([_inverses(n, parameters, q) for q in family.primes])
+        leading = tables.leading(family, inverses, number.length)
+        while not kernel.sieve_family(number, leading, work, found):
             found = Found.make(2 * len(found.positions))
         relations, factors, more_full, more_partial = found.counts.tolist()
         parts.append(
@@ -64,3 +65,12 @@ def sieve(
     )
     verification.verify(n, parameters, first, done, data)
     return Batch(done, full, partial, data)
+
+
+@lru_cache(maxsize=MOST_ROWS)
+def _inverses(n: int, parameters: Parameters, q: int) -> tables.U32:
+    """Return 2^32/q modulo every prime of the base: an a's primes come again and again."""
+    number = tables.number(n, parameters)
+    row = np.zeros(len(number.primes), dtype=np.uint32)
+    initialisation.inverses_of(number, np.uint64(q), row)
+    return row
