@@ -1,5 +1,6 @@
 """Arithmetic on integers of several 64-bit limbs, little-endian, for the compiled kernels."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +20,12 @@ def from_int(value: int, limbs: int = LIMBS) -> Limbs:
     """Return an integer modulo 2^(64·limbs)."""
     data = (value % (1 << 64 * limbs)).to_bytes(8 * limbs, "little")
     return np.frombuffer(data, dtype="<u8").astype(np.uint64)
+
+
+def from_ints(values: Iterable[int]) -> Limbs:
+    """Return integers modulo 2^(64·LIMBS) as uint64[m, LIMBS]."""
+    data = b"".join((value % (1 << 64 * LIMBS)).to_bytes(8 * LIMBS, "little") for value in values)
+    return np.frombuffer(data, dtype="<u8").astype(np.uint64).reshape(-1, LIMBS)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -154,3 +161,17 @@ def divide_exactly(value: Limbs, divisor: np.uint64, inverse: np.uint64, out: Li
         out[i] = rest * inverse
         borrow = high(out[i], divisor) + below
     return borrow == np.uint64(0)
+
+
+@njit(cache=True)
+def scale(value: Limbs, factor: np.uint64) -> bool:
+    """Multiply in place by one limb and say whether the product fits."""
+    carry = np.uint64(0)
+    for i in range(len(value)):
+        low = value[i] * factor
+        top = high(value[i], factor)
+        low += carry
+        top += np.uint64(low < carry)
+        value[i] = low
+        carry = top
+    return carry == np.uint64(0)

@@ -9,6 +9,7 @@ An index is permuted and unranked to s - 1 primes of pool A; the last prime is t
 that brings a closest to √(2kN)/M. The pools are disjoint, so different indices give different a.
 """
 
+from bisect import bisect_left
 from functools import lru_cache
 from math import comb, gcd, isqrt, log
 from typing import Final, NamedTuple
@@ -64,6 +65,7 @@ def count(n: int, parameters: Parameters) -> int:
     return _pools(n, parameters).count
 
 
+@lru_cache(maxsize=1024)
 def family(n: int, parameters: Parameters, index: int) -> Family:
     """Return the polynomials of an a-index.
 
@@ -80,7 +82,7 @@ def family(n: int, parameters: Parameters, index: int) -> Family:
     product = 1
     for one in chosen:
         product *= pools.primes[one]
-    chosen.append(min(pools.last, key=lambda one: abs(pools.primes[one] * product - pools.target)))
+    chosen.append(_nearest(pools, pools.target // product))
     indices = tuple(sorted(chosen))
     primes = tuple(pools.primes[one] for one in indices)
     a = 1
@@ -95,6 +97,13 @@ def family(n: int, parameters: Parameters, index: int) -> Family:
         gammas.append(gamma)
         parts.append(gamma * rest)
     return Family(a, indices, primes, tuple(parts), tuple(gammas))
+
+
+def _nearest(pools: _Pools, wanted: int) -> int:
+    """Return the prime of pool B that is nearest to a value."""
+    place = bisect_left(pools.last, wanted, key=pools.primes.__getitem__)
+    around = pools.last[max(0, place - 1) : place + 1]
+    return min(around, key=lambda one: abs(pools.primes[one] - wanted))
 
 
 @lru_cache(maxsize=8)

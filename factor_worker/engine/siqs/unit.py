@@ -60,10 +60,11 @@ def sieve(
         full += more_full
         partial += more_partial
         done += 1
-    data = codec.encode(
-        codec.Columns(first, *(np.concatenate(column) for column in list(zip(*parts, strict=True))[1:]))
+    batch = codec.Columns(
+        first, *(np.concatenate(column) for column in list(zip(*parts, strict=True))[1:])
     )
-    verification.verify(n, parameters, first, done, data)
+    verification.check(n, parameters, batch, done)
+    data = codec.encode(batch)
     return Batch(done, full, partial, data)
 
 
