@@ -82,10 +82,8 @@ def check(
 @njit(cache=True)
 def _x(families: Families, family: int, polynomial: np.uint32, position: np.uint64, x: Limbs) -> None:
     """Put |a·position + start| into `x`."""
-    wide = np.zeros(LIMBS, dtype=np.uint64)
-    wide[0] = position
-    limbs.multiply(families.a[family], wide, x)
-    limbs.add(x, families.start[family])
+    x[:] = families.start[family]
+    limbs.add_product(x, families.a[family], position)
     gray = polynomial ^ (polynomial >> np.uint32(1))
     for place in range(families.indices.shape[1]):
         if (gray >> np.uint32(place)) & np.uint32(1):

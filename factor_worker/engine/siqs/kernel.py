@@ -28,11 +28,8 @@ def sieve_family(number: Number, leading: Leading, work: Workspace, found: Found
             else:
                 limbs.add(start, leading.parts[place])
         candidates = sieving.polynomial(number, leading, work, work.steps[place], minus)
-        for position in work.candidates[:candidates]:
-            if (
-                found.counts[0] == len(found.positions)
-                or found.counts[1] + division.MOST > len(found.factors)
-            ):
-                return False
-            division.relation(number, leading, start, np.uint32(polynomial), position, work, found)
+        if not division.relations(
+            number, leading, start, np.uint32(polynomial), candidates, work, found
+        ):
+            return False
     return True

@@ -12,6 +12,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES: Final = 16
+MANY: Final = 128
+"""Values that are compared at a time."""
 I32, I64 = ir.IntType(32), ir.IntType(64)
 VECTOR = ir.VectorType(I32, LANES)
 MASK = ir.VectorType(ir.IntType(1), LANES)
@@ -112,19 +114,25 @@ def advance_and_collect(
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def equal(_context: Any, first: Any, second: Any, index: Any, position: Any) -> Any:
-    """Return for 16 pairs of roots, as bits, whether one of them is a position."""
+def among(_context: Any, values: Any, index: Any, wanted: Any) -> Any:
+    """Say whether one of `MANY` values is what is wanted."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         code = _Code(context, builder, signature, arguments)
-        wanted = code.splat(arguments[3])
-        one, other = (
-            builder.icmp_unsigned("==", code.load(argument, arguments[2]), wanted)
-            for argument in (0, 1)
-        )
-        return builder.zext(code.as_bits(builder.or_(one, other)), I64)
+        splat = code.splat(arguments[2])
+        least = None
+        for part in range(MANY // LANES):
+            place = builder.add(arguments[1], ir.Constant(I64, part * LANES))
+            differs = builder.xor(code.load(0, place), splat)
+            if least is None:
+                least = differs
+            else:
+                lower = builder.icmp_unsigned("<", differs, least)
+                least = builder.select(lower, differs, least)
+        hit = builder.icmp_unsigned("==", least, ir.Constant(VECTOR, [0] * LANES))
+        return builder.icmp_unsigned("!=", code.as_bits(hit), ir.Constant(ir.IntType(LANES), 0))
 
-    return types.uint64(first, second, types.int64, types.uint32), generate
+    return types.boolean(values, types.int64, types.uint32), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -120,12 +120,16 @@ def subtract(value: Limbs, other: Limbs) -> None:
 
 
 @njit(cache=True)
-def add_small(value: Limbs, other: np.uint64) -> None:
-    """Add one limb in place."""
-    carry = other
+def add_product(value: Limbs, left: Limbs, right: np.uint64) -> None:
+    """Add left·right in place, modulo the size."""
+    carry = np.uint64(0)
     for i in range(len(value)):
-        value[i] += carry
-        carry = np.uint64(value[i] < carry)
+        low = left[i] * right
+        top = high(left[i], right)
+        low += carry
+        top += np.uint64(low < carry)
+        value[i] += low
+        carry = top + np.uint64(value[i] < low)
 
 
 @njit(cache=True)

@@ -9,7 +9,7 @@ from numba import njit
 
 from factor_worker.engine.siqs import initialisation, lanes
 from factor_worker.engine.siqs.lanes import LANES
-from factor_worker.engine.siqs.tables import BLOCK, U8, U32, Leading, Number, Workspace
+from factor_worker.engine.siqs.tables import BESIDE, BLOCK, U8, U32, Leading, Number, Workspace
 
 WORDS = BLOCK // 8
 LINE = 8
@@ -36,9 +36,10 @@ def _far(number: Number, work: Workspace, step: U32, forward: bool) -> None:
     """Move the roots of the far primes and sieve with them."""
     length = np.uint32(number.length)
     groups = number.groups
+    count = 0
     for group in range(len(groups)):
         begin, end, rounds = groups[group, 0], groups[group, 1], groups[group, 2]
-        count = 0
+        before = count
         for block in range(begin, end, LANES):
             count = lanes.advance_and_collect(
                 work.first,
@@ -52,7 +53,9 @@ def _far(number: Number, work: Workspace, step: U32, forward: bool) -> None:
                 work.hits,
                 count,
             )
-        _take(work.sieve, work.hits[:count], np.uint8(groups[group, 3]))
+        _take(work.sieve, work.hits[before:count], np.uint8(groups[group, 3]))
+        work.ends[group] = count
+    work.hits[count : count + BESIDE] = initialisation.NOWHERE
 
 
 @njit(cache=True)

@@ -22,11 +22,13 @@ NEAR: Final = 4096
 """Smaller primes are sieved block by block: in a block they have so many hits that it pays."""
 FAR: Final = BLOCK
 """Larger primes have few hits in the interval: they are collected before they are sieved."""
-STRETCH: Final = 64
+STRETCH: Final = 16
 """Vectors of far primes whose hits are collected at a time: they stay in the first-level cache."""
 HALF_BIT: Final = 0.5
 TOLERANCE: Final = 4
 """Bits by which logarithms may be wrong where all small primes are known."""
+BESIDE: Final = 128
+"""Hits that are written or read beyond the last one."""
 NO_PRIME: Final = (1 << 31) - 1
 """Fills the last vector; no position is ever one of its roots."""
 
@@ -64,8 +66,6 @@ class Number(NamedTuple):
     """Index of the first prime that is not near."""
     far: int
     """Index of the first far prime."""
-    sparse: int
-    """Index of a prime from which on all are longer than the interval."""
     length: int
     """Of the interval."""
     threshold: int
@@ -115,7 +115,6 @@ def number(n: int, parameters: Parameters) -> Number:
         sieved=sieved,
         middle=middle,
         far=far,
-        sparse=max(far, min(padded, -(-int(np.searchsorted(primes, length)) // LANES) * LANES)),
         length=length,
         threshold=max(1, min(127, round(small - parameters.slack))),
         small_threshold=round(small) - TOLERANCE,
@@ -178,6 +177,9 @@ class Workspace(NamedTuple):
     """Next positions of the near primes."""
     sieve: U8
     hits: U32
+    """Positions that far primes hit, of one group after the other."""
+    ends: I64
+    """int64[g]: where each group's hits end."""
     candidates: U32
     x: Limbs
     square: Limbs
@@ -188,7 +190,7 @@ class Workspace(NamedTuple):
     def make(cls, number: Number, factors: int) -> "Workspace":
         """Make room for a number whose a have so many factors."""
         padded = len(number.primes)
-        most = max(((end - begin) * hits for begin, end, hits, _ in number.groups.tolist()), default=0)
+        most = sum(2 * (end - begin) * hits for begin, end, hits, _ in number.groups.tolist())
         return cls(
             first=np.zeros(padded, dtype=np.uint32),
             second=np.zeros(padded, dtype=np.uint32),
@@ -196,7 +198,8 @@ class Workspace(NamedTuple):
             lower=np.zeros(number.middle, dtype=np.uint32),
             upper=np.zeros(number.middle, dtype=np.uint32),
             sieve=np.zeros(number.length, dtype=np.uint8),
-            hits=np.zeros(2 * most + LANES, dtype=np.uint32),
+            hits=np.zeros(most + BESIDE, dtype=np.uint32),
+            ends=np.zeros(len(number.groups), dtype=np.int64),
             candidates=np.zeros(number.length, dtype=np.uint32),
             x=np.zeros(LIMBS, dtype=np.uint64),
             square=np.zeros(2 * LIMBS, dtype=np.uint64),
