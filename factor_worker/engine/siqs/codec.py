@@ -1,85 +1,182 @@
-"""The bytes that a batch of relations travels and is stored in.
+"""Batches of relations as bytes: coordinates and factor lists, in columns, compressed.
 
-A header of one version byte and the number of relations, then column after column, compressed with
-zstd: a-index less the unit's first, polynomial, position in the interval, number of factors, large
-primes, and the factors of all relations, little-endian. The primes of a are left out of the factors.
+A relation is named by its a-index, the number of its polynomial and its position. Its factor list
+leaves out what these imply: 4 and the primes of a. Layout, little-endian: a version byte, then a zstd frame
+with the column lengths (uint32: a's, relations, factors, large primes) and the columns, each as
+planes of bytes (all lowest bytes, then all next ones): like bytes stand together and compress.
 """
 
-from typing import Final, NamedTuple
+import struct
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import zstandard
+from numba import njit
 
 VERSION: Final = 1
 LEVEL: Final = 3
-MOST_BYTES: Final = 1 << 28
-"""Bound of what is decompressed."""
-U32 = npt.NDArray[np.uint32]
+"""Higher levels take longer than they save."""
+LARGEST: Final = 1 << 27
+"""Bytes that a batch may have when it is decompressed."""
+_HEADER: Final = struct.Struct("<4I")
+
+Ids = npt.NDArray[np.uint32]
+Index = npt.NDArray[np.int64]
 
 
-class BadData(ValueError):
-    """The bytes are not a batch of relations."""
+class Malformed(ValueError):
+    """The bytes are not a batch that this version can read."""
 
 
-class Columns(NamedTuple):
-    """A batch as arrays."""
+class Coordinates(NamedTuple):
+    """Relations as they travel; nothing here has been checked against the number."""
 
-    first: int
-    families: U32
-    """a-index of each relation, less `first`."""
-    polynomials: U32
-    positions: U32
-    lengths: U32
-    large: U32
-    """uint32[m, 2]."""
-    factors: U32
-
-
-def encode(columns: Columns) -> bytes:
-    """Return a batch as bytes."""
-    parts = [np.array([columns.first, len(columns.positions)], dtype="<u8").tobytes()]
-    parts += [np.ascontiguousarray(one, dtype="<u4").tobytes() for one in columns[1:]]
-    return bytes([VERSION]) + zstandard.compress(b"".join(parts), LEVEL)
+    indices: Index
+    """int64[g]: a-indices, in the order in which they were sieved."""
+    counts: Index
+    """int64[g]: how many relations each of them gave."""
+    numbers: Ids
+    """uint32[m]: which polynomial of its a."""
+    positions: Ids
+    """uint32[m]: x + M."""
+    lengths: Index
+    """int64[m]: how many factors."""
+    factors: Ids
+    """uint32[f]: indices of the prime factors of Q(x), ascending within a relation."""
+    large: npt.NDArray[np.uint64]
+    """uint64[m, 2]: large primes, ascending, 1 for none."""
 
 
-def columns(data: bytes) -> Columns:
-    """Return a batch's columns.
+def encode(relations: Coordinates) -> bytes:
+    """Return relations as bytes."""
+    large = relations.large.ravel()
+    columns = (
+        _planes(relations.indices, 8),
+        _planes(relations.counts, 4),
+        _planes(relations.numbers, 2),
+        _planes(relations.positions, 4),
+        _planes(relations.lengths, 1),
+        _planes(_steps(relations.lengths, relations.factors), 3),
+        _planes(np.count_nonzero(relations.large > 1, axis=1), 1),
+        _planes(large[large > 1], 4),
+    )
+    header = _HEADER.pack(
+        len(relations.indices),
+        len(relations.numbers),
+        len(relations.factors),
+        np.count_nonzero(large > 1),
+    )
+    packed = zstandard.ZstdCompressor(level=LEVEL).compress(header + b"".join(columns))
+    return bytes((VERSION,)) + packed
+
+
+def decode(data: bytes) -> Coordinates:
+    """Return the relations that `encode` wrote.
 
     Raises:
-        BadData: the bytes are no batch.
+        Malformed: the bytes are anything else.
     """
-    if not data or data[0] != VERSION:
-        raise BadData("not a batch of this version")
+    reader = _Reader(_decompressed(data))
+    a_count, count, factor_count, large_count = reader.header
+    indices = reader.column(a_count, 8, np.int64)
+    counts = reader.column(a_count, 4, np.int64)
+    numbers = reader.column(count, 2, np.uint32)
+    positions = reader.column(count, 4, np.uint32)
+    lengths = reader.column(count, 1, np.int64)
+    steps = reader.column(factor_count, 3, np.uint32)
+    partners = reader.column(count, 1, np.int64)
+    primes = reader.column(large_count, 4, np.uint64)
+    reader.finish()
+    if (
+        int(counts.sum()) != count
+        or int(lengths.sum()) != factor_count
+        or int(partners.sum()) != large_count
+        or (count and int(partners.max()) > 2)  # noqa: PLR2004
+    ):
+        raise Malformed("the columns of the batch do not fit together")
+    large = np.ones((count, 2), dtype=np.uint64)
+    large[partners == 1, 1] = primes[np.repeat(partners, partners) == 1]
+    large[partners == 2] = primes[np.repeat(partners, partners) == 2].reshape(-1, 2)  # noqa: PLR2004
+    factors = _sums(lengths, steps)
+    return Coordinates(indices, counts, numbers, positions, lengths, factors, large)
+
+
+def _decompressed(data: bytes) -> bytes:
+    if data[:1] != bytes((VERSION,)):
+        raise Malformed(f"the batch is not of version {VERSION}")
     try:
         size = zstandard.get_frame_parameters(data[1:]).content_size
-        if not 16 <= size <= MOST_BYTES:
-            raise BadData(f"a batch of {size} bytes")
-        raw = zstandard.decompress(data[1:], max_output_size=MOST_BYTES)
+        if size > LARGEST:
+            raise Malformed(f"the batch would have more than {LARGEST} bytes")
+        return zstandard.ZstdDecompressor().decompress(data[1:], allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise BadData(f"not compressed by zstd: {error}") from error
-    first, count = (int(one) for one in np.frombuffer(raw[:16], dtype="<u8"))
-    if (len(raw) - 16) % 4 or count > len(raw) // 24:
-        raise BadData("columns are cut off")
-    values = np.frombuffer(raw[16:], dtype="<u4").astype(np.uint32)
-    lengths = values[3 * count : 4 * count]
-    if len(values) != 6 * count + int(lengths.sum(dtype=np.uint64)):
-        raise BadData("columns of different lengths")
-    return Columns(
-        first,
-        values[:count],
-        values[count : 2 * count],
-        values[2 * count : 3 * count],
-        lengths,
-        values[4 * count : 6 * count].reshape(count, 2),
-        values[6 * count :],
-    )
+        raise Malformed(f"the batch cannot be decompressed: {error}") from error
 
 
-def large_primes(data: bytes) -> npt.NDArray[np.uint64]:
-    """Return the large primes of a batch, uint64[m, 2], 1 for none.
+class _Reader:
+    """Takes columns off decompressed bytes."""
 
-    Raises:
-        BadData: the bytes are no batch.
-    """
-    return columns(data).large.astype(np.uint64)
+    def __init__(self, data: bytes) -> None:
+        if len(data) < _HEADER.size:
+            raise Malformed("the batch has no header")
+        self.header = _HEADER.unpack_from(data)
+        self._data = np.frombuffer(data, dtype=np.uint8)[_HEADER.size :]
+
+    def column(self, count: int, width: int, kind: type[np.generic]) -> npt.NDArray[Any]:
+        if len(self._data) < count * width:
+            raise Malformed("the batch is cut short")
+        planes = self._data[: count * width].reshape(width, count)
+        self._data = self._data[count * width :]
+        wide = np.zeros((count, 8), dtype=np.uint8)
+        wide[:, :width] = planes.T
+        return wide.view("<u8").ravel().astype(kind)
+
+    def finish(self) -> None:
+        if len(self._data):
+            raise Malformed("the batch is longer than it says")
+
+
+def _planes(column: npt.NDArray[Any], width: int) -> bytes:
+    wide = column.astype("<u8").view(np.uint8).reshape(-1, 8)
+    return wide[:, :width].T.tobytes()
+
+
+@njit(cache=True)
+def _steps(lengths: Index, factors: Ids) -> Ids:
+    """Return each relation's first factor, and from there the differences."""
+    steps = factors.copy()
+    start = 0
+    for length in lengths:
+        for place in range(start + 1, start + length):
+            steps[place] = factors[place] - factors[place - 1]
+        start += length
+    return steps
+
+
+@njit(cache=True)
+def _sums(lengths: Index, steps: Ids) -> Ids:
+    """Undo `_steps`."""
+    factors = steps.copy()
+    start = 0
+    for length in lengths:
+        for place in range(start + 1, start + length):
+            factors[place] = factors[place - 1] + steps[place]
+        start += length
+    return factors
+
+
+@njit(cache=True)
+def ascending(lengths: Index, factors: Ids) -> Ids:
+    """Return the factors of each relation in ascending order."""
+    ordered = factors.copy()
+    start = 0
+    for length in lengths:
+        for place in range(start + 1, start + length):
+            factor, at = ordered[place], place
+            while at > start and ordered[at - 1] > factor:
+                ordered[at] = ordered[at - 1]
+                at -= 1
+            ordered[at] = factor
+        start += length
+    return ordered

@@ -1,38 +1,67 @@
 """The whole sieve in one process: for small numbers, tests and benchmarks."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Final
 
 import gmpy2
-import numpy as np
 
-from factor_worker.engine.siqs import codec, factor_base, filtering, parameters, solve, unit
+from factor_worker.engine.siqs import factor_base, parameters, polynomials, solve, unit
+from factor_worker.engine.siqs.harvest import Harvest
 from factor_worker.engine.siqs.parameters import Parameters
 
-PATIENCE: Final = 5
-"""The next unit is this part of what is missing, so that counting costs little and nothing is wasted."""
-LEAST_GROWTH: Final = 0.02
-"""Towards the end a unit is this part of what has been sieved."""
+SMALLEST: Final = 10**15
+"""Below, there are not enough primes to make leading coefficients of."""
+PATIENCE: Final = 2.5
+"""While a part f of the rows is missing, a unit is f/PATIENCE of what has been sieved: partial
+relations bring more and more, and a step must not overshoot."""
+LEAST_GROWTH: Final = 0.01
+"""Towards the end a unit is this part of what has been sieved: counting is not free either."""
 
-Report = Callable[[solve.Progress], None]
 
-
-def factor(n: int, *, report: Report | None = None) -> tuple[int, ...]:
+def factor(n: int, *, report: solve.Report | None = None) -> tuple[int, ...]:
     """Return nontrivial divisors of n, ascending; their refinement splits n as far as it was found.
 
-    n must be odd, composite and not a perfect power; a number with a small factor takes as long as
-    any other of its size. The same n gives the same divisors.
+    n must be odd, composite, no perfect power and at least `SMALLEST`. A number with a small factor
+    takes as long as any other of its size. The same n gives the same divisors.
 
     Raises:
         ValueError: n is not such a number.
     """
-    if n % 2 == 0 or n < 9 or gmpy2.is_prime(n) or gmpy2.is_power(n):
-        message = "the sieve takes odd composite numbers that are not perfect powers"
+    if n < SMALLEST or n % 2 == 0 or gmpy2.is_prime(n) or gmpy2.is_power(n):
+        message = (
+            f"the sieve takes odd composite numbers from {SMALLEST} that are no perfect powers"
+        )
         raise ValueError(message)
     chosen = parameters.choose(n)
-    shared = _shared(n, chosen)
-    return shared or _sieve(n, chosen, report or (lambda _progress: None))
+    return _shared(n, chosen) or _sieved(n, chosen, report or (lambda _progress: None))
+
+
+def batches(harvest: Harvest, chosen: Parameters) -> Iterator[solve.StoredBatch]:
+    """Sieve all the a's there are, in steps that the harvest's state suggests; add each batch to it."""
+    done, total = 0, polynomials.total(harvest.n, chosen)
+    while done < total:
+        usable, needed, _ = harvest.state()
+        share = max(LEAST_GROWTH, (1 - usable / needed) / PATIENCE)
+        count = min(math.ceil(share * done) or 1, total - done)
+        batch = unit.sieve(harvest.n, chosen, done, count)
+        harvest.add(done, batch.done, batch.data)
+        yield solve.StoredBatch(str(done), done, batch.done, batch.data)
+        done += batch.done
+
+
+def _sieved(n: int, chosen: Parameters, report: solve.Report) -> tuple[int, ...]:
+    """Sieve until the relations suffice, and then some if luck wills it."""
+    harvest = Harvest(n, chosen)
+    least = 0
+    for _ in batches(harvest, chosen):
+        usable, needed, _ = harvest.state()
+        if usable >= max(needed, least):
+            solved = solve.split(harvest, report)
+            if solved.divisors:
+                return solved.divisors
+            least = solved.needed
+    return ()
 
 
 def _shared(n: int, chosen: Parameters) -> tuple[int, ...]:
@@ -48,22 +77,3 @@ def _shared(n: int, chosen: Parameters) -> tuple[int, ...]:
         while divisor > 1 and rest % divisor == 0:
             rest //= divisor
     return tuple(sorted({*small, rest} - {1, n}))
-
-
-def _sieve(n: int, chosen: Parameters, report: Report) -> tuple[int, ...]:
-    """Sieve in growing steps until the relations suffice."""
-    batches: list[solve.StoredBatch] = []
-    large = [np.zeros((0, 2), dtype=np.uint64)]
-    done, needed = 0, chosen.needed
-    while True:
-        usable = filtering.count_usable(np.concatenate(large))
-        if usable >= needed:
-            solved = solve.solve(n, chosen, batches, report=report)
-            if solved.divisors:
-                return solved.divisors
-            usable, needed = solved.usable, solved.needed
-        share = max(LEAST_GROWTH, (1 - usable / needed) / PATIENCE)
-        batch = unit.sieve(n, chosen, done, math.ceil(share * done) or 1)
-        batches.append(solve.StoredBatch(str(done), done, batch.done, batch.data))
-        large.append(codec.large_primes(batch.data))
-        done += batch.done

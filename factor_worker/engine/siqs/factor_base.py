@@ -1,42 +1,147 @@
-"""The factor base: the primes that values of the sieve's polynomials can be divisible by."""
+"""The factor base: -1, 2 and the odd primes modulo which kn is a square."""
 
+import math
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
-import gmpy2
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
+from factor_worker.engine.siqs.arithmetic import ONE, ZERO, Limbs, limbs
 from factor_worker.engine.siqs.parameters import Parameters
 
 MINUS_ONE: Final = 0
-"""Index that stands for the sign; index 1 is 2, the odd primes follow."""
+"""Index of -1."""
+TWO: Final = 1
+"""Index of 2."""
+FIRST_ODD: Final = 2
+"""Index of the first odd prime."""
+
+Ids = npt.NDArray[np.uint32]
+
+
+class FactorBase(NamedTuple):
+    """The base as parallel arrays; entries 0 and 1 stand for -1 and 2 and are not used in sieving."""
+
+    primes: Ids
+    roots: Ids
+    """A square root of kn modulo each prime."""
+    logs: npt.NDArray[np.uint8]
+    """The binary logarithm of each prime, rounded."""
+    inverses: Limbs
+    """The inverse of each odd prime modulo 2^64."""
 
 
 def primes(n: int, parameters: Parameters) -> list[int]:
-    """Return -1, 2 and the odd primes modulo which kN is a square, ascending: the matrix's columns."""
-    return list(first(n * parameters.multiplier, parameters.base))
+    """Return the factor base: entry 0 is -1, entry 1 is 2, then odd primes in ascending order."""
+    base: list[int] = table(n, parameters).primes.tolist()
+    return [-1, *base[1:]]
 
 
-@lru_cache(maxsize=8)
-def first(kn: int, size: int) -> tuple[int, ...]:
-    """Return the first `size` entries of the factor base of kN."""
-    found = [-1, 2]
-    limit = 64 + 4 * size
+@lru_cache(maxsize=4)
+def table(n: int, parameters: Parameters) -> FactorBase:
+    """Return the arrays that belong to `primes`."""
+    number = n * parameters.multiplier
+    words = limbs(number, -(-number.bit_length() // 64))
+    limit = 1000
     while True:
-        for prime in _primes_up_to(limit)[len(found) and 1 :].tolist():
-            if prime > found[-1] and gmpy2.legendre(kn, prime) >= 0:
-                found.append(prime)
-                if len(found) >= size:
-                    return tuple(found)
-        limit *= 8
+        candidates = _primes_below(limit)
+        found, roots = _quadratic_residues(words, candidates)
+        if len(found) >= parameters.size - FIRST_ODD:
+            break
+        limit *= 2
+    count = parameters.size - FIRST_ODD
+    base = np.concatenate((np.array([1, 2], dtype=np.uint32), found[:count]))
+    square_roots = np.concatenate((np.zeros(2, dtype=np.uint32), roots[:count]))
+    # log2 p rounded is half of log2(2p²) rounded down: integers are the same on every machine
+    logs = [((2 * p * p).bit_length() - 1) // 2 for p in base.tolist()]
+    return FactorBase(base, square_roots, np.array(logs, dtype=np.uint8), _word_inverses(base))
 
 
-def _primes_up_to(limit: int) -> npt.NDArray[np.int64]:
-    """Return all primes up to a limit, by Eratosthenes's sieve."""
-    is_prime = np.ones(limit + 1, dtype=bool)
+def _primes_below(limit: int) -> Ids:
+    """Return the odd primes below a limit."""
+    is_prime = np.ones(limit, dtype=np.bool_)
     is_prime[:2] = False
-    for candidate in range(2, int(limit**0.5) + 1):
-        if is_prime[candidate]:
-            is_prime[candidate * candidate :: candidate] = False
-    return np.flatnonzero(is_prime)
+    is_prime[4::2] = False
+    for p in range(3, math.isqrt(limit) + 1, 2):
+        if is_prime[p]:
+            is_prime[p * p :: p] = False
+    return np.flatnonzero(is_prime)[1:].astype(np.uint32)
+
+
+@njit(cache=True)
+def _quadratic_residues(number: Limbs, candidates: Ids) -> tuple[Ids, Ids]:
+    """Return the candidates modulo which a number is a square or 0, and a root for each."""
+    found = np.empty(len(candidates), np.uint32)
+    roots = np.empty(len(candidates), np.uint32)
+    count = 0
+    half = np.uint64(32)
+    for candidate in candidates:
+        p = np.uint64(candidate)
+        rest = ZERO
+        for limb in range(len(number) - 1, -1, -1):
+            word = number[limb]
+            rest = ((rest << half) | (word >> half)) % p
+            rest = ((rest << half) | (word & np.uint64(0xFFFFFFFF))) % p
+        if rest != ZERO and _power(rest, p >> ONE, p) != ONE:
+            continue
+        found[count] = p
+        roots[count] = _square_root(rest, p)
+        count += 1
+    return found[:count], roots[:count]
+
+
+@njit(cache=True)
+def _power(base: int, exponent: int, p: int) -> int:
+    """Return a power modulo p < 2^32; all are words."""
+    result = ONE
+    while exponent:
+        if exponent & ONE:
+            result = result * base % p
+        base = base * base % p
+        exponent >>= ONE
+    return result
+
+
+@njit(cache=True)
+def _square_root(square: int, p: int) -> int:
+    """Return a square root modulo an odd prime (Tonelli and Shanks); all are words."""
+    if square == ZERO:
+        return ZERO
+    odd, twos = p - ONE, 0
+    while odd & ONE == ZERO:
+        odd >>= ONE
+        twos += 1
+    nonresidue = np.uint64(2)
+    while _power(nonresidue, p >> ONE, p) == ONE:
+        nonresidue += ONE
+    generator = _power(nonresidue, odd, p)
+    root = _power(square, (odd + ONE) >> ONE, p)
+    rest = _power(square, odd, p)
+    while rest != ONE:
+        order, power = 0, rest
+        while power != ONE:
+            power = power * power % p
+            order += 1
+        step = generator
+        for _ in range(twos - order - 1):
+            step = step * step % p
+        twos = order
+        generator = step * step % p
+        root = root * step % p
+        rest = rest * generator % p
+    return root
+
+
+@njit(cache=True)
+def _word_inverses(base: Ids) -> Limbs:
+    """Return inverses modulo 2^64: Newton's iteration doubles the bits that are right."""
+    inverses = np.zeros(len(base), np.uint64)
+    for index in range(FIRST_ODD, len(base)):
+        p = np.uint64(base[index])
+        inverse = p  # right modulo 8
+        for _ in range(5):
+            inverse *= np.uint64(2) - p * inverse
+        inverses[index] = inverse
+    return inverses

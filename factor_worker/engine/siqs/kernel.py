@@ -1,35 +1,87 @@
-"""All polynomials of an a, from roots to relations."""
+"""The kernel: sieves the polynomials of one a, one after the other in the order of the Gray code."""
 
 import numpy as np
 from numba import njit
 
-from factor_worker.engine.siqs import division, initialisation, limbs, sieving
-from factor_worker.engine.siqs.division import Found
-from factor_worker.engine.siqs.tables import Leading, Number, Workspace
+from factor_worker.engine.siqs import buckets, candidates, medium
+from factor_worker.engine.siqs.arithmetic import (
+    ONE,
+    add_product,
+    divide,
+    multiply,
+    negate,
+    subtract_product,
+    trailing_zeros,
+)
+from factor_worker.engine.siqs.factor_base import FIRST_ODD
+from factor_worker.engine.siqs.tables import Found, Table, Work
 
 
-@njit(cache=True, nogil=True)
-def sieve_family(number: Number, leading: Leading, work: Workspace, found: Found) -> bool:
-    """Sieve all polynomials of an a. Return False if `found` has no room for what they yield."""
-    found.counts[:] = 0
-    initialisation.roots(number, leading, work.first, work.second, work.steps)
-    start = leading.start.copy()
-    place = len(leading.gammas) - 1
-    polynomials = 1 << place
-    minus = False
-    for polynomial in range(polynomials):
-        if polynomial:
-            changed = np.uint64(polynomial)
-            place = np.int64(limbs.trailing_zeros(changed))
-            gray = changed ^ (changed >> np.uint64(1))
-            minus = bool((gray >> np.uint64(place)) & np.uint64(1))
-            if minus:
-                limbs.subtract(start, leading.parts[place])
-            else:
-                limbs.add(start, leading.parts[place])
-        candidates = sieving.polynomial(number, leading, work, work.steps[place], minus)
-        if not division.relations(
-            number, leading, start, np.uint32(polynomial), candidates, work, found
-        ):
+@njit(cache=True)
+def run(tables: Table, work: Work, found: Found, number: int, stop: int, again: bool) -> int:  # noqa: FBT001, PLR0913, PLR0917 kernels have no keywords
+    """Sieve the polynomials from `number` on; return the first one that is not finished, or `stop`.
+
+    If there is no room for a polynomial's relations, all that it had are taken back and it is
+    returned: call again with more room, `number` set to it and `again`.
+    """
+    while number < stop:
+        if not again:
+            _enter(tables, work, number)
+        again = False
+        before = found.counts.copy()
+        if not _sieve(tables, work, found, number):
+            found.counts[:] = before
+            return number
+        number += 1
+    return stop
+
+
+@njit(cache=True)
+def _enter(tables: Table, work: Work, number: int) -> None:
+    """Go on from the polynomial before: renew b, c and the roots, and fill the buckets.
+
+    Numbers g = number ^ (number >> 1) of successive polynomials differ in one bit l, and B_l counts
+    negative where it is set.
+    """
+    if number == 0:
+        buckets.fill(tables, work, -1, True)  # noqa: FBT003 kernels have no keywords
+        return
+    place = np.int64(trailing_zeros(np.uint64(number)))
+    becomes_negative = (number ^ (number >> 1)) >> place & 1 == 1
+    _renew_coefficients(tables, work, place, becomes_negative)
+    low, high = FIRST_ODD, tables.limits.large
+    deltas, primes = work.deltas[place, low:high], tables.primes[low:high]
+    medium.advance(work.first[low:high], deltas, primes, becomes_negative)
+    medium.advance(work.second[low:high], deltas, primes, becomes_negative)
+    buckets.fill(tables, work, place, becomes_negative)
+
+
+@njit(cache=True)
+def _renew_coefficients(tables: Table, work: Work, place: int, becomes_negative: bool) -> None:  # noqa: FBT001
+    """Set b to b ∓ 2B and c to c + B(B ∓ b)/a, where B/a = gamma/q."""
+    part, change = work.parts[place], work.value
+    index = work.factors_of_a[place]
+    change[:] = work.b
+    if becomes_negative:
+        negate(change)
+    add_product(change, part, ONE)
+    multiply(change, work.gammas[place])
+    divide(work.quotient, change, np.uint64(tables.primes[index]), tables.inverses[index])
+    add_product(work.c, work.quotient, ONE)
+    if becomes_negative:
+        subtract_product(work.b, part, np.uint64(2))
+    else:
+        add_product(work.b, part, np.uint64(2))
+
+
+@njit(cache=True)
+def _sieve(tables: Table, work: Work, found: Found, number: int) -> bool:
+    """Sieve all blocks of a polynomial; return False if there is no room left for relations."""
+    medium.begin(tables, work)
+    for block in range(tables.limits.blocks):
+        medium.clear(work.block, tables.limits.start)
+        medium.sieve(tables, work)
+        buckets.apply(tables, work, block)
+        if not candidates.scan(tables, work, found, number, block):
             return False
     return True

@@ -60,6 +60,8 @@ class _Matrix(NamedTuple):
 def dependencies(rows: Rows, columns: int, *, seed: int, report: Report) -> Words:
     """Return up to 64 independent combinations of rows that sum to zero: uint64[rows].
 
+    The matrix should be merged, or at least have no column with a single one: two such columns in one
+    row are equal lines of B, and for each dependency between lines A has a kernel vector that B has not.
     `report` hears after each iteration how many rows are dealt with, and of how many.
 
     Raises:

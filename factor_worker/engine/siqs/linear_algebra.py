@@ -9,8 +9,8 @@ import numpy as np
 from factor_worker.engine.siqs import dense, filtering, lanczos, merging, sparse
 from factor_worker.engine.siqs.sparse import WORD, Rows, Words
 
-EXCESS: Final = 64
-"""Rows wanted beyond the columns: about as many dependencies come out."""
+SPARE: Final = 64
+"""Rows of the merged matrix beyond its columns that are kept: more dependencies do not fit a word."""
 DENSE_ROWS: Final = 4_000
 """Up to here the dense elimination is faster, and Lanczos dislikes small matrices."""
 ATTEMPTS: Final = 8
@@ -27,11 +27,12 @@ def dependencies(rows: Rows, columns: int, report: Report) -> Words:
     Bit i of word j says whether row j belongs to dependency i. Each is checked on the matrix as it
     was given. `report` hears (rows of the merged matrix, rows dealt with, rows in all).
     """
+    report(rows.height, 0, rows.height)
     merged = merging.merge(rows, columns)
     small = merged.rows
     report(small.height, 0, small.height)
     occupied = len(np.unique(small.columns))
-    kept = filtering.lightest(small, occupied + EXCESS)
+    kept = filtering.lightest(small, occupied + SPARE)
     vectors = np.zeros(small.height, dtype=np.uint64)
     vectors[kept] = _solve(sparse.take(small, kept), columns, report)
     words = merged.expand(vectors)

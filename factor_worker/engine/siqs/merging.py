@@ -162,7 +162,7 @@ def _add(table: _Table, source: int, target: int, end: int) -> int:
     at = to = size = 0
     while at < len(left) and to < len(right):
         a, b = left[at], right[to]
-        room[size] = min(a, b)
+        room[size] = min(a, b)  # equal ones cancel: the next write covers this one
         at += a <= b
         to += b <= a
         size += a != b
@@ -241,15 +241,15 @@ def _is_known_to_fill(table: _Table, column: int, weight: int, newest: int, boun
     Had a row lost the column, there would be fewer now, or a new one, which has changed since.
     """
     tried, rows, fill = table.tried[column]
-    return tried > newest and rows == weight and fill > bound
+    return bool(tried > newest and rows == weight and fill > bound)
 
 
 @njit(cache=True)
 def _eliminate(table: _Table, end: int, number: int, bound: int) -> Index:
     """Eliminate columns whose rows no other elimination of this pass has touched.
 
-    Return the additions; passes have ascending numbers, from 1. Within a pass the lists of rows stay true without upkeep: a column can
-    come into a row only from a row that had it, and that one is marked as touched.
+    Return the additions; `number` is the pass, from 1. Within a pass the lists of rows stay true
+    without upkeep: a column comes into a row only from one that had it, and that one has changed.
     """
     light, offsets, members = _light_columns(table)
     order, parent = np.empty(MAX_WEIGHT, np.int64), np.empty(MAX_WEIGHT, np.int64)
@@ -263,7 +263,7 @@ def _eliminate(table: _Table, end: int, number: int, bound: int) -> Index:
         after = _spanning_tree(table, rows, order, parent)
         fill = after - table.lengths[rows].sum()
         table.tried[column] = number, len(rows), fill
-        if fill > bound or end + after > len(table.pool):
+        if fill > bound or end + after >= len(table.pool):
             continue
         # The last to join are leaves: going backwards, every parent is still as it was.
         for index in range(len(rows) - 1, 0, -1):

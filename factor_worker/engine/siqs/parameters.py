@@ -1,151 +1,165 @@
-"""What a sieve of a number of some size is made of: multiplier, factor base, interval, bounds.
+"""Parameters: how to sieve a number, chosen once and sent along with every unit."""
 
-The parameters are resolved in full before the first unit, so that every worker sieves the same
-polynomials in the same way whatever its release's table says.
-"""
-
-from typing import Any, Final, NamedTuple
+import math
+from typing import Any, Final, NamedTuple, Self
 
 import gmpy2
 
-MULTIPLIERS: Final = tuple(
-    k for k in range(1, 74) if all(k % (p * p) for p in (2, 3, 5, 7))
-)
-"""Squarefree multipliers that are tried."""
-SCORED_PRIMES: Final = 300
-"""Primes below this speak for or against a multiplier; larger ones decide nothing."""
 BLOCK: Final = 1 << 15
-"""Bytes of the sieve interval that are worked on at a time: the first-level cache of most machines."""
+"""Sieve positions worked on at a time: what fits into a core's first-level cache."""
+LARGEST_MULTIPLIER: Final = 250
+"""Larger multipliers cost more than they could ever bring."""
+SCORED_PRIMES: Final = 300
+"""Odd primes that a multiplier is judged by."""
+MARGIN: Final = 96
+"""Relations beyond the size of the factor base, so that there are enough dependencies."""
 
 
 class Parameters(NamedTuple):
-    """A sieve's parameters, the same for all of its units."""
+    """Everything that decides which relations a unit finds, in plain integers."""
 
     multiplier: int
-    """k: the sieve works on kN."""
-    base: int
-    """How many entries the factor base has, with -1 and 2."""
+    """k ≡ n (mod 8), so that kn ≡ 1 (mod 8): then X² - kn is a multiple of 8 for every odd X."""
+    size: int
+    """Entries of the factor base; entry 0 is -1 and entry 1 is 2."""
     blocks: int
-    """Blocks of 32 KB in a polynomial's interval."""
-    sieved_from: int
-    """Primes below this are not sieved but divided out (the small-prime variation)."""
+    """Blocks of `BLOCK` positions that are sieved of each polynomial."""
+    skip: int
+    """Smaller primes are not sieved (small prime variation)."""
     slack: int
-    """Bits that the primes left out may contribute."""
+    """Bits that a position may lack after sieving: what the skipped primes could bring."""
     large_bound: int
-    """Large primes are at most this."""
+    """Largest large prime."""
     cofactor_bound: int
-    """Products of two large primes are at most this; 0 if relations have one at most."""
-    a_factors: int
-    """How many primes make up the leading coefficient a."""
-    needed: int
-    """Relations to be expected before there are enough, for a first estimate."""
+    """Largest product of two large primes; 0 if there is one at most."""
+    factors: int
+    """Primes of the leading coefficient a; each a has 2^(factors - 1) polynomials."""
 
-    def as_dict(self) -> dict[str, int]:
-        """Return what a message carries."""
+    @property
+    def needed(self) -> int:
+        """Usable relations that it takes: full ones and independent cycles of partial ones."""
+        return self.size + MARGIN
+
+    @property
+    def reach(self) -> int:
+        """M: polynomials are sieved at -M ≤ x < M."""
+        return self.blocks * BLOCK // 2
+
+    def to_dict(self) -> dict[str, int]:
+        """Return what a message can carry."""
         return self._asdict()
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Parameters":
-        """Return what a message carried.
-
-        Raises:
-            TypeError: a name is missing, unknown or not an integer.
-        """
-        if not all(type(value) is int for value in values.values()):
-            raise TypeError("sieve parameters are integers")
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Return parameters from a message; raise ValueError if it holds anything else."""
+        if set(values) != set(cls._fields) or any(type(one) is not int for one in values.values()):
+            message = f"parameters are the integers {', '.join(cls._fields)}"
+            raise ValueError(message)
         return cls(**values)
 
 
 class _Row(NamedTuple):
-    """A line of the table: values for kN of so many bits."""
+    """Tuned values for one size; between two rows they are interpolated."""
 
-    bits: float
-    base: float
-    blocks: float
-    sieved_from: float
-    slack: float
-    large_factor: float
-    """Bound of the large primes over the largest prime of the base."""
-    a_bits: float
-    """Size of the primes that make up a."""
+    bits: int
+    size: int
+    blocks: int
+    skip: int
+    slack: int
+    large_multiple: int
+    """`large_bound` in multiples of the largest prime of the base."""
 
 
-TABLE: Final = (
-    _Row(80, 100, 1, 74, 14, 20, 7.3),
-    _Row(100, 150, 1, 74, 16, 30, 7.6),
-    _Row(133, 500, 1, 128, 18, 40, 9.0),
-    _Row(166, 1600, 2, 256, 20, 50, 10.2),
-    _Row(199, 5000, 2, 200, 24, 100, 10.8),
-    _Row(232, 17500, 6, 200, 24, 100, 11.2),
-    _Row(249, 30000, 8, 200, 24, 100, 11.2),
-    _Row(266, 45000, 8, 230, 16, 90, 11.0),
-    _Row(299, 90000, 10, 256, 16, 100, 11.2),
-    _Row(332, 150000, 12, 256, 16, 110, 11.3),
-    _Row(365, 240000, 16, 256, 16, 120, 11.4),
+_TABLE: Final = (
+    _Row(bits=70, size=80, blocks=1, skip=20, slack=10, large_multiple=20),
+    _Row(bits=100, size=150, blocks=1, skip=40, slack=12, large_multiple=30),
+    _Row(bits=133, size=480, blocks=2, skip=100, slack=16, large_multiple=40),
+    _Row(bits=166, size=1600, blocks=2, skip=200, slack=20, large_multiple=50),
+    _Row(bits=199, size=5000, blocks=2, skip=200, slack=24, large_multiple=100),
+    _Row(bits=232, size=17500, blocks=6, skip=200, slack=24, large_multiple=100),
+    _Row(bits=249, size=30000, blocks=8, skip=200, slack=24, large_multiple=100),
+    _Row(bits=266, size=45000, blocks=8, skip=230, slack=16, large_multiple=90),
+    _Row(bits=299, size=90000, blocks=10, skip=256, slack=16, large_multiple=100),
+    _Row(bits=332, size=130000, blocks=12, skip=256, slack=16, large_multiple=120),
 )
-TWO_LARGE_FROM_BITS: Final = 257
-"""From this size on relations may have two large primes."""
+LARGEST_SIZE: Final = 1 << 17
+"""Bucket entries have 17 bits for the index of a prime."""
+DOUBLE_FROM_BITS: Final = 256
+"""From this size of n two large primes pay."""
+COFACTOR_EXPONENT: Final = 1.8
+"""Products of two large primes up to `large_bound` to this power are worth splitting."""
+IDEAL_FACTOR: Final = 2400
+"""Primes of a are about this large where the base allows it: smaller ones are missed in the sieve."""
 
 
 def choose(n: int) -> Parameters:
-    """Return the parameters for an odd composite n that is not a perfect power, 25 to 110 digits."""
+    """Return the parameters for n, odd, composite and no perfect power; always the same ones."""
     bits = n.bit_length()
     row = _interpolated(bits)
     multiplier = _multiplier(n)
-    base = int(row.base)
-    from factor_worker.engine.siqs import factor_base
-
-    biggest = factor_base.first(n * multiplier, base)[-1]
-    blocks = max(1, round(row.blocks))
-    large = min(int(biggest * row.large_factor), biggest * biggest)
-    two = bits >= TWO_LARGE_FROM_BITS
-    kn_bits = gmpy2.log2(2 * multiplier * n)
-    a_bits = kn_bits / 2 - gmpy2.log2(blocks * BLOCK / 2)
+    size = min(int(row.size), LARGEST_SIZE)
+    largest = _nth_prime(2 * size)
+    large_bound = int(row.large_multiple * largest)
+    reach = int(row.blocks) * BLOCK // 2
+    a_bits = math.log2(n * multiplier // 2) / 2 - math.log2(reach)
+    ideal = min(IDEAL_FACTOR, largest // 3)
     return Parameters(
         multiplier=multiplier,
-        base=base,
-        blocks=blocks,
-        sieved_from=int(row.sieved_from),
-        slack=round(row.slack),
-        large_bound=large,
-        cofactor_bound=int(float(large) ** 1.8) if two else 0,
-        a_factors=max(3, round(float(a_bits / row.a_bits))),
-        needed=base,
+        size=size,
+        blocks=int(row.blocks),
+        skip=int(row.skip),
+        slack=int(row.slack),
+        large_bound=large_bound,
+        cofactor_bound=int(large_bound**COFACTOR_EXPONENT) if bits >= DOUBLE_FROM_BITS else 0,
+        factors=max(2, round(a_bits / math.log2(ideal))),
     )
 
 
 def _interpolated(bits: int) -> _Row:
-    """Return the table's values between its lines."""
-    if bits <= TABLE[0].bits:
-        return TABLE[0]
-    for low, high in zip(TABLE, TABLE[1:], strict=False):
-        if bits <= high.bits:
-            share = (bits - low.bits) / (high.bits - low.bits)
-            return _Row(*(x * (y / x) ** share for x, y in zip(low, high, strict=True)))
-    return TABLE[-1]
+    """Return the row for a size, its values between those of its neighbours (sizes geometrically)."""
+    bits = min(max(bits, _TABLE[0].bits), _TABLE[-1].bits)
+    upper = next(index for index, row in enumerate(_TABLE) if row.bits >= bits)
+    low, high = _TABLE[max(upper - 1, 0)], _TABLE[upper]
+    share = (bits - low.bits) / (high.bits - low.bits) if high.bits > low.bits else 0.0
+    values = [round(one + (other - one) * share) for one, other in zip(low, high, strict=True)]
+    size = round(low.size * (high.size / low.size) ** share)
+    return _Row(*values)._replace(size=size)
+
+
+def _nth_prime(count: int) -> int:
+    """Return about the `count`-th prime."""
+    return round(count * (math.log(count) + math.log(math.log(count)) - 0.95))
 
 
 def _multiplier(n: int) -> int:
-    """Return k for which kN is most often divisible by small primes.
+    """Return the squarefree k ≡ n (mod 8) that makes X² - kn smooth most often.
 
-    Source: Silverman, "The multiple polynomial quadratic sieve" (1987), after Knuth and Schroeppel.
+    Knuth and Schroeppel: a prime p contributes 2·log p/(p - 1) on average if it does not divide k,
+    and about log p/p if it does, against the ½·log k by which values grow. Other residues of kn
+    modulo 8 are left out: they lose two powers of 2 or more, which no other prime makes up for.
     """
-    return max(
-        (k for k in MULTIPLIERS if gmpy2.gcd(k, n) == 1), key=lambda k: (_score(n * k, k), -k)
-    )
+    primes = _odd_primes(SCORED_PRIMES)
+    candidates = [k for k in range(n % 8, LARGEST_MULTIPLIER, 8) if _is_squarefree(k)]
+
+    def score(k: int) -> float:
+        total = -0.5 * math.log(k)
+        for p in primes:
+            if k % p == 0:
+                total += math.log(p) / p
+            elif gmpy2.jacobi(k * n % p, p) == 1:
+                total += 2 * math.log(p) / (p - 1)
+        return total
+
+    return max(candidates, key=score)
 
 
-def _score(kn: int, k: int) -> float:
-    """Return the natural logarithm of what small primes divide out, less the growth by k."""
-    twos = {1: 2.0, 5: 1.0, 3: 0.5, 7: 0.5}.get(kn % 8, 0.5)
-    score = twos * float(gmpy2.log(2)) - float(gmpy2.log(k)) / 2
-    prime = 3
-    while prime < SCORED_PRIMES:
-        residue = gmpy2.legendre(kn, prime)
-        logarithm = float(gmpy2.log(prime))
-        if residue == 1:
-            score += 2 * logarithm / (prime - 1)
-        elif residue == 0:
-            score += logarithm / prime
-        prime = int(gmpy2.next_prime(prime))
-    return score
+def _odd_primes(count: int) -> list[int]:
+    primes, candidate = [], 3
+    while len(primes) < count:
+        primes.append(candidate)
+        candidate = int(gmpy2.next_prime(candidate))
+    return primes
+
+
+def _is_squarefree(k: int) -> bool:
+    return all(k % (root * root) for root in range(2, math.isqrt(k) + 1))

@@ -1,171 +1,161 @@
-"""Polynomials of the sieve: from an a-index to a, its primes and the B that all b are made of.
+"""Polynomials: from an a-index to the leading coefficient a and the square roots of kn modulo 4a.
 
-Values are X² - kN with X = a·(x - M) + b, so that a divides them when b² ≡ kN (mod a). With
-a = q_1·…·q_s there are 2^(s-1) such b that matter, b = ±B_1 ± … ± B_(s-1) + B_s, where B_l is a
-square root of kN modulo q_l and 0 modulo the other q. Source: Contini, "Factoring integers with the
-self-initializing quadratic sieve" (1997).
-
-An index is permuted and unranked to s - 1 primes of pool A; the last prime is the one of pool B
-that brings a closest to √(2kN)/M. The pools are disjoint, so different indices give different a.
+A polynomial is Q(x) = ((2ax + b)² - kn) / 4a with a a product of primes of the base, b odd and
+b² ≡ kn (mod 4a). Each index has its own a: the index is permuted and unranked to a subset of
+pool A, and one prime of pool B, which has none in common with pool A, brings a near its ideal.
+(Contini 1997, "Factoring integers with the self-initializing quadratic sieve", for the b's.)
 """
 
-from bisect import bisect_left
+import bisect
+import math
 from functools import lru_cache
-from math import comb, gcd, isqrt, log
 from typing import Final, NamedTuple
 
 import gmpy2
 
 from factor_worker.engine.siqs import factor_base
-from factor_worker.engine.siqs.parameters import BLOCK, Parameters
+from factor_worker.engine.siqs.parameters import Parameters
 
 ENOUGH: Final = 1 << 24
-"""Pool A grows until it has so many subsets: far more than any sieve uses."""
-LEAST: Final = 30
-"""Primes below this do not serve for a if there are others: they would be missed in the values."""
+"""Pool A grows until it has so many subsets, or until it holds 1 / `LARGEST_SHARE` of the base."""
+LARGEST_SHARE: Final = 3
+GOLDEN: Final = 0.618034
+WIDEST: Final = 4
+"""Primes of pool B are up to so many times larger or smaller than the mean prime of a."""
+SMALLEST: Final = 11
+"""Primes of a are no smaller."""
 
 
-class Family(NamedTuple):
-    """The polynomials that share an a."""
+class Pools(NamedTuple):
+    """Where the primes of all a's come from: indices into the factor base, ascending."""
 
-    a: int
-    indices: tuple[int, ...]
-    """Of the primes of a, in the factor base."""
-    primes: tuple[int, ...]
-    parts: tuple[int, ...]
-    """B_l for every prime of a."""
-    gammas: tuple[int, ...]
-    """B_l·q_l / a, below q_l / 2."""
+    base: list[int]
+    """The primes of the whole base, by index."""
+    subset: list[int]
+    """Pool A, of which each a takes all its primes but one."""
+    last: list[int]
+    """Pool B, of which each a takes one."""
+    take: int
+    """Primes of pool A in each a."""
+    ideal: int
+    """The best a."""
 
     @property
-    def polynomials(self) -> int:
-        """How many polynomials the family has."""
-        return 1 << (len(self.primes) - 1)
-
-    def b(self, index: int) -> int:
-        """Return b of polynomial `index`: B_l is subtracted where bit l of its Gray code is set."""
-        gray = index ^ (index >> 1)
-        return sum(-part if gray >> place & 1 else part for place, part in enumerate(self.parts))
+    def total(self) -> int:
+        """How many a's there are."""
+        return math.comb(len(self.subset), self.take)
 
 
-class _Pools(NamedTuple):
-    """Indices of the factor base that a is made of."""
+class Polynomials(NamedTuple):
+    """One a with all its b's."""
 
+    indices: tuple[int, ...]
+    """Positions of the primes of a in the factor base, the one from pool B last."""
     primes: tuple[int, ...]
-    target: int
-    common: tuple[int, ...]
-    """Pool A."""
-    last: tuple[int, ...]
-    """Pool B, ascending."""
-    count: int
+    a: int
+    gammas: tuple[int, ...]
+    """B_l = gamma_l · a / q_l."""
+    parts: tuple[int, ...]
+    """B_l, with B_l² ≡ kn (mod q_l) and B_l ≡ 0 modulo the other primes."""
+    b: int
+    """The sum of all B_l, plus a if that makes it odd."""
+    shifted: bool
+    """Whether a was added."""
+
+    @property
+    def count(self) -> int:
+        """How many polynomials there are."""
+        return 1 << (len(self.parts) - 1)
+
+    def b_of(self, number: int) -> int:
+        """Return b of one polynomial: minus B_l where bit l of the number's Gray code is set."""
+        gray = number ^ (number >> 1)
+        minus = sum(part for place, part in enumerate(self.parts) if gray >> place & 1)
+        return self.b - 2 * minus
 
 
-def count(n: int, parameters: Parameters) -> int:
-    """Return how many a-indices there are, counted from 0."""
-    return _pools(n, parameters).count
+def total(n: int, parameters: Parameters) -> int:
+    """Return how many a's there are: indices run from 0 to this, without it."""
+    return pools(n, parameters).total
 
 
-@lru_cache(maxsize=1024)
-def family(n: int, parameters: Parameters, index: int) -> Family:
-    """Return the polynomials of an a-index.
+@lru_cache(maxsize=4)
+def pools(n: int, parameters: Parameters) -> Pools:
+    """Return the pools for a number."""
+    base = factor_base.primes(n, parameters)
+    number = n * parameters.multiplier
+    ideal = math.isqrt(number // 2) // parameters.reach
+    centre = int(gmpy2.iroot(ideal, parameters.factors)[0])
+    usable = [i for i, p in enumerate(base) if p >= SMALLEST and number % p]
+    middle = bisect.bisect([base[i] for i in usable], centre)
+    take = parameters.factors - 1
+    size = take + 1
+    while math.comb(size, take) < ENOUGH and size < len(usable) // LARGEST_SHARE:
+        size += 1
+    # every third prime of the window belongs to pool B, so that it has primes of every size
+    start = max(0, min(middle - size * 3 // 4, len(usable) - size * 3 // 2))
+    window = usable[start : start + size * 3 // 2]
+    subset = [one for place, one in enumerate(window) if place % 3 != 1][:size]
+    chosen = set(subset)
+    near = range(centre // WIDEST, centre * WIDEST)
+    last = [i for i in usable if i not in chosen and base[i] in near]
+    return Pools(base, subset, last, take, ideal)
+
+
+def at(n: int, parameters: Parameters, index: int) -> Polynomials:
+    """Return the polynomials of one a-index.
 
     Raises:
         IndexError: there is no such index.
     """
-    pools = _pools(n, parameters)
-    if not 0 <= index < pools.count:
-        raise IndexError(f"a-index {index} is not below {pools.count}")
-    chosen = [
-        pools.common[place]
-        for place in _subset(_permuted(index, pools.count), len(pools.common), parameters.a_factors - 1)
-    ]
-    product = 1
-    for one in chosen:
-        product *= pools.primes[one]
-    chosen.append(_nearest(pools, pools.target // product))
-    indices = tuple(sorted(chosen))
-    primes = tuple(pools.primes[one] for one in indices)
-    a = 1
-    for prime in primes:
-        a *= prime
-    kn = n * parameters.multiplier
-    parts, gammas = [], []
-    for prime in primes:
-        rest = a // prime
-        gamma = square_root(kn % prime, prime) * int(gmpy2.invert(rest, prime)) % prime
-        gamma = min(gamma, prime - gamma)
-        gammas.append(gamma)
-        parts.append(gamma * rest)
-    return Family(a, indices, primes, tuple(parts), tuple(gammas))
+    chosen = pools(n, parameters)
+    if not 0 <= index < chosen.total:
+        message = f"a-indices are 0 to {chosen.total - 1}, not {index}"
+        raise IndexError(message)
+    indices = _primes_of_a(chosen, index)
+    primes = tuple(chosen.base[one] for one in indices)
+    roots = factor_base.table(n, parameters).roots
+    a = math.prod(primes)
+    gammas = []
+    for one, q in zip(indices, primes, strict=True):
+        gamma = int(roots[one]) * pow(a // q, -1, q) % q
+        gammas.append(min(gamma, q - gamma))
+    parts = tuple(gamma * (a // q) for gamma, q in zip(gammas, primes, strict=True))
+    b = sum(parts)
+    shifted = b % 2 == 0
+    return Polynomials(indices, primes, a, tuple(gammas), parts, b + a * shifted, shifted)
 
 
-def _nearest(pools: _Pools, wanted: int) -> int:
-    """Return the prime of pool B that is nearest to a value."""
-    place = bisect_left(pools.last, wanted, key=pools.primes.__getitem__)
-    around = pools.last[max(0, place - 1) : place + 1]
-    return min(around, key=lambda one: abs(pools.primes[one] - wanted))
+def _primes_of_a(chosen: Pools, index: int) -> tuple[int, ...]:
+    """Return the indices of the primes of a; different for every index."""
+    count = chosen.total
+    subset = _unrank(index * _stride(count) % count, len(chosen.subset), chosen.take)
+    indices = [chosen.subset[place] for place in subset]
+    wanted = chosen.ideal // math.prod(chosen.base[one] for one in indices)
+    right = bisect.bisect(chosen.last, wanted, key=chosen.base.__getitem__)
+    near = chosen.last[max(right - 1, 0) : right + 1]
+    lower, upper = near[0], near[-1]
+    # the one whose ratio to the wanted prime is nearer to 1, in whole numbers
+    is_lower = wanted * wanted < chosen.base[lower] * chosen.base[upper]
+    return (*indices, lower if is_lower else upper)
 
 
-@lru_cache(maxsize=8)
-def _pools(n: int, parameters: Parameters) -> _Pools:
-    """Return pool A around the ideal size of a prime of a, every second one, and pool B around it."""
-    kn = n * parameters.multiplier
-    primes = factor_base.first(kn, parameters.base)
-    target = isqrt(2 * kn) // (parameters.blocks * BLOCK // 2)
-    size = parameters.a_factors
-    ideal = gmpy2.log(target) / size
-    usable = [i for i in range(2, len(primes)) if kn % primes[i] and primes[i] >= LEAST]
-    usable.sort(key=lambda i: abs(gmpy2.log(primes[i]) - ideal))
-    width = size
-    while comb(width, size - 1) < ENOUGH and 4 * width < len(usable):
-        width += 1
-    common = sorted(usable[: 2 * width])[::2]
-    last = sorted(set(usable[: max(8 * width, 100)]) - set(common))
-    return _Pools(primes, target, tuple(common), tuple(last), comb(len(common), size - 1))
-
-
-def _permuted(index: int, total: int) -> int:
-    """Return a permutation of the indices that takes neighbours far apart: golden steps."""
-    step = int(total * 0.618033988749895) | 1
-    while gcd(step, total) > 1:
+@lru_cache(maxsize=4)
+def _stride(count: int) -> int:
+    """Return a step, prime to the count, that spreads successive indices over all subsets."""
+    step = max(1, int(count * GOLDEN))
+    while math.gcd(step, count) != 1:
         step += 1
-    return index * step % total
+    return step
 
 
-def _subset(rank: int, size: int, chosen: int) -> list[int]:
-    """Return subset number `rank` of those with `chosen` of `size` elements, lexicographically."""
-    places, place = [], 0
-    while chosen:
-        with_this = comb(size - place - 1, chosen - 1)
-        if rank < with_this:
-            places.append(place)
-            chosen -= 1
-        else:
-            rank -= with_this
-        place += 1
-    return places
-
-
-def square_root(value: int, prime: int) -> int:
-    """Return a square root modulo an odd prime, after Tonelli and Shanks; value is a residue or 0."""
-    if value == 0:
-        return 0
-    if prime % 4 == 3:
-        return pow(value, (prime + 1) // 4, prime)
-    odd, twos = prime - 1, 0
-    while odd % 2 == 0:
-        odd //= 2
-        twos += 1
-    other = 2
-    while gmpy2.legendre(other, prime) != -1:
-        other += 1
-    unit, root, rest = pow(other, odd, prime), pow(value, (odd + 1) // 2, prime), pow(value, odd, prime)
-    while rest != 1:
-        square, order = rest, 0
-        while square != 1:
-            square = square * square % prime
-            order += 1
-        factor = pow(unit, 1 << (twos - order - 1), prime)
-        root, unit, twos = root * factor % prime, factor * factor % prime, order
-        rest = rest * unit % prime
-    return root
+def _unrank(rank: int, items: int, take: int) -> list[int]:
+    """Return the subset of so many of the items that has this rank in the combinatorial number system."""
+    subset = []
+    for place in range(take, 0, -1):
+        items -= 1
+        while (below := math.comb(items, place)) > rank:
+            items -= 1
+        rank -= below
+        subset.append(items)
+    return subset

@@ -1,208 +1,248 @@
-"""Tables that the kernels work on: what belongs to a number, to an a, and to one worker."""
+"""Tables: the arrays that the kernels work on, and how large each may become.
 
-from functools import lru_cache
+Kernels are compiled for these very types; every array has the type that its comment names.
+"""
+
+import math
 from typing import Final, NamedTuple
 
-import gmpy2
 import numpy as np
 import numpy.typing as npt
 
-from factor_worker.engine.siqs import factor_base, limbs, polynomials
-from factor_worker.engine.siqs.lanes import LANES
-from factor_worker.engine.siqs.limbs import LIMBS, Limbs
+from factor_worker.engine.siqs import factor_base
+from factor_worker.engine.siqs.arithmetic import Limbs
+from factor_worker.engine.siqs.factor_base import FIRST_ODD, Ids
 from factor_worker.engine.siqs.parameters import BLOCK, Parameters
 
-U32 = npt.NDArray[np.uint32]
-U8 = npt.NDArray[np.uint8]
-I64 = npt.NDArray[np.int64]
+Words16 = npt.NDArray[np.uint16]
+Bytes = npt.NDArray[np.uint8]
+Index = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
-FIRST_ODD: Final = 2
-"""Index of the first odd prime in the factor base."""
-NEAR: Final = 4096
-"""Smaller primes are sieved block by block: in a block they have so many hits that it pays."""
-FAR: Final = BLOCK
-"""Larger primes have few hits in the interval: they are collected before they are sieved."""
-STRETCH: Final = 16
-"""Vectors of far primes whose hits are collected at a time: they stay in the first-level cache."""
-HALF_BIT: Final = 0.5
-TOLERANCE: Final = 4
-"""Bits by which logarithms may be wrong where all small primes are known."""
-BESIDE: Final = 128
-"""Hits that are written or read beyond the last one."""
-NO_PRIME: Final = (1 << 31) - 1
-"""Fills the last vector; no position is ever one of its roots."""
+CHUNK: Final = 1024
+"""Large primes whose roots are renewed and put into buckets at a time: they stay in the cache."""
+SPARE: Final = 64
+"""Bytes after a block that take the hits that fall outside it."""
+HIT_BIT: Final = 128
+"""A sieve byte with this bit is a candidate."""
+MOST_FACTORS: Final = 256
+"""Prime factors of one value, with multiplicity; values have fewer bits."""
 
 
-class Number(NamedTuple):
-    """What all units of a number share.
+class Limits(NamedTuple):
+    """Single numbers."""
 
-    Arrays are indexed like the factor base and filled up to whole vectors.
-    """
-
-    primes: U32
-    """-1 and 2 are represented by 1 and 2; they are not sieved."""
-    roots: U32
-    """A square root of kN modulo the prime."""
-    inverses: U32
-    """Of the prime modulo 2^32."""
-    limits: U32
-    """(2^32 - 1) // prime."""
-    ones: U32
-    """2^32 modulo the prime: Montgomery's 1."""
-    halves: U32
-    """M modulo the prime."""
-    wide_inverses: Limbs
-    """Of the prime modulo 2^64."""
-    logs: U8
-    """Base 2, rounded."""
-    groups: I64
-    """int64[g, 4]: begin and end of a stretch of far primes, hits that each root may have, log."""
-    kn: Limbs
-    size: int
-    """Of the factor base."""
     sieved: int
-    """Index of the first prime that is sieved."""
-    middle: int
-    """Index of the first prime that is not near."""
-    far: int
-    """Index of the first far prime."""
-    length: int
-    """Of the interval."""
-    threshold: int
-    """Bits that sieved primes must contribute."""
-    small_threshold: int
-    """Bits that primes must contribute when those left out by the sieve are known."""
+    """Index of the smallest prime that is sieved."""
+    large: int
+    """Index of the smallest prime that goes to buckets."""
+    blocks: int
+    reach: int
+    start: int
+    """What sieve bytes start from, so that `HIT_BIT` appears at the threshold."""
+    strict: int
+    """Logarithms that a candidate must reach once its small primes are known."""
     large_bound: int
     cofactor_bound: int
+    capacity: int
+    """Entries in a bucket."""
 
 
-@lru_cache(maxsize=4)
-def number(n: int, parameters: Parameters) -> Number:
-    """Prepare the tables of a number."""
-    kn = n * parameters.multiplier
-    base = factor_base.first(kn, parameters.base)
-    size = len(base)
-    padded = -(-size // LANES) * LANES
-    primes = np.full(padded, NO_PRIME, dtype=np.uint64)
-    primes[:size] = (1, *base[1:])
-    roots = np.zeros(padded, dtype=np.uint32)
-    roots[2:size] = [polynomials.square_root(kn % prime, prime) for prime in base[2:]]
-    odd = primes | np.uint64(1)
-    wide_inverses = odd.copy()
-    for _ in range(6):  # Newton: each step doubles the good bits, 3 at first
-        wide_inverses *= np.uint64(2) - odd * wide_inverses
-    length = parameters.blocks * BLOCK
-    logs = np.rint(np.log2(primes)).astype(np.uint8)
-    sieved = max(FIRST_ODD, int(np.searchsorted(primes[:size], parameters.sieved_from)))
-    middle = max(sieved, int(np.searchsorted(primes[:size], NEAR)))
-    far = max(middle, int(np.searchsorted(primes[:size], FAR)))
-    far = min(padded, -(-far // LANES) * LANES)
-    biggest = max(parameters.large_bound, parameters.cofactor_bound)
-    bits = float(gmpy2.log2(kn) / 2 + gmpy2.log2(length / 2)) - HALF_BIT
-    small = bits - float(gmpy2.log2(biggest))
-    return Number(
-        primes=primes.astype(np.uint32),
-        roots=roots,
-        inverses=wide_inverses.astype(np.uint32),
-        limits=(np.uint64(2**32 - 1) // primes).astype(np.uint32),
-        ones=(np.uint64(2**32) % primes).astype(np.uint32),
-        halves=(np.uint64(length // 2) % primes).astype(np.uint32),
-        wide_inverses=wide_inverses,
-        logs=logs,
-        groups=_groups(primes, logs, far, length),
-        kn=limbs.from_int(kn, 2 * LIMBS),
-        size=size,
-        sieved=sieved,
-        middle=middle,
-        far=far,
-        length=length,
-        threshold=max(1, min(127, round(small - parameters.slack))),
-        small_threshold=round(small) - TOLERANCE,
-        large_bound=parameters.large_bound,
-        cofactor_bound=parameters.cofactor_bound,
-    )
+class Table(NamedTuple):
+    """What depends on the number and its parameters alone."""
+
+    primes: Ids
+    roots: Ids
+    logs: Bytes
+    inverses: Limbs
+    reciprocals: Floats
+    """1/p."""
+    reach: Ids
+    """M mod p."""
+    magics: Limbs
+    """⌊2^32/p⌋ + 1: x·magic / 2^32 is x/p rounded down while x·p < 2^32."""
+    primes16: Words16
+    """Of the medium primes, from `sieved` to `large`; also the next two."""
+    inverses16: Words16
+    """p⁻¹ mod 2^16."""
+    quotients16: Words16
+    """⌊65535/p⌋: x is a multiple of p if and only if x·p⁻¹ mod 2^16 is at most this."""
+    groups: Index
+    """int64[g, 3]: medium primes from, to, and ⌊BLOCK/p⌋."""
+    chunks: Index
+    """int64[c, 4]: large primes from, to, ⌊interval/p⌋, and their logarithm."""
+    limits: Limits
 
 
-def _groups(primes: Limbs, logs: U8, far: int, length: int) -> I64:
-    """Cut the far primes into stretches of whole vectors with the same logarithm and hits."""
-    groups: list[list[int]] = []
-    for begin in range(far, len(primes), LANES):
-        kind = [-(-length // int(primes[begin])), int(logs[begin])]
-        if groups and groups[-1][2:] == kind and begin - groups[-1][0] < STRETCH * LANES:
-            groups[-1][1] = begin + LANES
-        else:
-            groups.append([begin, begin + LANES, *kind])
-    return np.array(groups, dtype=np.int64).reshape(-1, 4)
+class Work(NamedTuple):
+    """What changes from polynomial to polynomial."""
 
-
-class Leading(NamedTuple):
-    """What belongs to one a."""
-
-    indices: U32
-    gammas: U32
-    inverses: U32
-    """uint32[s, base]: 2^32/q modulo every prime, for every prime q of a."""
-    parts: Limbs
-    """uint64[s, LIMBS]: 2·B_l."""
-    inverse: Limbs
-    """Of a modulo 2^(64·LIMBS)."""
+    first: Ids
+    """The smaller of the two positions of hits modulo each prime, or the larger one."""
+    second: Ids
+    deltas: Ids
+    """uint32[s, size]: what roots move by when the sign of B_l changes."""
+    first16: Words16
+    """The next hits of the medium primes, seen from the block that is sieved next."""
+    second16: Words16
+    logs: Bytes
+    """Logarithms, 0 for the primes of a."""
+    block: Bytes
+    buckets: Ids
+    """uint32[(blocks + 1) · capacity]: index of the prime and position, see `buckets`."""
+    ends: Index
+    """int64[chunks + 1, blocks + 1]: where each chunk ends in each bucket."""
+    hits: Limbs
+    """Roots of a chunk that hit anything."""
     a: Limbs
-    start: Limbs
-    """b - aM of polynomial 0."""
-
-
-def leading(family: polynomials.Family, inverses: U32, length: int) -> Leading:
-    """Prepare the tables of an a."""
-    return Leading(
-        indices=np.array(family.indices, dtype=np.uint32),
-        gammas=np.array(family.gammas, dtype=np.uint32),
-        inverses=inverses,
-        parts=np.array([limbs.from_int(2 * part) for part in family.parts]),
-        inverse=limbs.from_int(int(gmpy2.invert(family.a, 1 << 64 * LIMBS))),
-        a=limbs.from_int(family.a),
-        start=limbs.from_int(family.b(0) - family.a * (length // 2)),
-    )
-
-
-class Workspace(NamedTuple):
-    """Arrays that one worker's kernel writes to."""
-
-    first: U32
-    second: U32
-    """The roots of the polynomial at hand."""
-    steps: U32
-    """uint32[s, base]: how roots change with the sign of B_l."""
-    lower: U32
-    upper: U32
-    """Next positions of the near primes."""
-    sieve: U8
-    hits: U32
-    """Positions that far primes hit, of one group after the other."""
-    ends: I64
-    """int64[g]: where each group's hits end."""
-    candidates: U32
-    x: Limbs
-    square: Limbs
+    b: Limbs
+    c: Limbs
+    parts: Limbs
+    """uint64[s, L]: B_l."""
+    gammas: Limbs
+    factors_of_a: Index
+    """Indices into the base."""
+    flags: Bytes
+    """Which medium primes divide the candidate at hand; some bytes more, which stay 0."""
+    matches: Index
+    """Indices of the medium and large primes that divide it."""
     value: Limbs
     quotient: Limbs
+    factors: Ids
+    """Prime factors of the candidate at hand."""
 
-    @classmethod
-    def make(cls, number: Number, factors: int) -> "Workspace":
-        """Make room for a number whose a have so many factors."""
-        padded = len(number.primes)
-        most = sum(2 * (end - begin) * hits for begin, end, hits, _ in number.groups.tolist())
-        return cls(
-            first=np.zeros(padded, dtype=np.uint32),
-            second=np.zeros(padded, dtype=np.uint32),
-            steps=np.zeros((factors, padded), dtype=np.uint32),
-            lower=np.zeros(number.middle, dtype=np.uint32),
-            upper=np.zeros(number.middle, dtype=np.uint32),
-            sieve=np.zeros(number.length, dtype=np.uint8),
-            hits=np.zeros(most + BESIDE, dtype=np.uint32),
-            ends=np.zeros(len(number.groups), dtype=np.int64),
-            candidates=np.zeros(number.length, dtype=np.uint32),
-            x=np.zeros(LIMBS, dtype=np.uint64),
-            square=np.zeros(2 * LIMBS, dtype=np.uint64),
-            value=np.zeros(LIMBS, dtype=np.uint64),
-            quotient=np.zeros(LIMBS, dtype=np.uint64),
-        )
+
+class Found(NamedTuple):
+    """Relations of one a, until they are written out."""
+
+    numbers: Ids
+    """Which polynomial."""
+    positions: Ids
+    """x + M."""
+    ends: Index
+    """Where each relation's factors end."""
+    factors: Ids
+    """Indices of the prime factors of Q(x), with multiplicity, -1 and 2 among them."""
+    large: Limbs
+    """uint64[m, 2], ascending, 1 for none."""
+    counts: Index
+    """Relations, factors."""
+
+
+def table(n: int, parameters: Parameters) -> Table:
+    """Return the tables for a number."""
+    base = factor_base.table(n, parameters)
+    p = base.primes.astype(np.uint64)
+    sieved = max(FIRST_ODD, int(np.searchsorted(p, parameters.skip)))
+    large = max(sieved, int(np.searchsorted(p, BLOCK)))
+    medium = p[sieved:large]
+    strict, loose = thresholds(n, parameters)
+    return Table(
+        primes=base.primes,
+        roots=base.roots,
+        logs=base.logs,
+        inverses=base.inverses,
+        reciprocals=1.0 / p,
+        reach=(parameters.reach % p).astype(np.uint32),
+        magics=(np.uint64(1 << 32) // p) + np.uint64(1),
+        primes16=medium.astype(np.uint16),
+        inverses16=(base.inverses[sieved:large] & np.uint64(0xFFFF)).astype(np.uint16),
+        quotients16=(np.uint64(0xFFFF) // medium).astype(np.uint16),
+        groups=_groups(medium.astype(np.int64)),
+        chunks=_chunks(base, large, parameters.blocks * BLOCK),
+        limits=Limits(
+            sieved=sieved,
+            large=large,
+            blocks=parameters.blocks,
+            reach=parameters.reach,
+            start=HIT_BIT - loose,
+            strict=strict,
+            large_bound=parameters.large_bound,
+            cofactor_bound=parameters.cofactor_bound,
+            capacity=_capacity(p[large:]),
+        ),
+    )
+
+
+def thresholds(n: int, parameters: Parameters) -> tuple[int, int]:
+    """Return the bits of known factors that a relation has at least, without and with the slack.
+
+    Values are about M·√(kn/8): the bits of that less those that large primes may have.
+    """
+    bits = (n * parameters.multiplier).bit_length() / 2 - 1.5 + math.log2(parameters.reach)
+    left = math.log2(max(parameters.cofactor_bound, parameters.large_bound))
+    strict = int(bits - left)
+    return strict, min(HIT_BIT - 1, max(1, strict - parameters.slack))
+
+
+def _capacity(primes: Limbs) -> int:
+    """Return room for ten standard deviations more than a bucket will get, and a chunk to spare."""
+    expected = float(np.sum(2 * BLOCK / primes)) if len(primes) else 0.0
+    return int(expected + 10 * math.sqrt(expected)) + 2 * CHUNK
+
+
+def _groups(medium: Index) -> Index:
+    """Group primes by how often each of their roots certainly hits a block."""
+    times = BLOCK // medium
+    changes = np.flatnonzero(np.diff(times)) + 1
+    starts = np.concatenate((np.zeros(1, dtype=np.int64), changes))
+    stops = np.concatenate((changes, np.array([len(medium)])))
+    return np.stack((starts, stops, times[starts]), axis=1) if len(medium) else _EMPTY_GROUPS
+
+
+_EMPTY_GROUPS: Final = np.zeros((0, 3), dtype=np.int64)
+
+
+def _chunks(base: factor_base.FactorBase, large: int, interval: int) -> Index:
+    """Cut the large primes where the logarithm or the certain hits change, and every `CHUNK`."""
+    rows = []
+    start = large
+    times = interval // base.primes.astype(np.int64)
+    while start < len(times):
+        stop = min(start + CHUNK, len(times))
+        same = (times[start:stop] == times[start]) & (base.logs[start:stop] == base.logs[start])
+        stop = start + int(np.argmin(same)) if not same.all() else stop
+        rows.append((start, stop, int(times[start]), int(base.logs[start])))
+        start = stop
+    return np.array(rows, dtype=np.int64).reshape(-1, 4)
+
+
+def work(tables: Table, factors: int, words: int) -> Work:
+    """Return room for the polynomials of any a with so many prime factors."""
+    size, limits = len(tables.primes), tables.limits
+    blocks, medium = limits.blocks, len(tables.primes16)
+    return Work(
+        first=np.zeros(size, dtype=np.uint32),
+        second=np.zeros(size, dtype=np.uint32),
+        deltas=np.zeros((factors, size), dtype=np.uint32),
+        first16=np.zeros(medium, dtype=np.uint16),
+        second16=np.zeros(medium, dtype=np.uint16),
+        logs=tables.logs.copy(),
+        block=np.zeros(BLOCK + SPARE, dtype=np.uint8),
+        buckets=np.zeros((blocks + 1) * limits.capacity + SPARE, dtype=np.uint32),
+        ends=np.zeros((len(tables.chunks) + 1, blocks + 1), dtype=np.int64),
+        hits=np.zeros(2 * CHUNK + 1, dtype=np.uint64),
+        a=np.zeros(words, dtype=np.uint64),
+        b=np.zeros(words, dtype=np.uint64),
+        c=np.zeros(words, dtype=np.uint64),
+        parts=np.zeros((factors, words), dtype=np.uint64),
+        gammas=np.zeros(factors, dtype=np.uint64),
+        factors_of_a=np.zeros(factors, dtype=np.int64),
+        flags=np.zeros(medium + 8 - medium % 8, dtype=np.uint8),
+        matches=np.zeros(MOST_FACTORS + medium, dtype=np.int64),
+        value=np.zeros(words, dtype=np.uint64),
+        quotient=np.zeros(words, dtype=np.uint64),
+        factors=np.zeros(MOST_FACTORS, dtype=np.uint32),
+    )
+
+
+def found(relations: int) -> Found:
+    """Return room for so many relations."""
+    return Found(
+        numbers=np.zeros(relations, dtype=np.uint32),
+        positions=np.zeros(relations, dtype=np.uint32),
+        ends=np.zeros(relations, dtype=np.int64),
+        factors=np.zeros(relations * MOST_FACTORS // 4 + MOST_FACTORS, dtype=np.uint32),
+        large=np.zeros((relations, 2), dtype=np.uint64),
+        counts=np.zeros(2, dtype=np.int64),
+    )

@@ -1,77 +1,165 @@
-"""A unit of sieving: a range of a-indices, sieved to the end of the last one begun."""
+"""A sieve unit: all relations of a range of a-indices, as bytes."""
 
 import time
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 
 from factor_worker.engine.siqs import codec, initialisation, kernel, polynomials, tables, verification
-from factor_worker.engine.siqs.division import Found
+from factor_worker.engine.siqs.arithmetic import limbs
+from factor_worker.engine.siqs.codec import Coordinates, Ids, Index
 from factor_worker.engine.siqs.parameters import Parameters
+from factor_worker.engine.siqs.polynomials import Polynomials
+from factor_worker.engine.siqs.tables import Floats
 
-ROOM = 4096
-MOST_ROWS = 160
+ROOM: Final = 1024
+"""Relations that the first buffer holds; one that is too small is doubled."""
 
 
 class Batch(NamedTuple):
     """What a unit found."""
 
     done: int
-    """a-indices that were sieved to the end, counted from the first."""
+    """How many a's were sieved to the end: fewer than asked for if the time was up."""
     full: int
+    """Relations without a large prime."""
     partial: int
+    """Relations with one or two."""
     data: bytes
-    """Relations, as `codec` writes them."""
+    """The relations, see `codec`."""
 
 
 def sieve(
     n: int, parameters: Parameters, first: int, count: int, *, seconds: float | None = None
 ) -> Batch:
-    """Sieve a-indices first … first + count - 1, or fewer if `seconds` run out; at least one.
+    """Sieve the a's `first` to `first + count` - 1, and verify what was found.
+
+    The same a gives the same relations on every machine, in whatever unit it is. After `seconds` of
+    CPU time of this thread no further a is begun, but there is always one.
 
     Raises:
-        IndexError: there are not so many a-indices.
+        IndexError: there are not so many a's.
+        verification.BadBatch: the machine miscalculated, or the sieve is wrong.
     """
-    deadline = None if seconds is None else time.monotonic() + seconds
-    number = tables.number(n, parameters)
-    work = tables.Workspace.make(number, parameters.a_factors)
-    found = Found.make(ROOM)
-    parts: list[codec.Columns] = []
-    full = partial = done = 0
-    while done < count and (not done or deadline is None or time.monotonic() < deadline):
-        family = polynomials.family(n, parameters, first + done)
-        inverses = np.stack([_inverses(n, parameters, q) for q in family.primes])
-        leading = tables.leading(family, inverses, number.length)
-        while not kernel.sieve_family(number, leading, work, found):
-            found = Found.make(2 * len(found.positions))
-        relations, factors, more_full, more_partial = found.counts.tolist()
-        parts.append(
-            codec.Columns(
-                first,
-                np.full(relations, done, dtype=np.uint32),
-                found.polynomials[:relations].copy(),
-                found.positions[:relations].copy(),
-                found.lengths[:relations].astype(np.uint32),
-                found.large[:relations].copy(),
-                found.factors[:factors].copy(),
-            )
-        )
-        full += more_full
-        partial += more_partial
+    siever = _siever(n, parameters)
+    started = time.thread_time()
+    done, parts = 0, []
+    while done < count:
+        parts.append(siever.sieve(first + done))
         done += 1
-    batch = codec.Columns(
-        first, *(np.concatenate(column) for column in list(zip(*parts, strict=True))[1:])
+        if seconds is not None and time.thread_time() - started >= seconds:
+            break
+    found = _together(first, parts)
+    verification.checked(n, parameters, found)
+    full = int(np.count_nonzero(found.large[:, 1] == 1))
+    return Batch(done, full, len(found.large) - full, codec.encode(found))
+
+
+@lru_cache(maxsize=1)
+def _siever(n: int, parameters: Parameters) -> "_Siever":
+    return _Siever(n, parameters)
+
+
+class _Part(NamedTuple):
+    """The relations of one a."""
+
+    numbers: Ids
+    positions: Ids
+    lengths: Index
+    factors: Ids
+    large: tables.Limbs
+
+    @classmethod
+    def of(cls, found: tables.Found) -> Self:
+        """Return what the kernel found, copied and in order."""
+        relations, factors = found.counts.tolist()
+        lengths = np.diff(found.ends[:relations], prepend=0)
+        return cls(
+            found.numbers[:relations].copy(),
+            found.positions[:relations].copy(),
+            lengths,
+            codec.ascending(lengths, found.factors[:factors]),
+            found.large[:relations].copy(),
+        )
+
+
+def _together(first: int, parts: list[_Part]) -> Coordinates:
+    """Join the relations of successive a's."""
+    empty = _Part.of(tables.found(0))
+    numbers, positions, lengths, factors, large = zip(empty, *parts, strict=True)
+    return Coordinates(
+        indices=np.arange(first, first + len(parts), dtype=np.int64),
+        counts=np.array([len(part.numbers) for part in parts], dtype=np.int64),
+        numbers=np.concatenate(numbers),
+        positions=np.concatenate(positions),
+        lengths=np.concatenate(lengths),
+        factors=np.concatenate(factors),
+        large=np.concatenate(large),
     )
-    verification.check(n, parameters, batch, done)
-    data = codec.encode(batch)
-    return Batch(done, full, partial, data)
 
 
-@lru_cache(maxsize=MOST_ROWS)
-def _inverses(n: int, parameters: Parameters, q: int) -> tables.U32:
-    """Return 2^32/q modulo every prime of the base: an a's primes come again and again."""
-    number = tables.number(n, parameters)
-    row = np.zeros(len(number.primes), dtype=np.uint32)
-    initialisation.inverses_of(number, np.uint64(q), row)
-    return row
+class _Siever:
+    """The tables of a number and room to work in; sieves one a at a time."""
+
+    def __init__(self, n: int, parameters: Parameters) -> None:
+        self._n, self._parameters = n, parameters
+        self._number = n * parameters.multiplier
+        self._tables = tables.table(n, parameters)
+        # Q's size, a few bits for an a that is not ideal, and the sign
+        bits = self._number.bit_length() // 2 + parameters.reach.bit_length() + 4
+        self._words = bits // 64 + 1
+        self._work = tables.work(self._tables, parameters.factors, self._words)
+        self._found = tables.found(ROOM)
+        self._inverses: dict[int, Floats] = {}
+        self._places = np.zeros(parameters.size, dtype=np.uint32)
+        self._cofactors = np.zeros(parameters.size)
+
+    def sieve(self, index: int) -> _Part:
+        """Return all relations of an a."""
+        chosen = polynomials.at(self._n, self._parameters, index)
+        self._begin(chosen)
+        self._found.counts[:] = 0
+        number, again = 0, False
+        while (
+            number := kernel.run(
+                self._tables, self._work, self._found, number, chosen.count, again
+            )
+        ) < chosen.count:
+            self._found = _doubled(self._found)
+            again = True
+        return _Part.of(self._found)
+
+    def _begin(self, chosen: Polynomials) -> None:
+        """Set everything to the first polynomial of an a."""
+        work, words = self._work, self._words
+        work.a[:] = limbs(chosen.a, words)
+        work.b[:] = limbs(chosen.b, words)
+        work.c[:] = limbs((chosen.b**2 - self._number) // (4 * chosen.a), words)
+        for place, part in enumerate(chosen.parts):
+            work.parts[place] = limbs(part, words)
+        work.gammas[:] = chosen.gammas
+        work.logs[work.factors_of_a] = self._tables.logs[work.factors_of_a]
+        work.factors_of_a[:] = chosen.indices
+        work.logs[work.factors_of_a] = 0
+        self._begin_roots(chosen)
+
+    def _begin_roots(self, chosen: Polynomials) -> None:
+        size = len(self._tables.primes)
+        sums = (np.ones(size), np.zeros(size))
+        for q, gamma, delta in zip(chosen.primes, chosen.gammas, self._work.deltas, strict=True):
+            if q not in self._inverses:
+                self._inverses[q] = initialisation.negative_inverses(q)
+            initialisation.look_up(
+                self._tables.primes, q, self._inverses[q], self._places, self._cofactors
+            )
+            initialisation.add_factor(self._tables, (q, gamma), self._cofactors, delta, sums)
+        initialisation.start(self._tables, self._work, sums, float(chosen.shifted))
+
+
+def _doubled(found: tables.Found) -> tables.Found:
+    """Return twice the room, with the same relations in it."""
+    larger = tables.found(2 * len(found.numbers))
+    for old, new in zip(found, larger, strict=True):
+        new[: len(old)] = old
+    return larger

@@ -1,122 +1,255 @@
-"""Verification: relations that came from elsewhere are what they claim to be, or are refused."""
+"""Verification: relations from anybody become relations that hold, or a reason why not.
 
-from typing import NamedTuple
+Nothing is shared with the sieve but the choice of polynomials: X is worked out from the coordinates, and
+X² - kn = ± ∏ primes · large primes is checked in whole numbers.
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
-from factor_worker.engine.siqs import codec, factor_base, identities, limbs, polynomials
-from factor_worker.engine.siqs.limbs import LIMBS, Limbs
+from factor_worker.engine.siqs import codec, cofactor, factor_base, polynomials
+from factor_worker.engine.siqs.arithmetic import (
+    ONE,
+    ZERO,
+    Limbs,
+    add_product,
+    is_negative,
+    limbs,
+    multiply,
+    negate,
+    subtract_product,
+)
+from factor_worker.engine.siqs.codec import Coordinates, Ids, Index
+from factor_worker.engine.siqs.factor_base import TWO
 from factor_worker.engine.siqs.parameters import BLOCK, Parameters
+from factor_worker.engine.siqs.polynomials import Polynomials
+
+REASONS: Final = (
+    "",
+    "a polynomial or a position is outside its range",
+    "a factor is outside the factor base",
+    "a large prime is outside its range",
+    "a large prime is not prime",
+    "an identity does not hold",
+)
+_FINE, _OUTSIDE, _NO_FACTOR, _NO_LARGE, _COMPOSITE, _WRONG = range(len(REASONS))
 
 
 class BadBatch(ValueError):
-    """A batch is not what it claims to be; the text says how."""
+    """A batch is broken or false; the text says in what."""
 
 
 class Relations(NamedTuple):
-    """Relations x² - kN = ± ∏ primes[factors]·large[0]·large[1]."""
+    """Relations x² - kn = ± ∏ base[factors] · large[0] · large[1], in whole numbers."""
 
-    limbs: Limbs
-    """uint64[m, LIMBS]: x ≥ 0, little-endian."""
-    offsets: npt.NDArray[np.int64]
-    """int64[m + 1]: where each relation's factors begin."""
-    factors: npt.NDArray[np.uint32]
-    """Indices into the factor base with multiplicity; 0 is -1."""
+    x: list[int]
+    """Not negative."""
+    offsets: Index
+    """int64[m + 1]: the factors of relation i are `factors[offsets[i]:offsets[i + 1]]`."""
+    factors: Ids
+    """uint32: indices into the factor base with multiplicity; index 0 is -1."""
     large: npt.NDArray[np.uint64]
     """uint64[m, 2]: large primes, ascending, 1 for none."""
 
-    @property
-    def x(self) -> list[int]:
-        """Return x of every relation."""
-        data, width = self.limbs.astype("<u8", copy=False).tobytes(), 8 * LIMBS
-        return [
-            int.from_bytes(data[place : place + width], "little")
-            for place in range(0, len(data), width)
-        ]
-
 
 def verify(n: int, parameters: Parameters, first: int, count: int, data: bytes) -> Relations:
-    """Return the relations of a batch that claims to be from a's `first` to `first + count` - 1.
-
-    Whatever the data are, a batch that passes has nothing but true relations of these a's over this
-    factor base, with large primes under the bound. Memory is bounded by `codec.MOST_BYTES`.
+    """Return the relations of a batch for the a-indices `first` to `first + count` - 1.
 
     Raises:
-        BadBatch: something is wrong with it.
+        BadBatch: it cannot be read, has relations of another range, or one that does not hold.
     """
     try:
-        columns = codec.columns(data)
-    except codec.BadData as error:
+        found = codec.decode(data)
+    except codec.Malformed as error:
         raise BadBatch(str(error)) from error
-    if columns.first != first:
-        raise BadBatch(f"it begins with a-index {columns.first}, not {first}")
-    return check(n, parameters, columns, count)
-
-
-def check(n: int, parameters: Parameters, batch: codec.Columns, count: int) -> Relations:
-    """Return the relations of a batch that claims to be from `count` a's.
-
-    Raises:
-        BadBatch: something is wrong with it.
-    """
-    most = max(parameters.large_bound, 1)
-    polynomials_ = 1 << (parameters.a_factors - 1)
-    for what, column, bound in (
-        ("a-index", batch.families, count),
-        ("polynomial", batch.polynomials, polynomials_),
-        ("position", batch.positions, parameters.blocks * BLOCK),
-        ("factor", batch.factors, parameters.base),
-        ("large prime", batch.large, most + 1),
+    if len(found.indices) and not (
+        first <= int(found.indices.min()) and int(found.indices.max()) < first + count
     ):
-        if column.size and int(column.max()) >= bound:
-            raise BadBatch(f"{what} {column.max()} is not below {bound}")
-    if (batch.large[:, 0] > batch.large[:, 1]).any() or (batch.large == 0).any():
-        raise BadBatch("large primes are not ascending")
-    families, numbers = _families(n, parameters, batch)
-    kn = n * parameters.multiplier
-    size = len(batch.positions)
-    x = np.zeros((size, LIMBS), dtype=np.uint64)
-    offsets = np.zeros(size + 1, dtype=np.int64)
-    factors = np.empty(len(batch.factors) + size * parameters.a_factors, dtype=np.uint32)
-    false = identities.check(
-        limbs.from_int(kn, 2 * LIMBS),
-        _primes(kn, parameters.base),
-        families,
-        batch._replace(families=numbers),
-        x,
+        raise BadBatch("an a-index is outside the unit")
+    if len(found.indices) and int(found.indices.max()) >= polynomials.total(n, parameters):
+        raise BadBatch("there is no such a-index")
+    return checked(n, parameters, found)
+
+
+def checked(n: int, parameters: Parameters, found: Coordinates) -> Relations:
+    """Work out all x and whole factor lists, and check every relation; raise BadBatch."""
+    base = factor_base.table(n, parameters)
+    number = n * parameters.multiplier
+    words = number.bit_length() // 64 + 2
+    offsets = np.zeros(len(found.numbers) + 1, dtype=np.int64)
+    np.cumsum(found.lengths + (parameters.factors + 2), out=offsets[1:])
+    result = _Checked(
+        np.zeros((len(found.numbers), words), dtype=np.uint64),
         offsets,
-        factors,
+        np.zeros(int(offsets[-1]), dtype=np.uint32),
     )
-    if false != identities.NONE:
-        raise BadBatch(f"relation {false} does not hold")
-    return Relations(x, offsets, factors, batch.large.astype(np.uint64))
+    bounds = np.array(
+        [parameters.blocks * BLOCK, int(base.primes[-1]), parameters.large_bound], dtype=np.uint64
+    )
+    modulus = limbs(number, words)
+    for chosen, low, high in _groups(n, parameters, found):
+        code = _check(
+            _part(found, low, high),
+            _a(chosen, parameters, words),
+            modulus,
+            base.primes,
+            bounds,
+            result._replace(x=result.x[low:high], offsets=offsets[low : high + 1]),
+        )
+        if code != _FINE:
+            raise BadBatch(REASONS[code])
+    size = 8 * words
+    flat = result.x.astype("<u8").tobytes()
+    x = [int.from_bytes(flat[at : at + size], "little") for at in range(0, len(flat), size)]
+    return Relations(x, offsets, result.factors, found.large)
 
 
-def _primes(kn: int, base: int) -> npt.NDArray[np.uint32]:
-    return np.array([1, *factor_base.first(kn, base)[1:]], dtype=np.uint32)
+class _Checked(NamedTuple):
+    """Where `_check` puts what it worked out."""
+
+    x: Limbs
+    offsets: Index
+    factors: Ids
 
 
-def _families(
-    n: int, parameters: Parameters, batch: codec.Columns
-) -> tuple[identities.Families, npt.NDArray[np.uint32]]:
-    """Return the a's that occur, and for each relation the number of its own.
+class _A(NamedTuple):
+    """One a, as the kernel wants it."""
 
-    Raises:
-        BadBatch: there are no such a's.
-    """
-    occurring, numbers = np.unique(batch.families, return_inverse=True)
-    half = parameters.blocks * BLOCK // 2
-    try:
-        found = [
-            polynomials.family(n, parameters, batch.first + index) for index in occurring.tolist()
-        ]
-    except IndexError as error:
-        raise BadBatch(str(error)) from error
-    size = parameters.a_factors
-    return identities.Families(
-        np.array([one.indices for one in found], dtype=np.uint32).reshape(-1, size),
-        limbs.from_ints(2 * part for one in found for part in one.parts).reshape(-1, size, LIMBS),
-        limbs.from_ints(one.a for one in found),
-        limbs.from_ints(one.b(0) - one.a * half for one in found),
-    ), numbers.astype(np.uint32)
+    a: Limbs
+    b: Limbs
+    parts: Limbs
+    indices: Ids
+    reach: Limbs
+
+
+class _Part(NamedTuple):
+    """The relations of one a."""
+
+    numbers: Ids
+    positions: Ids
+    lengths: Index
+    start: int
+    factors: Ids
+    large: Limbs
+
+
+def _groups(
+    n: int, parameters: Parameters, found: Coordinates
+) -> Iterator[tuple[Polynomials, int, int]]:
+    """Yield each a with the range of its relations."""
+    low = 0
+    for index, count in zip(found.indices.tolist(), found.counts.tolist(), strict=True):
+        yield polynomials.at(n, parameters, index), low, low + count
+        low += count
+
+
+def _part(found: Coordinates, low: int, high: int) -> _Part:
+    starts = int(found.lengths[:low].sum())
+    return _Part(
+        found.numbers[low:high],
+        found.positions[low:high],
+        found.lengths[low:high],
+        starts,
+        found.factors,
+        found.large[low:high],
+    )
+
+
+def _a(chosen: Polynomials, parameters: Parameters, words: int) -> _A:
+    return _A(
+        limbs(chosen.a, words),
+        limbs(chosen.b, words),
+        np.stack([limbs(part, words) for part in chosen.parts]),
+        np.array(chosen.indices, dtype=np.uint32),
+        np.array([parameters.reach], dtype=np.uint64),
+    )
+
+
+@njit(cache=True)
+def _check(
+    part: _Part, one: _A, modulus: Limbs, primes: Ids, bounds: Limbs, result: _Checked
+) -> int:
+    """Fill in x and the factor lists of one a's relations; return what is wrong with the first bad one."""
+    start = part.start
+    for index in range(len(part.numbers)):
+        number, position = np.uint64(part.numbers[index]), np.uint64(part.positions[index])
+        if number >> np.uint64(len(one.parts) - 1) != ZERO or position >= bounds[0]:
+            return _OUTSIDE
+        _fill_x(result.x[index], one, number, position)
+        factors = result.factors[result.offsets[index] : result.offsets[index + 1]]
+        length = part.lengths[index]
+        factors[:length] = part.factors[start : start + length]
+        start += length
+        factors[length : length + 2] = TWO
+        factors[length + 2 :] = one.indices
+        if factors.max() >= len(primes):
+            return _NO_FACTOR
+        code = _check_large(part.large[index], bounds)
+        if code != _FINE:
+            return code
+        if not _holds(result.x[index], factors, part.large[index], modulus, primes):
+            return _WRONG
+    return _FINE
+
+
+@njit(cache=True)
+def _fill_x(x: Limbs, one: _A, number: int, position: int) -> None:
+    """Set x to |2a(position - M) + b|."""
+    x[:] = one.b
+    gray = number ^ (number >> ONE)
+    for place in range(len(one.parts)):
+        if gray >> np.uint64(place) & ONE:
+            subtract_product(x, one.parts[place], np.uint64(2))
+    add_product(x, one.a, np.uint64(2) * position)
+    subtract_product(x, one.a, np.uint64(2) * one.reach[0])
+    if is_negative(x):
+        negate(x)
+
+
+@njit(cache=True)
+def _check_large(large: Limbs, bounds: Limbs) -> int:
+    if large[0] > large[1]:
+        return _NO_LARGE
+    for prime in large:
+        if prime == ONE:
+            continue
+        if prime <= bounds[1] or prime > bounds[2]:
+            return _NO_LARGE
+        if prime & ONE == ZERO or cofactor.is_composite(prime):
+            return _COMPOSITE
+    return _FINE
+
+
+@njit(cache=True)
+def _holds(x: Limbs, factors: Ids, large: Limbs, modulus: Limbs, primes: Ids) -> bool:
+    """Say whether x² - modulus is the product; there is room for both, or the answer is no."""
+    words = len(x)
+    left = np.zeros(words, np.uint64)
+    for limb in range(words):
+        if x[limb] != ZERO:
+            if 2 * limb >= words:
+                return False
+            add_product(left[limb:], x[: words - limb], x[limb])
+    subtract_product(left, modulus, ONE)
+    right = np.zeros(words, np.uint64)
+    right[0] = ONE
+    minus = False
+    for factor in factors:
+        if factor == 0:
+            minus = not minus
+        elif multiply(right, np.uint64(primes[factor])) != ZERO:
+            return False
+    if multiply(right, large[0]) != ZERO or multiply(right, large[1]) != ZERO:
+        return False
+    if is_negative(right):
+        return False
+    if minus:
+        negate(right)
+    for limb in range(words):
+        if left[limb] != right[limb]:
+            return False
+    return True

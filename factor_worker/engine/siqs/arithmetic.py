@@ -1,0 +1,126 @@
+"""Words and little-endian multi-word integers modulo 2^64: the arithmetic that numba has no names for.
+
+A number of L words is uint64[L], negative ones in two's complement. Everything is `uint64`: numba
+turns a mix of signed and unsigned into a float.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+Limbs = npt.NDArray[np.uint64]
+
+ZERO: Final = np.uint64(0)
+ONE: Final = np.uint64(1)
+TOP_BIT: Final = np.uint64(63)
+
+
+@intrinsic
+def high(_typing: Any, left: Any, right: Any) -> Any:
+    """Return the upper 64 bits of a product of two words."""
+
+    def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        double = ir.IntType(128)
+        left_wide, right_wide = (builder.zext(one, double) for one in arguments)
+        product = builder.mul(left_wide, right_wide)
+        return builder.trunc(builder.lshr(product, ir.Constant(double, 64)), ir.IntType(64))
+
+    return types.uint64(left, right), code
+
+
+@intrinsic
+def trailing_zeros(_typing: Any, word: Any) -> Any:
+    """Return how many zero bits a word ends in; 64 for 0."""
+
+    def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(word), code
+
+
+@njit(cache=True)
+def is_negative(number: Limbs) -> bool:
+    """Say whether a number in two's complement is below zero."""
+    return number[len(number) - 1] >> TOP_BIT != ZERO
+
+
+@njit(cache=True)
+def negate(number: Limbs) -> None:
+    """Change the sign, in place."""
+    carry = ONE
+    for limb in range(len(number)):
+        word = ~number[limb] + carry
+        carry = ONE if word < carry else ZERO
+        number[limb] = word
+
+
+@njit(cache=True)
+def add_product(total: Limbs, number: Limbs, factor: int) -> None:
+    """Add number · factor to the total, in place; `factor` is a word."""
+    carry = ZERO
+    for limb in range(len(total)):
+        low = number[limb] * factor
+        upper = high(number[limb], factor)
+        low += carry
+        upper += ONE if low < carry else ZERO
+        low += total[limb]
+        upper += ONE if low < total[limb] else ZERO
+        total[limb] = low
+        carry = upper
+
+
+@njit(cache=True)
+def subtract_product(total: Limbs, number: Limbs, factor: int) -> None:
+    """Subtract number · factor from the total, in place; `factor` is a word."""
+    borrow = ZERO
+    for limb in range(len(total)):
+        low = number[limb] * factor
+        upper = high(number[limb], factor)
+        low += borrow
+        upper += ONE if low < borrow else ZERO
+        upper += ONE if total[limb] < low else ZERO
+        total[limb] -= low
+        borrow = upper
+
+
+@njit(cache=True)
+def multiply(number: Limbs, factor: int) -> int:
+    """Multiply by a word, in place; return the word that was carried out."""
+    carry = ZERO
+    for limb in range(len(number)):
+        low = number[limb] * factor
+        upper = high(number[limb], factor)
+        low += carry
+        upper += ONE if low < carry else ZERO
+        number[limb] = low
+        carry = upper
+    return carry
+
+
+@njit(cache=True)
+def divide(quotient: Limbs, number: Limbs, divisor: int, inverse: int) -> bool:
+    """Write number / divisor to `quotient`; say whether the division leaves no remainder.
+
+    `inverse` is the inverse of the odd divisor modulo 2^64. The quotient is right modulo 2^(64·L)
+    whenever the number, read with its sign, is a multiple; the answer is about numbers ≥ 0.
+    (Jebelean 1993, "An algorithm for exact division".)
+    """
+    borrow = ZERO
+    for limb in range(len(number)):
+        word = number[limb]
+        digit = (word - borrow) * inverse
+        borrow = high(digit, divisor) + (ONE if word < borrow else ZERO)
+        quotient[limb] = digit
+    return borrow == ZERO
+
+
+def limbs(number: int, count: int) -> Limbs:
+    """Return a number as so many words, modulo 2^(64·count)."""
+    size = 8 * count
+    return np.frombuffer((number % (1 << (8 * size))).to_bytes(size, "little"), dtype="<u8").astype(
+        np.uint64
+    )
