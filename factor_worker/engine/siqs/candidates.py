@@ -1,11 +1,14 @@
-"""Candidates: positions where enough logarithms came together are divided out, and kept or dropped."""
+"""Candidates: positions where enough logarithms came together are divided out, and kept or dropped.
+
+Functions here take arrays one by one: a call with a whole table costs more than a division.
+"""
 
 from typing import Final
 
 import numpy as np
 from numba import njit
 
-from factor_worker.engine.siqs import cofactor
+from factor_worker.engine.siqs import cofactor, lanes
 from factor_worker.engine.siqs.arithmetic import (
     ONE,
     ZERO,
@@ -17,73 +20,63 @@ from factor_worker.engine.siqs.arithmetic import (
     subtract_product,
     trailing_zeros,
 )
-from factor_worker.engine.siqs.buckets import POSITION, POSITION_BITS
 from factor_worker.engine.siqs.factor_base import FIRST_ODD, MINUS_ONE, TWO
-from factor_worker.engine.siqs.parameters import BLOCK
-from factor_worker.engine.siqs.tables import HIT_BIT, Found, Ids, Table, Work
+from factor_worker.engine.siqs.lanes import LANES, MANY
+from factor_worker.engine.siqs.tables import MOST_FACTORS, Found, Ids, Index, Table, Work
 
 LENIENCE: Final = 4
 """Bits by which rounded logarithms may be wrong."""
 _WORD_BITS: Final = np.uint64(64)
-_HITS: Final = np.uint64(0x0101010101010101 * HIT_BIT)
-_BYTES: Final = np.uint64(8)
-_WORDS: Final = np.uint64(BLOCK // 8)
-_STRIDE: Final = np.uint64(8)
-"""Words of the sieve that are looked at together, and byte by byte if any has a hit."""
-_STRETCH: Final = np.uint64(64)
-"""Bucket entries that are looked at together, and one by one if any matches."""
 
 
 @njit(cache=True)
-def scan(tables: Table, work: Work, found: Found, number: int, block: int) -> bool:
-    """Look through a sieved block; return False if there is no room left for relations."""
-    sieve = work.block
-    words = sieve.view(np.uint64)
-    word = ZERO
-    while word < _WORDS:
-        any_bits = ZERO
-        for place in range(word, word + _STRIDE):
-            any_bits |= words[place]
-        if any_bits & _HITS:
-            for position in range(_BYTES * word, _BYTES * (word + _STRIDE)):
-                if sieve[position] & HIT_BIT and not _examine(
-                    tables, work, found, number, block, np.int64(position)
-                ):
-                    return False
-        word += _STRIDE
+def examine(tables: Table, work: Work, found: Found, number: int) -> bool:
+    """Divide out the candidates of a polynomial; return False if there is no room for a relation."""
+    limits = tables.limits
+    primes, inverses = tables.primes, tables.inverses
+    roots = work.first, work.second, tables.inverses32, tables.quotients32
+    value, quotient = work.value, work.quotient
+    largest = np.uint64(primes[len(primes) - 1])
+    bounds = np.uint64(limits.large_bound), largest * largest, np.uint64(limits.cofactor_bound)
+    far = tables.groups, work.hits, work.ends
+    for position in work.candidates[: work.counts[0]]:
+        relation, before = found.counts[0], found.counts[1]
+        if relation == len(found.numbers) or before + MOST_FACTORS > len(found.factors):
+            return False
+        factors = found.factors[before : before + MOST_FACTORS]
+        x = np.int64(position) - limits.reach
+        count = _evaluate(value, quotient, (work.a, work.b, work.c), x, factors)
+        size = _bits(value)
+        known = np.int64(np.uint8(work.sieve[position] - limits.start))
+        known += count - (1 if count and factors[0] == MINUS_ONE else 0)
+        dividend = value, quotient, primes, inverses
+        count = _range(dividend, roots, FIRST_ODD, limits.sieved, position, factors, count)
+        known += size - _bits(value)
+        if known < limits.strict - LENIENCE:
+            continue
+        for index in work.factors_of_a:
+            count = _divide_out(dividend, index, factors, count)
+        count = _range(dividend, roots, limits.sieved, limits.far, position, factors, count)
+        count = _far(dividend, roots, far, position, factors, count)
+        if _bits(value) > 64:  # noqa: PLR2004
+            continue
+        small = cofactor.smaller_prime(value[0], bounds)
+        if small == ZERO:
+            continue
+        found.numbers[relation], found.positions[relation] = number, position
+        found.large[relation, 0], found.large[relation, 1] = small, value[0] // small
+        found.ends[relation] = before + count
+        found.counts[0], found.counts[1] = relation + 1, before + count
     return True
 
 
 @njit(cache=True)
-def _examine(
-    tables: Table, work: Work, found: Found, number: int, block: int, position: int
-) -> bool:
-    """Divide out one candidate, and keep it if it is a relation; return False if there is no room."""
-    limits = tables.limits
-    value, quotient, factors = work.value, work.quotient, work.factors
-    primes, inverses = tables.primes, tables.inverses
-    where = block * BLOCK + position
-    count = _evaluate(value, quotient, (work.a, work.b, work.c), where - limits.reach, factors)
-    known = np.int64(np.uint8(work.block[position] - limits.start))
-    known += count - (1 if count and factors[0] == MINUS_ONE else 0)
-    for index in range(FIRST_ODD, limits.sieved):
-        p, far = np.uint64(primes[index]), np.uint64(where)
-        rest = far - (far * tables.magics[index] >> np.uint64(32)) * p
-        if rest == work.first[index] or rest == work.second[index]:
-            before = count
-            count = _divide_out(value, quotient, p, inverses[index], index, factors, count)
-            known += (count - before) * np.int64(tables.logs[index])
-    if known < limits.strict - LENIENCE:
-        return True
-    matches = _mark_medium(tables, work, position)
-    matches = _mark_large(work, block, position, limits.large, matches)
-    for index in work.matches[:matches]:
-        p = np.uint64(primes[index])
-        count = _divide_out(value, quotient, p, inverses[index], index, factors, count)
-    for index in work.factors_of_a:
-        p = np.uint64(primes[index])
-        count = _divide_out(value, quotient, p, inverses[index], index, factors, count)
-    return _keep(tables, work, found, number, where, count)
+def _bits(value: Limbs) -> int:
+    """Return the bit length."""
+    for limb in range(len(value) - 1, -1, -1):
+        if value[limb]:
+            return 64 * limb + 64 - np.int64(lanes.leading_zeros(value[limb]))
+    return 0
 
 
 @njit(cache=True)
@@ -124,10 +117,12 @@ def _shift_right(value: Limbs, bits: int) -> None:
 
 
 @njit(cache=True)
-def _divide_out(  # noqa: PLR0913, PLR0917 arrays one by one: a whole table costs more than the division
-    value: Limbs, quotient: Limbs, p: int, inverse: int, index: int, factors: Ids, count: int
+def _divide_out(
+    dividend: tuple[Limbs, Limbs, Ids, Limbs], index: int, factors: Ids, count: int
 ) -> int:
     """Divide the value by a prime as often as it goes, noting it each time."""
+    value, quotient, primes, inverses = dividend
+    p, inverse = np.uint64(primes[index]), inverses[index]
     while divide(quotient, value, p, inverse):
         for limb in range(len(value)):
             value[limb] = quotient[limb]
@@ -137,83 +132,55 @@ def _divide_out(  # noqa: PLR0913, PLR0917 arrays one by one: a whole table cost
 
 
 @njit(cache=True)
-def _mark_medium(tables: Table, work: Work, position: int) -> int:
-    """Note the medium primes whose roots lie a multiple of p from the position; return how many.
+def _range(  # noqa: PLR0913, PLR0917 see above
+    dividend: tuple[Limbs, Limbs, Ids, Limbs],
+    roots: tuple[Ids, Ids, Ids, Ids],
+    start: int,
+    stop: int,
+    position: int,
+    factors: Ids,
+    count: int,
+) -> int:
+    """Divide by those primes of a range of which a root lies a multiple of p from the position.
 
-    Roots are seen from the next block by now. An odd p divides a 16-bit distance if and only if
-    distance · p⁻¹ mod 2^16 is at most 65535/p (Granlund and Montgomery 1994).
+    Vectors need not begin where the range does: only what is in the range counts.
     """
-    base = np.uint16(BLOCK - position)
-    inverses, quotients, flags = tables.inverses16, tables.quotients16, work.flags
-    first, second = work.first16, work.second16
-    for place in range(len(inverses)):
-        one = np.uint16(np.uint16(base + first[place]) * inverses[place])
-        other = np.uint16(np.uint16(base + second[place]) * inverses[place])
-        flags[place] = min(one, other) <= quotients[place]
-    words = flags.view(np.uint64)
-    count = 0
-    for word in range(len(words)):
-        if words[word]:
-            for place in range(8 * word, 8 * word + 8):
-                if flags[place]:
-                    work.matches[count] = tables.limits.sieved + place
-                    count += 1
+    first, second, inverses, quotients = roots
+    for place in range(start, stop, LANES):
+        low = max(0, min(place, stop - LANES))
+        hits = lanes.congruent(first, second, inverses, quotients, low, position)
+        while hits:
+            index = low + np.int64(trailing_zeros(hits))
+            hits &= hits - ONE
+            if start <= index < stop:
+                count = _divide_out(dividend, index, factors, count)
     return count
 
 
 @njit(cache=True)
-def _mark_large(work: Work, block: int, position: int, large: int, count: int) -> int:
-    """Note the large primes that the block's bucket holds for the position; return the new count.
-
-    The stretch that is looked at last may reach into the next bucket: its matches do not count.
-    """
-    buckets, matches = work.buckets, work.matches
-    low = np.uint64(work.ends[0, block])
-    high = np.uint64(work.ends[len(work.ends) - 1, block])
-    wanted, mask = np.uint32(position), np.uint32(POSITION)
-    while low < high:
-        any_match = np.uint32(0)
-        for place in range(low, low + _STRETCH):
-            any_match |= np.uint32(np.uint32(buckets[place] & mask) == wanted)
-        if any_match:
-            for place in range(low, min(low + _STRETCH, high)):
-                entry = buckets[place]
-                if np.uint32(entry & mask) == wanted and count < len(matches):
-                    matches[count] = large + np.int64(entry >> np.uint32(POSITION_BITS))
-                    count += 1
-        low += _STRETCH
+def _far(  # noqa: PLR0913, PLR0917
+    dividend: tuple[Limbs, Limbs, Ids, Limbs],
+    roots: tuple[Ids, Ids, Ids, Ids],
+    far: tuple[Index, Ids, Index],
+    position: int,
+    factors: Ids,
+    count: int,
+) -> int:
+    """Divide by the far primes that hit the position; the list of hits tells in which group they are."""
+    groups, hits, ends = far
+    if not len(groups):
+        return count
+    group = 0
+    for start in range(0, ends[-1], MANY):
+        if not lanes.among(hits, start, position):
+            continue
+        while ends[group] <= start:
+            group += 1
+        last = group
+        while True:
+            low, high = groups[last, 0], groups[last, 1]
+            count = _range(dividend, roots, low, high, position, factors, count)
+            if ends[last] >= start + MANY or last == len(groups) - 1:
+                break
+            last += 1
     return count
-
-
-@njit(cache=True)
-def _keep(
-    tables: Table, work: Work, found: Found, number: int, position: int, count: int
-) -> bool:
-    """Write down a relation if what is left of the value is 1 or large primes; False if it is full."""
-    for limb in range(1, len(work.value)):
-        if work.value[limb] != ZERO:
-            return True
-    rest = work.value[0]
-    small = ONE
-    bound = np.uint64(tables.limits.large_bound)
-    if rest > bound:
-        largest = np.uint64(tables.primes[len(tables.primes) - 1])
-        if rest < largest * largest or rest > np.uint64(tables.limits.cofactor_bound):
-            return True
-        if not cofactor.is_composite(rest):
-            return True
-        small = cofactor.split(rest)
-        rest = rest // small
-        small, rest = min(small, rest), max(small, rest)
-        if small == ONE or rest > bound:
-            return True
-    relation, factors = found.counts[0], found.counts[1]
-    if relation == len(found.numbers) or factors + count > len(found.factors):
-        return False
-    for place in range(count):
-        found.factors[factors + place] = work.factors[place]
-    found.numbers[relation], found.positions[relation] = number, position
-    found.large[relation, 0], found.large[relation, 1] = small, rest
-    found.ends[relation] = factors + count
-    found.counts[0], found.counts[1] = relation + 1, factors + count
-    return True

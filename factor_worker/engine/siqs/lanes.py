@@ -57,7 +57,7 @@ class _Code:
         return self.builder.bitcast(mask, ir.IntType(LANES))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def advance_and_collect(
     _context: Any,
     first: Any,
@@ -113,7 +113,7 @@ def advance_and_collect(
     ), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def among(_context: Any, values: Any, index: Any, wanted: Any) -> Any:
     """Say whether one of `MANY` values is what is wanted."""
 
@@ -135,7 +135,7 @@ def among(_context: Any, values: Any, index: Any, wanted: Any) -> Any:
     return types.boolean(values, types.int64, types.uint32), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def congruent(
     _context: Any, first: Any, second: Any, inverses: Any, limits: Any, index: Any, position: Any
 ) -> Any:
@@ -163,3 +163,13 @@ def congruent(
         return builder.zext(code.as_bits(builder.or_(one, other)), I64)
 
     return types.uint64(first, second, inverses, limits, types.int64, types.uint32), generate
+
+
+@intrinsic
+def leading_zeros(_context: Any, word: Any) -> Any:
+    """Return how many zero bits a word begins with; 64 for 0."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(word), generate

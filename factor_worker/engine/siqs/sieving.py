@@ -1,133 +1,151 @@
-"""The sieve proper: logarithms of primes are taken off at the multiples of their roots.
+"""The sieve proper: the logarithm of each prime is added wherever the polynomial's value is a multiple.
 
-The interval as a whole stays in the second-level cache. Near primes, with many hits in a block of
-the first-level cache, are sieved block by block; the others go over the whole interval at once.
+The interval as a whole stays in the second-level cache, where a random access costs hardly more than
+in the first: so only near primes are sieved block by block, and no hits need sorting into buckets.
 """
+
+from typing import Final
 
 import numpy as np
 from numba import njit
 
-from factor_worker.engine.siqs import initialisation, lanes
-from factor_worker.engine.siqs.lanes import LANES
-from factor_worker.engine.siqs.tables import BESIDE, BLOCK, U8, U32, Leading, Number, Workspace
+from factor_worker.engine.siqs import lanes
+from factor_worker.engine.siqs.factor_base import FIRST_ODD
+from factor_worker.engine.siqs.lanes import LANES, MANY
+from factor_worker.engine.siqs.parameters import BLOCK
+from factor_worker.engine.siqs.tables import HIT_BIT, Bytes, Ids, Limbs, Table, Work
 
-WORDS = BLOCK // 8
-LINE = 8
-"""Words of a cache line, looked at together."""
-FULL = np.uint64(0x8080808080808080)
-"""A byte's highest bit is set when its position has taken more than the threshold."""
-
-
-@njit(cache=True)
-def polynomial(number: Number, leading: Leading, work: Workspace, step: U32, forward: bool) -> int:
-    """Move the roots by a step, sieve, and return how many candidates there are."""
-    work.sieve[:] = np.uint8(number.threshold)
-    near = number.far
-    initialisation.advance(number.primes[:near], step[:near], work.first[:near], forward)
-    initialisation.advance(number.primes[:near], step[:near], work.second[:near], forward)
-    initialisation.forget(leading, work.first, work.second)
-    _far(number, work, step, forward)
-    _middle(number, work)
-    return _near(number, work)
+NOWHERE: Final = np.uint32(0xFFFFFFFF)
+"""No position; it follows the last hit."""
+WORDS: Final = BLOCK // 8
+LINE: Final = 8
+"""Words of a block that are looked at together: a cache line."""
+_HITS: Final = np.uint64(0x0101010101010101 * HIT_BIT)
+_BYTES: Final = 8
 
 
 @njit(cache=True)
-def _far(number: Number, work: Workspace, step: U32, forward: bool) -> None:
-    """Move the roots of the far primes and sieve with them."""
-    length = np.uint32(number.length)
-    groups = number.groups
+def sieve(tables: Table, work: Work, step: Ids, add: bool) -> None:  # noqa: FBT001 kernels have no keywords
+    """Move all roots by a step, added or subtracted, sieve, and list the candidates."""
+    limits = tables.limits
+    interval = work.sieve
+    low, high = FIRST_ODD, limits.far
+    _advance(work.first[low:high], step[low:high], tables.primes[low:high], add)
+    _advance(work.second[low:high], step[low:high], tables.primes[low:high], add)
+    interval[:] = np.uint8(limits.start)
+    _far(tables, work, step, add)
+    low, high = limits.middle, limits.far
+    _middle(
+        interval, tables.primes[low:high], work.logs[low:high], work.first[low:high], work.second[low:high]
+    )
+    low, high = limits.sieved, limits.middle
+    near = tables.primes[low:high], work.logs[low:high], work.lower[low:high], work.upper[low:high]
+    _begin_near(work.first[low:high], work.second[low:high], near[2], near[3])
+    count = 0
+    words = interval.view(np.uint64)
+    for start in range(0, limits.length, BLOCK):
+        block = interval[start : start + BLOCK]
+        _near(block, near[0], near[1], near[2], near[3])
+        first_word = start // _BYTES
+        count = _scan(block, words[first_word : first_word + WORDS], start, work.candidates, count)
+    work.counts[0] = count
+
+
+@njit(cache=True)
+def _advance(roots: Ids, deltas: Ids, primes: Ids, add: bool) -> None:  # noqa: FBT001
+    """Add the deltas to the roots modulo the primes, or subtract them.
+
+    Of r and r ± p the one that did not leave the range is the smaller unsigned number.
+    """
+    if add:
+        for index in range(len(roots)):
+            moved = np.uint32(roots[index] + deltas[index])
+            other = np.uint32(moved - primes[index])
+            roots[index] = min(moved, other)
+    else:
+        for index in range(len(roots)):
+            moved = np.uint32(roots[index] - deltas[index])
+            other = np.uint32(moved + primes[index])
+            roots[index] = min(moved, other)
+
+
+@njit(cache=True)
+def _far(tables: Table, work: Work, step: Ids, add: bool) -> None:  # noqa: FBT001
+    """Move the roots of the far primes, collect their hits, and sieve with them."""
+    primes, groups = tables.primes, tables.groups
+    first, second, hits, ends = work.first, work.second, work.hits, work.ends
+    length = np.uint32(tables.limits.length)
     count = 0
     for group in range(len(groups)):
-        begin, end, rounds = groups[group, 0], groups[group, 1], groups[group, 2]
+        start, stop, most, log = groups[group]
         before = count
-        for block in range(begin, end, LANES):
+        for index in range(start, stop, LANES):
             count = lanes.advance_and_collect(
-                work.first,
-                work.second,
-                step,
-                number.primes,
-                block,
-                forward,
-                length,
-                rounds,
-                work.hits,
-                count,
+                first, second, step, primes, index, add, length, most, hits, count
             )
-        _take(work.sieve, work.hits[before:count], np.uint8(groups[group, 3]))
-        work.ends[group] = count
-    work.hits[count : count + BESIDE] = initialisation.NOWHERE
+        _add(work.sieve, hits[before:count], np.uint8(log))
+        ends[group] = count
+    hits[count : count + MANY] = NOWHERE
 
 
 @njit(cache=True)
-def _take(sieve: U8, hits: U32, log: np.uint8) -> None:
+def _add(interval: Bytes, hits: Ids, log: np.uint8) -> None:
     for hit in hits:
-        sieve[hit] -= log
+        interval[hit] += log
 
 
 @njit(cache=True)
-def _middle(number: Number, work: Workspace) -> None:
-    """Sieve the whole interval with the primes between near and far."""
-    sieve, length = work.sieve, np.int64(number.length)
-    for i in range(number.middle, min(number.far, number.size)):
-        prime, log = np.int64(number.primes[i]), number.logs[i]
-        one, other = np.int64(work.first[i]), np.int64(work.second[i])
+def _middle(interval: Bytes, primes: Ids, logs: Bytes, first: Ids, second: Ids) -> None:
+    """Sieve the whole interval with each of some primes."""
+    length = np.int64(len(interval))
+    for index in range(len(primes)):
+        p, log = np.int64(primes[index]), logs[index]
+        one, other = np.int64(first[index]), np.int64(second[index])
         low, high = min(one, other), max(one, other)
         while high < length:
-            sieve[low] -= log
-            sieve[high] -= log
-            low += prime
-            high += prime
+            interval[low] += log
+            interval[high] += log
+            low += p
+            high += p
         if low < length:
-            sieve[low] -= log
+            interval[low] += log
 
 
 @njit(cache=True)
-def _near(number: Number, work: Workspace) -> int:
-    """Sieve block by block with the near primes; collect the candidates of each block."""
-    found = 0
-    words = work.sieve.view(np.uint64)
-    for i in range(number.sieved, number.middle):
-        work.lower[i] = min(work.first[i], work.second[i])
-        work.upper[i] = max(work.first[i], work.second[i])
-    for begin in range(0, number.length, BLOCK):
-        _near_block(number, work, work.sieve[begin : begin + BLOCK])
-        found = _scan(work, words[begin // 8 : begin // 8 + WORDS], begin, found)
-    return found
+def _begin_near(first: Ids, second: Ids, lower: Ids, upper: Ids) -> None:
+    for index in range(len(first)):
+        lower[index] = min(first[index], second[index])
+        upper[index] = max(first[index], second[index])
 
 
 @njit(cache=True)
-def _near_block(number: Number, work: Workspace, sieve: U8) -> None:
-    for i in range(number.sieved, number.middle):
-        prime, log = np.int64(number.primes[i]), number.logs[i]
-        low, high = np.int64(work.lower[i]), np.int64(work.upper[i])
-        if high > NOWHERE_FROM:
-            continue
+def _near(block: Bytes, primes: Ids, logs: Bytes, lower: Ids, upper: Ids) -> None:
+    """Sieve a block with the near primes, and move their hits on to the next block."""
+    for index in range(len(primes)):
+        p, log = np.int64(primes[index]), logs[index]
+        low, high = np.int64(lower[index]), np.int64(upper[index])
         while high < BLOCK:
-            sieve[low] -= log
-            sieve[high] -= log
-            low += prime
-            high += prime
+            block[low] += log
+            block[high] += log
+            low += p
+            high += p
         if low < BLOCK:
-            sieve[low] -= log
-            low, high = high, low + prime
-        work.lower[i] = np.uint32(low - BLOCK)
-        work.upper[i] = np.uint32(high - BLOCK)
-
-
-NOWHERE_FROM = 1 << 31
-"""Positions above this belong to primes of a."""
+            block[low] += log
+            low, high = high, low + p
+        lower[index] = np.uint32(low - BLOCK)
+        upper[index] = np.uint32(high - BLOCK)
 
 
 @njit(cache=True)
-def _scan(work: Workspace, words: U8, begin: int, found: int) -> int:
-    """Append the candidates of a block."""
+def _scan(block: Bytes, words: Limbs, start: int, candidates: Ids, count: int) -> int:
+    """List the positions of a block that took enough; return how many are listed now."""
     for line in range(0, WORDS, LINE):
         together = np.uint64(0)
         for word in words[line : line + LINE]:
             together |= word
-        if together & FULL:
-            for position in range(begin + 8 * line, begin + 8 * (line + LINE)):
-                if work.sieve[position] & np.uint8(128):
-                    work.candidates[found] = np.uint32(position)
-                    found += 1
-    return found
+        if together & _HITS:
+            for place in range(_BYTES * line, _BYTES * (line + LINE)):
+                if block[place] & np.uint8(HIT_BIT):
+                    candidates[count] = np.uint32(start + place)
+                    count += 1
+    return count

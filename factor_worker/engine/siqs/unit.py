@@ -154,6 +154,7 @@ class _Siever:
                 self._tables.primes, q, self._inverses[q], self._places, self._cofactors
             )
             initialisation.add_factor(self._tables, (q, gamma), self._cofactors, delta, sums)
+        self._work.deltas[-1] = 0  # the last B never changes its sign
         initialisation.start(self._tables, self._work, sums, float(chosen.shifted))
 
 
