@@ -58,6 +58,10 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
+def _hear_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Terminal:
     """The command on a terminal of its own, and what it has written there so far."""
 
@@ -70,6 +74,8 @@ class Terminal:
             stderr=slave,
             env=environ(url, TERM="xterm-256color", LINES="40"),
             start_new_session=True,
+            # A shell that runs the tests in the background ignores SIGINT, and children inherit that.
+            preexec_fn=_hear_sigint,  # noqa: PLW1509 one system call
         )
         os.close(slave)
         self.written = ""
