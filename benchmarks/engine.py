@@ -6,11 +6,12 @@
 Every round factors each number once with each of them in turn, so that a machine that others use as
 well is equally slow for all; the best round of each counts. Seconds are CPU seconds of the whole
 factorization, compilation left out. PARI takes part if `cypari` is installed. `--profile` instead
-prints what the parts of one polynomial take.
+prints the microseconds that the parts of one polynomial take, and the rate of whole units.
 """
 
 import argparse
 import importlib
+import resource
 import time
 from collections.abc import Callable
 
@@ -29,6 +30,7 @@ from factor_worker.engine.siqs import (
     polynomials,
     unit,
 )
+from factor_worker.engine.siqs.parameters import Parameters
 from factor_worker.engine.siqs.tables import Found, Table, Work
 
 WARM_UP = 1_000_000_000_039 * 1_000_000_000_061
@@ -37,6 +39,10 @@ ALL_SIZES = 1_000
 PARI_STACK_BYTES = 1 << 30
 REPEATS = 200
 TRIES = 9
+UNIT = 3
+"""a's in a unit whose rate is measured ..."""
+SECONDS = 10.0
+"""... and how long that goes on: the best unit counts."""
 
 
 def rivals() -> dict[str, Callable[[int], object]]:
@@ -116,6 +122,20 @@ def profile(name: str) -> None:
     _medium(tables, work, 1)
     _apply(tables, work, 1)
     _show("candidates", chosen.blocks, lambda times: _scan(tables, work, found, times))
+    _rate(n, chosen)
+
+
+def _rate(n: int, chosen: Parameters) -> None:
+    """Print what whole units give: sieved, verified, compressed."""
+    fastest, spent, first = 0.0, 0.0, 0
+    while spent < SECONDS:
+        started = time.thread_time()
+        batch = unit.sieve(n, chosen, first, UNIT)
+        taken = time.thread_time() - started
+        fastest = max(fastest, (batch.full + batch.partial) / taken)
+        spent, first = spent + taken, first + UNIT
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"{fastest:.0f} relations a second, peak memory {megabytes} MB")
 
 
 def _show(label: str, blocks: int, part: Callable[[int], None]) -> None:
