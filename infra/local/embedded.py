@@ -35,7 +35,8 @@ async def serve(settings: Settings, *, stopping: asyncio.Event) -> None:
         await _listen(runner, settings)
         address = f"http://{settings.host}:{settings.port}"
         print(  # noqa: T201 for the person who started it
-            f"Factorline is ready at {address}  (Ctrl-C stops it, {settings.data} keeps its work)"
+            f"Factorline is ready at {address}  (Ctrl-C stops it, {settings.data} keeps its work)",
+            flush=True,  # also into a file
         )
         await stopping.wait()
 
