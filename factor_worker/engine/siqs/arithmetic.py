@@ -4,7 +4,7 @@ A number of L words is uint64[L], negative ones in two's complement. Everything 
 turns a mix of signed and unsigned into a float.
 """
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,10 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Word = np.uint64
 Limbs = npt.NDArray[np.uint64]
 
 ZERO: Final = np.uint64(0)
@@ -20,9 +24,7 @@ TOP_BIT: Final = np.uint64(63)
 
 
 @intrinsic
-def high(_typing: Any, left: Any, right: Any) -> Any:
-    """Return the upper 64 bits of a product of two words."""
-
+def _high(_typing: Any, left: Any, right: Any) -> Any:
     def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         double = ir.IntType(128)
         left_wide, right_wide = (builder.zext(one, double) for one in arguments)
@@ -33,19 +35,23 @@ def high(_typing: Any, left: Any, right: Any) -> Any:
 
 
 @intrinsic
-def trailing_zeros(_typing: Any, word: Any) -> Any:
-    """Return how many zero bits a word ends in; 64 for 0."""
-
+def _trailing_zeros(_typing: Any, word: Any) -> Any:
     def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.uint64(word), code
 
 
+high = cast("Callable[[Word, Word], Word]", _high)
+"""The upper 64 bits of a product of two words."""
+trailing_zeros = cast("Callable[[Word], Word]", _trailing_zeros)
+"""How many zero bits a word ends in; 64 for 0."""
+
+
 @njit(cache=True)
 def is_negative(number: Limbs) -> bool:
     """Say whether a number in two's complement is below zero."""
-    return number[len(number) - 1] >> TOP_BIT != ZERO
+    return bool(number[len(number) - 1] >> TOP_BIT)
 
 
 @njit(cache=True)
@@ -59,8 +65,8 @@ def negate(number: Limbs) -> None:
 
 
 @njit(cache=True)
-def add_product(total: Limbs, number: Limbs, factor: int) -> None:
-    """Add number · factor to the total, in place; `factor` is a word."""
+def add_product(total: Limbs, number: Limbs, factor: Word) -> None:
+    """Add number · factor to the total, in place."""
     carry = ZERO
     for limb in range(len(total)):
         low = number[limb] * factor
@@ -74,8 +80,8 @@ def add_product(total: Limbs, number: Limbs, factor: int) -> None:
 
 
 @njit(cache=True)
-def subtract_product(total: Limbs, number: Limbs, factor: int) -> None:
-    """Subtract number · factor from the total, in place; `factor` is a word."""
+def subtract_product(total: Limbs, number: Limbs, factor: Word) -> None:
+    """Subtract number · factor from the total, in place."""
     borrow = ZERO
     for limb in range(len(total)):
         low = number[limb] * factor
@@ -88,7 +94,7 @@ def subtract_product(total: Limbs, number: Limbs, factor: int) -> None:
 
 
 @njit(cache=True)
-def multiply(number: Limbs, factor: int) -> int:
+def multiply(number: Limbs, factor: Word) -> Word:
     """Multiply by a word, in place; return the word that was carried out."""
     carry = ZERO
     for limb in range(len(number)):
@@ -102,7 +108,7 @@ def multiply(number: Limbs, factor: int) -> int:
 
 
 @njit(cache=True)
-def divide(quotient: Limbs, number: Limbs, divisor: int, inverse: int) -> bool:
+def divide(quotient: Limbs, number: Limbs, divisor: Word, inverse: Word) -> bool:
     """Write number / divisor to `quotient`; say whether the division leaves no remainder.
 
     `inverse` is the inverse of the odd divisor modulo 2^64. The quotient is right modulo 2^(64·L)
@@ -115,7 +121,7 @@ def divide(quotient: Limbs, number: Limbs, divisor: int, inverse: int) -> bool:
         digit = (word - borrow) * inverse
         borrow = high(digit, divisor) + (ONE if word < borrow else ZERO)
         quotient[limb] = digit
-    return borrow == ZERO
+    return not borrow
 
 
 def limbs(number: int, count: int) -> Limbs:

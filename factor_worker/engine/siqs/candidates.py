@@ -13,6 +13,7 @@ from factor_worker.engine.siqs.arithmetic import (
     ONE,
     ZERO,
     Limbs,
+    Word,
     add_product,
     divide,
     is_negative,
@@ -20,9 +21,9 @@ from factor_worker.engine.siqs.arithmetic import (
     subtract_product,
     trailing_zeros,
 )
-from factor_worker.engine.siqs.factor_base import FIRST_ODD, MINUS_ONE, TWO
+from factor_worker.engine.siqs.factor_base import FIRST_ODD, MINUS_ONE, TWO, Ids
 from factor_worker.engine.siqs.lanes import LANES, MANY
-from factor_worker.engine.siqs.tables import MOST_FACTORS, Found, Ids, Index, Table, Work
+from factor_worker.engine.siqs.tables import MOST_FACTORS, Found, Index, Table, Work
 
 LENIENCE: Final = 4
 """Bits by which rounded logarithms may be wrong."""
@@ -81,7 +82,7 @@ def _bits(value: Limbs) -> int:
 
 @njit(cache=True)
 def _evaluate(
-    value: Limbs, slope: Limbs, coefficients: tuple[Limbs, Limbs, Limbs], x: int, factors: Ids
+    value: Limbs, slope: Limbs, coefficients: tuple[Limbs, Limbs, Limbs], x: np.int64, factors: Ids
 ) -> int:
     """Set the value to |Q(x)| / 2^i; return how many factors were noted: -1 and the twos."""
     a, b, c = coefficients
@@ -107,9 +108,9 @@ def _evaluate(
 
 
 @njit(cache=True)
-def _shift_right(value: Limbs, bits: int) -> None:
+def _shift_right(value: Limbs, bits: Word) -> None:
     """Shift by 1 to 63 bits, or by none, in place."""
-    if bits == ZERO or bits == _WORD_BITS:
+    if bits % _WORD_BITS == ZERO:
         return
     for limb in range(len(value) - 1):
         value[limb] = (value[limb] >> bits) | (value[limb + 1] << (_WORD_BITS - bits))
@@ -118,7 +119,7 @@ def _shift_right(value: Limbs, bits: int) -> None:
 
 @njit(cache=True)
 def _divide_out(
-    dividend: tuple[Limbs, Limbs, Ids, Limbs], index: int, factors: Ids, count: int
+    dividend: tuple[Limbs, Limbs, Ids, Limbs], index: np.int64, factors: Ids, count: int
 ) -> int:
     """Divide the value by a prime as often as it goes, noting it each time."""
     value, quotient, primes, inverses = dividend
@@ -137,7 +138,7 @@ def _range(  # noqa: PLR0913, PLR0917 see above
     roots: tuple[Ids, Ids, Ids, Ids],
     start: int,
     stop: int,
-    position: int,
+    position: np.uint32,
     factors: Ids,
     count: int,
 ) -> int:
@@ -162,7 +163,7 @@ def _far(  # noqa: PLR0913, PLR0917
     dividend: tuple[Limbs, Limbs, Ids, Limbs],
     roots: tuple[Ids, Ids, Ids, Ids],
     far: tuple[Index, Ids, Index],
-    position: int,
+    position: np.uint32,
     factors: Ids,
     count: int,
 ) -> int:

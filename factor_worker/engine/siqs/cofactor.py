@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from factor_worker.engine.siqs.arithmetic import ONE, TOP_BIT, ZERO, high, trailing_zeros
+from factor_worker.engine.siqs.arithmetic import ONE, TOP_BIT, ZERO, Word, high, trailing_zeros
 
 FIRST_POWERS: Final = (64, 81, 25, 49, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61)
 """Stage 1 of the curves: powers of all primes up to B1 = 61."""
@@ -19,7 +19,7 @@ SIGMA: Final = 6
 
 
 @njit(cache=True)
-def smaller_prime(rest: int, bounds: tuple[int, int, int]) -> int:
+def smaller_prime(rest: Word, bounds: tuple[Word, Word, Word]) -> Word:
     """Return the smaller of the at most two large primes of a rest, or 0 if it is of no use.
 
     `bounds` are those of a large prime, of what is prime for certain, and of a product of two.
@@ -37,7 +37,7 @@ def smaller_prime(rest: int, bounds: tuple[int, int, int]) -> int:
 
 
 @njit(cache=True)
-def word_inverse(n: int) -> int:
+def word_inverse(n: Word) -> Word:
     """Return the inverse of an odd word modulo 2^64."""
     inverse = n
     for _ in range(5):
@@ -46,15 +46,15 @@ def word_inverse(n: int) -> int:
 
 
 @njit(cache=True, inline="always")
-def product(left: int, right: int, n: int, inverse: int) -> int:
-    """Return left · right / 2^64 modulo an odd n < 2^63 (Montgomery 1985); all are words below n."""
+def product(left: Word, right: Word, n: Word, inverse: Word) -> Word:
+    """Return left · right / 2^64 modulo an odd n < 2^63 (Montgomery 1985); both are below n."""
     upper = high(left, right)
     lower = high(left * right * inverse, n)
     return upper - lower + (n if upper < lower else ZERO)
 
 
 @njit(cache=True)
-def is_composite(n: int) -> bool:
+def is_composite(n: Word) -> bool:
     """Say whether 2 proves an odd word below 2^63 composite (Fermat); a pseudoprime passes for a prime."""
     inverse = word_inverse(n)
     one = (ZERO - n) % n
@@ -69,12 +69,12 @@ def is_composite(n: int) -> bool:
             power += power
             power -= n if power >= n else ZERO
         if bit == ZERO:
-            return power != one
+            return bool(power != one)
         bit -= ONE
 
 
 @njit(cache=True)
-def _gcd(left: int, right: int) -> int:
+def _gcd(left: Word, right: Word) -> Word:
     """Return the greatest common divisor of a word and an odd word."""
     while left:
         left >>= trailing_zeros(left)
@@ -85,20 +85,18 @@ def _gcd(left: int, right: int) -> int:
 
 
 @njit(cache=True, inline="always")
-def _sum(left: int, right: int, n: int) -> int:
+def _sum(left: Word, right: Word, n: Word) -> Word:
     total = left + right
     return total - n if total >= n else total
 
 
 @njit(cache=True, inline="always")
-def _difference(left: int, right: int, n: int) -> int:
+def _difference(left: Word, right: Word, n: Word) -> Word:
     return left - right if left >= right else left - right + n
 
 
 @njit(cache=True)
-def _double(
-    x: int, z: int, ratio: int, n: int, inverse: int
-) -> tuple[int, int]:
+def _double(x: Word, z: Word, ratio: Word, n: Word, inverse: Word) -> tuple[Word, Word]:
     """Return twice a point; `ratio` is (A + 2)/4 of the curve."""
     plus, minus = _sum(x, z, n), _difference(x, z, n)
     plus = product(plus, plus, n, inverse)
@@ -110,15 +108,15 @@ def _double(
 
 @njit(cache=True)
 def _add(
-    x: int,
-    z: int,
-    other_x: int,
-    other_z: int,
-    apart_x: int,
-    apart_z: int,
-    n: int,
-    inverse: int,
-) -> tuple[int, int]:
+    x: Word,
+    z: Word,
+    other_x: Word,
+    other_z: Word,
+    apart_x: Word,
+    apart_z: Word,
+    n: Word,
+    inverse: Word,
+) -> tuple[Word, Word]:
     """Return the sum of two points whose difference is known."""
     one = product(_difference(x, z, n), _sum(other_x, other_z, n), n, inverse)
     other = product(_sum(x, z, n), _difference(other_x, other_z, n), n, inverse)
@@ -129,9 +127,7 @@ def _add(
 
 
 @njit(cache=True)
-def _times(
-    count: int, x: int, z: int, ratio: int, n: int, inverse: int
-) -> tuple[int, int]:
+def _times(count: int, x: Word, z: Word, ratio: Word, n: Word, inverse: Word) -> tuple[Word, Word]:
     """Return `count` ≥ 2 times a point, by Montgomery's ladder."""
     low_x, low_z = x, z
     high_x, high_z = _double(x, z, ratio, n, inverse)
@@ -151,7 +147,7 @@ def _times(
 
 
 @njit(cache=True)
-def _reciprocal(value: int, n: int) -> int:
+def _reciprocal(value: Word, n: Word) -> Word:
     """Return the inverse modulo n < 2^63, or 0 if there is none, by Euclid."""
     low, high_ = np.int64(value), np.int64(n)
     x, y = np.int64(1), np.int64(0)
@@ -165,7 +161,7 @@ def _reciprocal(value: int, n: int) -> int:
 
 
 @njit(cache=True)
-def split(n: int) -> int:
+def split(n: Word) -> Word:
     """Return a nontrivial divisor of an odd composite n < 2^63, or 1 if it resists.
 
     Elliptic curves in Montgomery's form with Suyama's parameters. Source: Montgomery, "Speeding the
@@ -206,9 +202,7 @@ def split(n: int) -> int:
 
 
 @njit(cache=True)
-def _second_stage(
-    x: int, z: int, ratio: int, one: int, n: int, inverse: int
-) -> int:
+def _second_stage(x: Word, z: Word, ratio: Word, one: Word, n: Word, inverse: Word) -> Word:
     """Return a product that shares a factor with n if one prime is missing after stage 1."""
     x2, z2 = _double(x, z, ratio, n, inverse)
     x3, z3 = _add(x2, z2, x, z, x, z, n, inverse)
@@ -243,7 +237,5 @@ def _second_stage(
             result = product(result, cross, n, inverse)
         before_x, before_z = current_x, current_z
         current_x, current_z = giant_x, giant_z
-        giant_x, giant_z = _add(
-            giant_x, giant_z, step_x, step_z, before_x, before_z, n, inverse
-        )
+        giant_x, giant_z = _add(giant_x, giant_z, step_x, step_z, before_x, before_z, n, inverse)
     return result

@@ -51,7 +51,7 @@ def _packed(rows: Rows, width: int) -> Words:
 def _echelon(matrix: Words, width: int) -> tuple[Index, int]:
     """Bring the lines into echelon form in place; return each pivot's bit and the rank.
 
-    Each panel's pivots are reduced against each other, but not against later ones.
+    Each panel's pivot lines are reduced by each other, but not by those of later panels.
     """
     lines, words = matrix.shape
     pivots = np.empty(min(lines, width), np.int64)
@@ -108,12 +108,11 @@ def _has(bits: np.uint64, bit: int) -> bool:
 @njit(cache=True)
 def _join(matrix: Words, line: int, first: int, target: int, pivots: Index) -> None:
     """Swap a line to its place behind the panel's pivot lines and reduce it by them."""
-    word = pivots[first] >> 6 if target > first else 0
-    for at in range(word, matrix.shape[1]):
+    for at in range(matrix.shape[1]):
         matrix[line, at], matrix[target, at] = matrix[target, at], matrix[line, at]
     for pivot in range(first, target):
-        if _has(matrix[target, word], pivots[pivot]):
-            matrix[target, word:] ^= matrix[pivot, word:]
+        if _has(matrix[target, pivots[pivot] >> 6], pivots[pivot]):
+            matrix[target] ^= matrix[pivot]
 
 
 @njit(cache=True)
@@ -122,7 +121,7 @@ def _clear_above(matrix: Words, first: int, target: int, pivots: Index) -> None:
     word = pivots[target] >> 6
     for pivot in range(first, target):
         if _has(matrix[pivot, word], pivots[target]):
-            matrix[pivot, word:] ^= matrix[target, word:]
+            matrix[pivot] ^= matrix[target]
 
 
 @njit(cache=True)
@@ -170,7 +169,7 @@ def _kernel(matrix: Words, pivots: Index, width: int) -> Words:
     for line in range(len(pivots) - 1, -1, -1):
         pivot = pivots[line]
         total = np.uint64(0)
-        # Bits before the pivot's panel are stale: pivots of earlier panels have cleared them.
+        # Earlier words are zero: whatever was there was a pivot of an earlier panel, or cleared by one.
         for word in range(pivot >> 6, matrix.shape[1]):
             bits = matrix[line, word]
             at = word << 6

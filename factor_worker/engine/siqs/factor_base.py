@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from factor_worker.engine.siqs.arithmetic import ONE, ZERO, Limbs, limbs
+from factor_worker.engine.siqs.arithmetic import ONE, ZERO, Limbs, Word, limbs
 from factor_worker.engine.siqs.parameters import Parameters
 
 MINUS_ONE: Final = 0
@@ -93,8 +93,8 @@ def _quadratic_residues(number: Limbs, candidates: Ids) -> tuple[Ids, Ids]:
 
 
 @njit(cache=True)
-def _power(base: int, exponent: int, p: int) -> int:
-    """Return a power modulo p < 2^32; all are words."""
+def _power(base: Word, exponent: Word, p: Word) -> Word:
+    """Return a power modulo p < 2^32."""
     result = ONE
     while exponent:
         if exponent & ONE:
@@ -105,8 +105,8 @@ def _power(base: int, exponent: int, p: int) -> int:
 
 
 @njit(cache=True)
-def _square_root(square: int, p: int) -> int:
-    """Return a square root modulo an odd prime (Tonelli and Shanks); all are words."""
+def _square_root(square: Word, p: Word) -> Word:
+    """Return a square root modulo an odd prime (Tonelli and Shanks)."""
     if square == ZERO:
         return ZERO
     odd, twos = p - ONE, 0

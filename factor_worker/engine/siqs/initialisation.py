@@ -27,7 +27,7 @@ def _modulo(number: float, p: float, reciprocal: float) -> float:
     """Return a whole number below 2^52 modulo p; exact: the quotient is wrong by one at most."""
     rest = number - np.floor(number * reciprocal) * p
     rest += p if rest < 0.0 else 0.0
-    return rest - (p if rest >= p else 0.0)
+    return float(rest - (p if rest >= p else 0.0))
 
 
 @njit(cache=True)
@@ -45,7 +45,11 @@ def look_up(primes: Ids, q: int, inverses: Floats, places: Ids, cofactors: Float
 
 @njit(cache=True)
 def add_factor(
-    tables: Table, factor: tuple[int, int], cofactors: Floats, delta: Ids, sums: tuple[Floats, Floats]
+    tables: Table,
+    factor: tuple[int, int],
+    cofactors: Floats,
+    delta: Ids,
+    sums: tuple[Floats, Floats],
 ) -> None:
     """Take a prime factor q of a, with its gamma, into account.
 

@@ -16,13 +16,14 @@ from factor_worker.engine.siqs.arithmetic import (
 from factor_worker.engine.siqs.tables import Found, Table, Work
 
 
-@njit(cache=True)
-def run(tables: Table, work: Work, found: Found, number: int, stop: int, again: bool) -> int:  # noqa: FBT001, PLR0913, PLR0917 kernels have no keywords
-    """Sieve the polynomials from `number` on; return the first one that is not finished, or `stop`.
+@njit(cache=True, nogil=True)
+def run(tables: Table, work: Work, found: Found, number: int, again: bool) -> int:  # noqa: FBT001 kernels have no keywords
+    """Sieve the polynomials from `number` on; return the first one that is not finished.
 
     If there is no room for a polynomial's relations, all that it had are taken back and it is
     returned: call again with more room, `number` set to it and `again`.
     """
+    stop = 1 << (len(work.gammas) - 1)
     while number < stop:
         if not again:
             _sieve(tables, work, number)
@@ -43,7 +44,7 @@ def _sieve(tables: Table, work: Work, number: int) -> None:
     negative where it is set. For the first one nothing changes, which is the last step: no
     polynomial has B_s negative.
     """
-    place, becomes_negative = len(work.deltas) - 1, False
+    place, becomes_negative = np.int64(len(work.deltas) - 1), False
     if number:
         place = np.int64(trailing_zeros(np.uint64(number)))
         becomes_negative = (number ^ (number >> 1)) >> place & 1 == 1
@@ -52,7 +53,7 @@ def _sieve(tables: Table, work: Work, number: int) -> None:
 
 
 @njit(cache=True)
-def _renew_coefficients(tables: Table, work: Work, place: int, becomes_negative: bool) -> None:  # noqa: FBT001
+def _renew_coefficients(tables: Table, work: Work, place: np.int64, becomes_negative: bool) -> None:  # noqa: FBT001
     """Set b to b ∓ 2B and c to c + B(B ∓ b)/a, where B/a = gamma/q."""
     part, change = work.parts[place], work.value
     index = work.factors_of_a[place]

@@ -2,8 +2,9 @@
 
 Let B have a line for each prime and a column for each relation-set. With A = BᵀB and 64 random
 vectors Y, the iteration builds A-orthogonal subspaces W₀, W₁, … until they span the Krylov space of
-V₀ = AY, and with them X = ∑ Vᵢ Wᵢᵢₙᵥ Vᵢᵀ V₀ with A(X - Y) = 0 up to the last block V_m. The vectors of
-X - Y and V_m hold about 64 combinations with B·z = 0; a small elimination picks them out.
+V₀ = AY, and with them X = ∑ Vᵢ Mᵢ Vᵢᵀ V₀, Mᵢ the inverse of VᵢᵀAVᵢ on the columns chosen for Wᵢ, so that
+A(X - Y) = 0 but for the last block V_m. The vectors of X - Y and V_m hold about 64 combinations with
+B·z = 0; a small elimination picks them out.
 The formulae, the choice of Sᵢ and the names are those of Montgomery, "A block Lanczos algorithm for
 finding dependencies over GF(2)" (Eurocrypt '95).
 """
@@ -31,7 +32,7 @@ FULL: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
 Report = Callable[[int, int], None]
 
 
-class BreakdownError(ArithmeticError):
+class BrokeDown(ArithmeticError):
     """Lanczos broke down, as it does now and then: try again with another seed."""
 
 
@@ -65,7 +66,7 @@ def dependencies(rows: Rows, columns: int, *, seed: int, report: Report) -> Word
     `report` hears after each iteration how many rows are dealt with, and of how many.
 
     Raises:
-        BreakdownError: this seed leads nowhere.
+        BrokeDown: this seed leads nowhere.
     """
     matrix = _matrix(rows, columns)
     random = np.random.default_rng(seed)
@@ -123,7 +124,7 @@ def _iterate(matrix: _Matrix, start: Words, report: Report) -> tuple[Words, Word
         inverse, chosen = _select(vav, mask1)
         mask = np.uint64(chosen)
         if not mask or mask | mask1 != FULL:
-            raise BreakdownError
+            raise BrokeDown
         # D, E and F of the paper, section 6; masking columns is multiplying by S·Sᵀ.
         common = (va2v & mask) ^ vav
         d = _times(inverse, common) ^ _identity()
@@ -139,7 +140,7 @@ def _iterate(matrix: _Matrix, start: Words, report: Report) -> tuple[Words, Word
         inverse2, inverse1, mask1 = inverse1, inverse, mask
         done += int(mask).bit_count()
         if done > count + WORD:
-            raise BreakdownError
+            raise BrokeDown
         report(min(done, count), count)
 
 
@@ -236,7 +237,7 @@ def _inner(left: Words, right: Words) -> Words:
 
 @njit(cache=True)
 def _add_product(vectors: Words, matrix: Words, result: Words) -> None:
-    """Add vectors·matrix (n by 64 by 64 by 64), with a table for each byte of a word."""
+    """Add vectors·matrix (n by 64 and 64 by 64), with a table for each byte of a word."""
     table = np.zeros((8, 256), np.uint64)
     for byte in range(8):
         for value in range(1, 256):
@@ -257,7 +258,7 @@ def _add_product(vectors: Words, matrix: Words, result: Words) -> None:
 def _select(symmetric: Words, before: np.uint64) -> tuple[Words, np.uint64]:
     """Choose columns S on which the matrix T = VᵀAV is invertible, those not in S before first.
 
-    Return W = S(SᵀTS)⁻¹Sᵀ and S as a mask: the paper's section 8.
+    Return M = S(SᵀTS)⁻¹Sᵀ and S as a mask: the paper's section 8.
     """
     left = symmetric.copy()
     right = np.uint64(1) << np.arange(64).astype(np.uint64)

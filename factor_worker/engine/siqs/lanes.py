@@ -32,9 +32,7 @@ class _Code:
         array = self.context.make_array(self.kinds[argument])(
             self.context, self.builder, self.values[argument]
         )
-        return self.builder.bitcast(
-            self.builder.gep(array.data, [index]), VECTOR.as_pointer()
-        )
+        return self.builder.bitcast(self.builder.gep(array.data, [index]), VECTOR.as_pointer())
 
     def load(self, argument: int, index: Any) -> Any:
         """Return 16 consecutive elements of an array argument."""
@@ -109,7 +107,16 @@ def advance_and_collect(
         return builder.load(total)
 
     return types.int64(
-        first, second, steps, primes, types.int64, types.boolean, types.uint32, types.int64, out, types.int64
+        first,
+        second,
+        steps,
+        primes,
+        types.int64,
+        types.boolean,
+        types.uint32,
+        types.int64,
+        out,
+        types.int64,
     ), generate
 
 
@@ -153,9 +160,7 @@ def congruent(
         one, other = (
             builder.icmp_unsigned(
                 "<=",
-                builder.mul(
-                    builder.sub(wanted, code.load(argument, arguments[4])), inverses_
-                ),
+                builder.mul(builder.sub(wanted, code.load(argument, arguments[4])), inverses_),
                 limits_,
             )
             for argument in (0, 1)

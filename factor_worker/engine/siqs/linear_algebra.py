@@ -1,5 +1,6 @@
 """Linear algebra: which relation-sets multiply to a square, by whatever way is the fastest."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Final
@@ -56,10 +57,10 @@ def _solve(rows: Rows, columns: int, report: Report) -> Words:
         return dense.dependencies(rows, columns)
     throttled = _Throttled(report, rows.height)
     for seed in range(ATTEMPTS):
-        try:
-            return lanczos.dependencies(rows, columns, seed=seed, report=throttled)
-        except lanczos.BreakdownError:
-            continue
+        with contextlib.suppress(lanczos.BrokeDown):
+            words = lanczos.dependencies(rows, columns, seed=seed, report=throttled)
+            if words.any():
+                return words
     return np.zeros(rows.height, dtype=np.uint64)
 
 

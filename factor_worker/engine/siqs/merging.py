@@ -23,7 +23,6 @@ ROW_COST: Final = 20
 """What Lanczos pays for a row in a pass besides its entries, in entries (see `lanczos`)."""
 ENOUGH_GAIN: Final = 0.02
 """Passes end when one of them removes less than this part of the rows."""
-
 GROWTH: Final = 1.3
 """Room for a pass, as a multiple of the entries: what does not fit waits for the next pass."""
 FAR: Final = 1 << 62

@@ -154,7 +154,8 @@ def _multiplier(n: int) -> int:
 
 
 def _odd_primes(count: int) -> list[int]:
-    primes, candidate = [], 3
+    primes: list[int] = []
+    candidate = 3
     while len(primes) < count:
         primes.append(candidate)
         candidate = int(gmpy2.next_prime(candidate))

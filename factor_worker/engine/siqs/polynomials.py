@@ -63,7 +63,7 @@ class Polynomials(NamedTuple):
     """Whether a was added."""
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many polynomials there are."""
         return 1 << (len(self.parts) - 1)
 

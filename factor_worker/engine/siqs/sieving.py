@@ -10,10 +10,11 @@ import numpy as np
 from numba import njit
 
 from factor_worker.engine.siqs import lanes
-from factor_worker.engine.siqs.factor_base import FIRST_ODD
+from factor_worker.engine.siqs.arithmetic import Limbs
+from factor_worker.engine.siqs.factor_base import FIRST_ODD, Ids
 from factor_worker.engine.siqs.lanes import LANES, MANY
 from factor_worker.engine.siqs.parameters import BLOCK
-from factor_worker.engine.siqs.tables import HIT_BIT, Bytes, Ids, Limbs, Table, Work
+from factor_worker.engine.siqs.tables import HIT_BIT, Bytes, Table, Work
 
 NOWHERE: Final = np.uint32(0xFFFFFFFF)
 """No position; it follows the last hit."""
@@ -36,7 +37,11 @@ def sieve(tables: Table, work: Work, step: Ids, add: bool) -> None:  # noqa: FBT
     _far(tables, work, step, add)
     low, high = limits.middle, limits.far
     _middle(
-        interval, tables.primes[low:high], work.logs[low:high], work.first[low:high], work.second[low:high]
+        interval,
+        tables.primes[low:high],
+        work.logs[low:high],
+        work.first[low:high],
+        work.second[low:high],
     )
     low, high = limits.sieved, limits.middle
     near = tables.primes[low:high], work.logs[low:high], work.lower[low:high], work.upper[low:high]

@@ -2,16 +2,26 @@
 
 import time
 from functools import lru_cache
-from typing import Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
 
 import numpy as np
+import numpy.typing as npt
 
-from factor_worker.engine.siqs import codec, initialisation, kernel, polynomials, tables, verification
-from factor_worker.engine.siqs.arithmetic import limbs
+from factor_worker.engine.siqs import (
+    codec,
+    initialisation,
+    kernel,
+    polynomials,
+    tables,
+    verification,
+)
+from factor_worker.engine.siqs.arithmetic import Limbs, limbs
 from factor_worker.engine.siqs.codec import Coordinates, Ids, Index
 from factor_worker.engine.siqs.parameters import Parameters
 from factor_worker.engine.siqs.polynomials import Polynomials
-from factor_worker.engine.siqs.tables import Floats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ROOM: Final = 1024
 """Relations that the first buffer holds; one that is too small is doubled."""
@@ -68,7 +78,7 @@ class _Part(NamedTuple):
     positions: Ids
     lengths: Index
     factors: Ids
-    large: tables.Limbs
+    large: Limbs
 
     @classmethod
     def of(cls, found: tables.Found) -> Self:
@@ -111,7 +121,7 @@ class _Siever:
         self._words = bits // 64 + 1
         self._work = tables.work(self._tables, parameters.factors, self._words)
         self._found = tables.found(ROOM)
-        self._inverses: dict[int, Floats] = {}
+        self._inverses: dict[int, tables.Floats] = {}
         self._places = np.zeros(parameters.size, dtype=np.uint32)
         self._cofactors = np.zeros(parameters.size)
 
@@ -122,10 +132,8 @@ class _Siever:
         self._found.counts[:] = 0
         number, again = 0, False
         while (
-            number := kernel.run(
-                self._tables, self._work, self._found, number, chosen.count, again
-            )
-        ) < chosen.count:
+            number := kernel.run(self._tables, self._work, self._found, number, again)
+        ) < chosen.size:
             self._found = _doubled(self._found)
             again = True
         return _Part.of(self._found)
@@ -161,6 +169,9 @@ class _Siever:
 def _doubled(found: tables.Found) -> tables.Found:
     """Return twice the room, with the same relations in it."""
     larger = tables.found(2 * len(found.numbers))
-    for old, new in zip(found, larger, strict=True):
+    pairs = cast(
+        "Iterable[tuple[npt.NDArray[Any], npt.NDArray[Any]]]", zip(found, larger, strict=True)
+    )
+    for old, new in pairs:
         new[: len(old)] = old
     return larger

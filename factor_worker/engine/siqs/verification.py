@@ -16,6 +16,7 @@ from factor_worker.engine.siqs.arithmetic import (
     ONE,
     ZERO,
     Limbs,
+    Word,
     add_product,
     is_negative,
     limbs,
@@ -24,7 +25,7 @@ from factor_worker.engine.siqs.arithmetic import (
     subtract_product,
 )
 from factor_worker.engine.siqs.codec import Coordinates, Ids, Index
-from factor_worker.engine.siqs.factor_base import TWO
+from factor_worker.engine.siqs.factor_base import MINUS_ONE, TWO
 from factor_worker.engine.siqs.parameters import BLOCK, Parameters
 from factor_worker.engine.siqs.polynomials import Polynomials
 
@@ -87,17 +88,19 @@ def checked(n: int, parameters: Parameters, found: Coordinates) -> Relations:
         offsets,
         np.zeros(int(offsets[-1]), dtype=np.uint32),
     )
-    bounds = np.array(
-        [parameters.blocks * BLOCK, int(base.primes[-1]), parameters.large_bound], dtype=np.uint64
+    ground = _Ground(
+        limbs(number, words),
+        base.primes,
+        np.array(
+            [parameters.blocks * BLOCK, int(base.primes[-1]), parameters.large_bound],
+            dtype=np.uint64,
+        ),
     )
-    modulus = limbs(number, words)
     for chosen, low, high in _groups(n, parameters, found):
         code = _check(
             _part(found, low, high),
             _a(chosen, parameters, words),
-            modulus,
-            base.primes,
-            bounds,
+            ground,
             result._replace(x=result.x[low:high], offsets=offsets[low : high + 1]),
         )
         if code != _FINE:
@@ -114,6 +117,16 @@ class _Checked(NamedTuple):
     x: Limbs
     offsets: Index
     factors: Ids
+
+
+class _Ground(NamedTuple):
+    """What all relations are checked against."""
+
+    modulus: Limbs
+    """kn."""
+    primes: Ids
+    bounds: Limbs
+    """Positions are below the first, large primes above the second and not above the third."""
 
 
 class _A(NamedTuple):
@@ -170,14 +183,12 @@ def _a(chosen: Polynomials, parameters: Parameters, words: int) -> _A:
 
 
 @njit(cache=True)
-def _check(
-    part: _Part, one: _A, modulus: Limbs, primes: Ids, bounds: Limbs, result: _Checked
-) -> int:
+def _check(part: _Part, one: _A, ground: _Ground, result: _Checked) -> int:
     """Fill in x and the factor lists of one a's relations; return what is wrong with the first bad one."""
     start = part.start
     for index in range(len(part.numbers)):
         number, position = np.uint64(part.numbers[index]), np.uint64(part.positions[index])
-        if number >> np.uint64(len(one.parts) - 1) != ZERO or position >= bounds[0]:
+        if number >> np.uint64(len(one.parts) - 1) != ZERO or position >= ground.bounds[0]:
             return _OUTSIDE
         _fill_x(result.x[index], one, number, position)
         factors = result.factors[result.offsets[index] : result.offsets[index + 1]]
@@ -186,18 +197,18 @@ def _check(
         start += length
         factors[length : length + 2] = TWO
         factors[length + 2 :] = one.indices
-        if factors.max() >= len(primes):
+        if factors.max() >= len(ground.primes):
             return _NO_FACTOR
-        code = _check_large(part.large[index], bounds)
+        code = _check_large(part.large[index], ground.bounds)
         if code != _FINE:
             return code
-        if not _holds(result.x[index], factors, part.large[index], modulus, primes):
+        if not _holds(result.x[index], factors, part.large[index], ground):
             return _WRONG
     return _FINE
 
 
 @njit(cache=True)
-def _fill_x(x: Limbs, one: _A, number: int, position: int) -> None:
+def _fill_x(x: Limbs, one: _A, number: Word, position: Word) -> None:
     """Set x to |2a(position - M) + b|."""
     x[:] = one.b
     gray = number ^ (number >> ONE)
@@ -225,31 +236,46 @@ def _check_large(large: Limbs, bounds: Limbs) -> int:
 
 
 @njit(cache=True)
-def _holds(x: Limbs, factors: Ids, large: Limbs, modulus: Limbs, primes: Ids) -> bool:
+def _holds(x: Limbs, factors: Ids, large: Limbs, ground: _Ground) -> bool:
     """Say whether x² - modulus is the product; there is room for both, or the answer is no."""
+    left = np.zeros(len(x), np.uint64)
+    right = np.zeros(len(x), np.uint64)
+    if not (_square(left, x) and _multiply_all(right, factors, large, ground.primes)):
+        return False
+    subtract_product(left, ground.modulus, ONE)
+    difference = ZERO
+    for limb in range(len(x)):
+        difference |= left[limb] ^ right[limb]
+    return not difference
+
+
+@njit(cache=True)
+def _square(square: Limbs, x: Limbs) -> bool:
+    """Set the square, which is 0 before; return False if there is no room for it."""
     words = len(x)
-    left = np.zeros(words, np.uint64)
     for limb in range(words):
         if x[limb] != ZERO:
             if 2 * limb >= words:
                 return False
-            add_product(left[limb:], x[: words - limb], x[limb])
-    subtract_product(left, modulus, ONE)
-    right = np.zeros(words, np.uint64)
-    right[0] = ONE
+            add_product(square[limb:], x[: words - limb], x[limb])
+    return not is_negative(square)
+
+
+@njit(cache=True)
+def _multiply_all(result: Limbs, factors: Ids, large: Limbs, primes: Ids) -> bool:
+    """Set the product of all factors, with its sign; return False if there is no room for it."""
+    result[0] = ONE
     minus = False
     for factor in factors:
-        if factor == 0:
+        if factor == MINUS_ONE:
             minus = not minus
-        elif multiply(right, np.uint64(primes[factor])) != ZERO:
+        elif multiply(result, np.uint64(primes[factor])):
             return False
-    if multiply(right, large[0]) != ZERO or multiply(right, large[1]) != ZERO:
-        return False
-    if is_negative(right):
+    for prime in large:
+        if multiply(result, prime):
+            return False
+    if is_negative(result):
         return False
     if minus:
-        negate(right)
-    for limb in range(words):
-        if left[limb] != right[limb]:
-            return False
+        negate(result)
     return True

@@ -1,12 +1,14 @@
-"""Compiles the finishing side before its tests, so that none of them waits for the compiler."""
+"""Compiles the sieve before its tests: with a cold cache that takes longer than a test may."""
+
+from pathlib import Path
 
 import pytest
 
 from factor_worker.engine.siqs import filtering, linear_algebra
 
 
-@pytest.fixture(autouse=True, scope="session")
-def compiled() -> None:
-    """Compile, or load from the cache."""
-    filtering.warm()
-    linear_algebra.warm()
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Compile, or load from the cache, if a test of this folder is going to run."""
+    if any(Path(__file__).parent in item.path.parents for item in session.items):
+        filtering.warm()
+        linear_algebra.warm()

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factor_worker.engine.siqs import filtering
@@ -28,6 +28,7 @@ def large_prime_vectors(large: filtering.Primes) -> list[int]:
     ]
 
 
+@settings(deadline=None)
 @given(relations)
 def test_usable_relations_are_what_the_large_primes_leave_of_the_rank(
     large: filtering.Primes,
@@ -38,6 +39,7 @@ def test_usable_relations_are_what_the_large_primes_leave_of_the_rank(
     assert expected == filtering.count_usable(large)
 
 
+@settings(deadline=None)
 @given(relations)
 def test_every_set_has_even_large_primes_and_no_set_is_a_sum_of_others(
     large: filtering.Primes,
@@ -52,6 +54,7 @@ def test_every_set_has_even_large_primes_and_no_set_is_a_sum_of_others(
     assert filtering.count_usable(large) == sets.height == gf2.rank(members)
 
 
+@settings(deadline=None)
 @given(relations, st.integers(0, 5))
 def test_a_limit_keeps_the_shortest_sets(large: filtering.Primes, limit: int) -> None:
     """Fewer rows than there are: the lightest ones."""

@@ -1,7 +1,7 @@
 """The merged matrix is smaller, and what it says holds for the original one."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factor_worker.engine.siqs import dense, merging
@@ -14,6 +14,7 @@ matrices = st.lists(st.sets(st.integers(0, COLUMNS - 1), max_size=6).map(sorted)
 )
 
 
+@settings(deadline=None)
 @given(matrices)
 def test_merging_keeps_every_dependency(rows: Rows) -> None:
     """As many independent dependencies afterwards as before."""
@@ -24,6 +25,7 @@ def test_merging_keeps_every_dependency(rows: Rows) -> None:
     assert before == merged.rows.height - gf2.rank(gf2.as_numbers(merged.rows))
 
 
+@settings(deadline=None)
 @given(matrices)
 def test_dependencies_of_the_merged_matrix_are_dependencies_of_the_original(rows: Rows) -> None:
     """Expanded, they sum to zero, and none is a sum of others."""
