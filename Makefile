@@ -1,4 +1,4 @@
-help:           ## list the verbs: run test lint types lock bench docs licences clean
+help:           ## list the verbs: run stack test lint types lock bench paint screenshots docs licences command clean
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
@@ -6,12 +6,17 @@ PORT ?= 8080
 ARGS ?=
 PYTHON = .venv/bin/python
 
-.PHONY: help run test lint types lock bench docs licences clean
+.PHONY: help run stack test lint types lock bench paint screenshots docs licences command clean
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
 	@sh infra/venv.sh requirements.lock
 	@FACTORLINE_PORT=$(PORT) exec $(PYTHON) -m infra.local $(ARGS)
+
+stack:          ## RabbitMQ, a MongoDB-wire server, two gateways behind HAProxy, workers; all on loopback
+	@sh infra/venv.sh requirements-dev.lock
+	@sh infra/servers.sh
+	@exec $(PYTHON) -m infra.local.stack --port $(PORT) $(ARGS)
 
 test:           ## all tests that can run here; ARGS="-k words" picks some
 	@sh infra/venv.sh requirements-dev.lock
@@ -40,11 +45,24 @@ bench:          ## check and time a running service; ARGS=http://127.0.0.1:8080
 	@sh infra/venv.sh requirements-dev.lock
 	@$(PYTHON) -m benchmarks.workload $(ARGS)
 
-docs: licences  ## renew the pages that are made from the code
+paint:          ## weigh the page and time its first paint; ARGS=http://127.0.0.1:8080
+	@sh infra/venv.sh requirements-dev.lock
+	@$(PYTHON) -m benchmarks.page $(ARGS)
+
+screenshots:    ## renew docs/images from a service of its own, or ARGS=http://127.0.0.1:8080
+	@sh infra/venv.sh requirements-dev.lock
+	@$(PYTHON) -m infra.screenshots $(ARGS)
+
+docs: licences command  ## renew the pages that are made from the code
+	@$(PYTHON) -m infra.reference
 
 licences:       ## renew docs/reference/dependencies.md from what is installed
 	@sh infra/venv.sh requirements-dev.lock
 	@$(PYTHON) -m infra.licences
+
+command:        ## renew docs/reference/command.md from the command line itself
+	@sh infra/venv.sh requirements-dev.lock
+	@$(PYTHON) -m client.command.reference
 
 clean:          ## remove the environment and caches, never data
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

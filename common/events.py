@@ -15,6 +15,8 @@ class Event(Versioned, frozen=True, kw_only=True):
 
     number: BigInt
     version: int
+    urgent: bool = False
+    """Whether followers should hear of it at once: the work has ended, or a task was cancelled."""
 
 
 class Control(Versioned, frozen=True, kw_only=True):

@@ -39,6 +39,46 @@ def _effort_key(method: Method, b1: int) -> str:
     return f"{method} B1={b1}"
 
 
+class CurveState(msgspec.Struct, frozen=True):
+    """How far the curves on one composite are, in the plan's own measure."""
+
+    done: int
+    wanted: int
+    ruled_out_digits: int
+    """Factors of up to so many digits were looked for with all curves that the size asks for."""
+
+
+class SieveState(msgspec.Struct, frozen=True, kw_only=True):
+    """The sieve of one composite: what was issued, what came back, what is still to be expected."""
+
+    parameters: dict[str, int]
+    next_index: int = 0
+    """The first leading coefficient that no unit has been issued for."""
+    indices: int = 0
+    """Leading coefficients that were sieved to the end."""
+    full: int = 0
+    partial: int = 0
+    usable: int = 0
+    """Full relations and cycles of partial ones, estimated from the counts."""
+    needed: int
+    expected_indices: int = 0
+    """Leading coefficients that the whole sieve is expected to take."""
+    trust: float = 1.0
+    """What a solve unit really counted over what had been estimated: it corrects the estimate."""
+    cpu_seconds: float = 0.0
+    marks: tuple[tuple[float, int, int], ...] = ()
+    """(time, indices, relations) now and then during the last minute, for the rates."""
+
+
+class Solving(msgspec.Struct, frozen=True):
+    """How far a solve unit is."""
+
+    stage: str
+    rows: int
+    done: int
+    of: int
+
+
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """A divisor of the number, with what is known and what was spent on it."""
 
@@ -48,6 +88,10 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     effort: Effort = Effort()
     gave_up: dict[str, str] = {}
     """Kinds of unit that ran out of their fault budget on this part, each with its reason."""
+    curves: CurveState | None = None
+    """None before the plan has looked, and for what gets no curves."""
+    sieve: SieveState | None = None
+    """None before the sieve has begun, and for what is not composite."""
 
     @property
     def digits(self) -> int:
@@ -61,6 +105,7 @@ class Outstanding(msgspec.Struct, frozen=True, kw_only=True):
     unit: Unit
     issued_at: float
     faults: dict[Fault, int] = {}
+    solving: Solving | None = None
 
 
 class Factorization(Versioned, frozen=True, kw_only=True):
@@ -85,6 +130,10 @@ class Factorization(Versioned, frozen=True, kw_only=True):
     wanted: bool = True
     """Whether a live task asks for the number; unwanted ones rest with nothing outstanding."""
     cpu_seconds: float = 0.0
+    workers: dict[str, float] = {}  # noqa: RUF012 msgspec copies an empty default
+    """Workers that settled a unit of it lately, and when."""
+    slowness: float = 1.0
+    """Of the machine that settled the last unit, see `common.units.Outcome`: it scales estimates."""
     ended: Ending | None = None
 
     @property
@@ -144,6 +193,10 @@ class Factorization(Versioned, frozen=True, kw_only=True):
         return msgspec.structs.replace(
             self, version=self.version + 1, touched_at=now, outstanding={}, outbox=(), wanted=False
         )
+
+    def unfinished(self, value: int) -> bool:
+        """Whether a divisor is still a part that is not known to be prime."""
+        return any(part.value == value and not part.certainty.prime for part in self.parts)
 
     def touched(self, now: float) -> "Factorization":
         """Return the next version with nothing else changed."""

@@ -142,7 +142,7 @@ async def cancel(store: Store, broker: Broker, task: Task) -> Task:
         wanted = await store.any_live(task.key)
         after = known.touched(time.time()) if wanted else known.rested(time.time())
         if await store.swap_factorization(after):
-            await tell(broker, after)
+            await tell(broker, after, urgent=True)
             if not wanted:
                 await tell_workers(broker, task.key)
             break
@@ -150,10 +150,11 @@ async def cancel(store: Store, broker: Broker, task: Task) -> Task:
     return task
 
 
-async def tell(broker: Broker, known: Factorization) -> None:
+async def tell(broker: Broker, known: Factorization, *, urgent: bool = False) -> None:
     """Tell every gateway the version of a factorization; a broker that is down loses only a hint."""
+    urgent = urgent or known.ended is not None
     try:
-        await broker.tell(Event(number=known.number, version=known.version))
+        await broker.tell(Event(number=known.number, version=known.version, urgent=urgent))
     except errors.BrokerUnavailable:
         return  # gateways read again what they have subscribers for
 

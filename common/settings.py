@@ -16,30 +16,41 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every field is the environment variable of its name in capitals, after ``FACTORLINE_``."""
 
     host: str = "127.0.0.1"
+    """Address to listen on."""
     port: int = 8080
+    """Port to listen on; 0 takes a free one."""
     name: str = ""
     """This process's name in logs and in RabbitMQ's management page."""
     data: str = ".factorline"
     """The folder of the embedded store."""
     amqp_url: str = ""
+    """RabbitMQ's address, password included; without it the broker is inside the process."""
     mongodb_uri: str = ""
+    """MongoDB's address, password included; without it the store is a file."""
+    management_url: str = ""
+    """RabbitMQ's management page as an operator's browser reaches it; the status view links to it."""
     slots: int = os.cpu_count() or 1
     """Units computed at a time by a worker, besides its survey slot."""
     max_digits: int = 1000
     """The largest number that is accepted, in decimal digits (at most 4 000)."""
     max_body_bytes: int = 1 << 20
+    """The largest request body."""
     max_batch: int = 1000
     """Numbers in one batch."""
     max_sockets: int = 10_000
+    """WebSockets of one gateway."""
     max_subscriptions: int = 1000
     """Tasks that one WebSocket may watch."""
     unit_seconds: float = 900.0
     """Wall-clock limit of one unit."""
     memory_mb: int = 2048
     """Memory limit of one child process."""
+    sieve_digits: int = 100
+    """The largest composite that is sieved, in decimal digits; larger ones get curves only."""
     grace_seconds: float = 10.0
     """How long a stopping worker lets units finish."""
     log_level: str = "INFO"
+    """DEBUG, INFO, WARNING or ERROR."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -67,6 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "slots": (1, 1024),
             "max_digits": (1, 4000),
             "max_batch": (1, 100_000),
+            "sieve_digits": (0, 110),
             "memory_mb": (128, 1 << 20),
             "unit_seconds": (1, 3600),
             "grace_seconds": (0, 3600),

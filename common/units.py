@@ -70,13 +70,33 @@ class Whole(msgspec.Struct, frozen=True, tag="whole"):
     target: BigInt
 
 
+class Sieve(msgspec.Struct, frozen=True, tag="sieve"):
+    """Sieve polynomials of the self-initialising quadratic sieve for relations.
+
+    They are those of the leading coefficients number ``first`` … ``first + count - 1``.
+    """
+
+    target: BigInt
+    parameters: dict[str, int]
+    """The sieve's parameters, resolved in full: the engine's table may change under way."""
+    first: int
+    count: int
+
+
+class Solve(msgspec.Struct, frozen=True, tag="solve"):
+    """Turn the stored relations of a sieve into divisors of the target."""
+
+    target: BigInt
+    parameters: dict[str, int]
+
+
 class Prove(msgspec.Struct, frozen=True, tag="prove"):
     """Prove the target prime."""
 
     target: BigInt
 
 
-Work = Survey | Curves | Whole | Prove
+Work = Survey | Curves | Whole | Sieve | Solve | Prove
 
 
 def kind_of(work: Work) -> str:
@@ -120,6 +140,27 @@ class Failure(msgspec.Struct, frozen=True):
     detail: str
 
 
+class Sieved(msgspec.Struct, frozen=True):
+    """What a sieve unit found; the relations themselves are in the store."""
+
+    indices: int
+    """Leading coefficients that were sieved to the end."""
+    full: int
+    """Relations without a large prime."""
+    partial: int
+    """Relations with one or two large primes."""
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What a solve unit counted that did not find a divisor."""
+
+    usable: int
+    """Independent relations and cycles in the good batches."""
+    needed: int
+    refused: dict[str, str] = {}
+    """Units whose batches were left out whole, each with the reason."""
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker says of a finished unit.
 
@@ -128,7 +169,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     unit_id: str
+    worker_id: str = ""
     pieces: tuple[Piece, ...] = ()
     curves: int = 0
+    sieved: Sieved | None = None
+    counted: Counted | None = None
     cpu_seconds: float = 0.0
+    slowness: float = 1.0
+    """CPU seconds of the worker's machine for one of the machine that estimates were measured on."""
     failure: Failure | None = None

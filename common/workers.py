@@ -18,5 +18,7 @@ class WorkerStatus(Versioned, frozen=True, kw_only=True):
     """Ids of the units in its hands."""
     newest_issue: dict[str, float] = {}  # noqa: RUF012 msgspec copies an empty default
     """By queue, when the newest unit that it received was issued."""
+    units_done: int = 0
+    """Units computed since it started."""
     started_at: float
     seen_at: float

@@ -13,14 +13,16 @@ from common.broker import Broker, Queue, Subscription
 from common.settings import Settings
 from common.store import Store
 from common.workers import ALIVE_SECONDS, HEARTBEAT_SECONDS, WorkerStatus
-from factor_worker.children import Slots
+from factor_worker.children import Limits, Slots
 from factor_worker.consumer import Consumer
 from factor_worker.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 
+WORK_NICENESS = 10
+"""Long units step back for surveys and for everything else on the machine."""
 SURVEY_PREFETCH = 8
-"""Surveys in hand at a time: one computes while the others wait for the store."""
+"""Surveys in hand for each slot: one computes while the others wait for the store."""
 AFTER_KILL_SECONDS = 5.0
 """How long giving back may take once the children are dead."""
 RECHECK_SECONDS = 5.0
@@ -34,18 +36,18 @@ class Worker:
         self._settings = settings
         self._store = store
         self._broker = broker
-        self._slots = self._new_slots(settings.slots)
-        self._survey_slots = self._new_slots(1)
-        self._consumer = Consumer(store, broker)
+        limits = Limits(settings.unit_seconds, settings.memory_mb << 20)
+        self._slots = Slots(settings.slots, limits._replace(niceness=WORK_NICENESS))
+        # As many as for work, so that a burst of small numbers uses every core.
+        self._survey_slots = Slots(settings.slots, limits._replace(sieves=False))
+        self.worker_id = f"{settings.name or platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._consumer = Consumer(
+            store, broker, worker_id=self.worker_id, sieve_digits=settings.sieve_digits
+        )
         self._sweeper = Sweeper(store, broker)
         self._subscriptions: list[Subscription] = []
         self._loops: list[asyncio.Task[None]] = []
-        self.worker_id = f"{settings.name or platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._started_at = time.time()
-
-    def _new_slots(self, count: int) -> Slots:
-        settings = self._settings
-        return Slots(count, unit_seconds=settings.unit_seconds, memory_mb=settings.memory_mb)
 
     async def start(self, *, alone: bool = False) -> None:
         """Start the children and take work.
@@ -55,7 +57,8 @@ class Worker:
                 queued is published again at once (embedded mode after a restart).
 
         """
-        await asyncio.gather(self._survey_slots.warm(), self._slots.warm())
+        _, slowness = await asyncio.gather(self._survey_slots.warm(), self._slots.warm())
+        self._consumer.slowness = slowness
         await self._beat_patiently()
         if alone:
             await self._sweeper.sweep(patience=0.0)
@@ -64,7 +67,7 @@ class Worker:
             await consume(
                 Queue.SURVEY,
                 lambda delivery: consumer.handle(self._survey_slots, delivery),
-                prefetch=SURVEY_PREFETCH,
+                prefetch=SURVEY_PREFETCH * self._settings.slots,
             ),
             await consume(
                 Queue.WORK,
@@ -114,7 +117,8 @@ class Worker:
         except errors.StoreUnavailable as error:
             log.warning("No heartbeat: %s", error)
         else:
-            self._consumer.all_slots = max(1, sum(worker.slots for worker in workers))
+            slots = max(1, sum(worker.slots for worker in workers))
+            self._consumer.capacity = self._consumer.capacity._replace(slots=slots)
 
     def _status(self) -> WorkerStatus:
         return WorkerStatus(
@@ -124,6 +128,7 @@ class Worker:
             slots=self._settings.slots,
             running=tuple(held.unit.unit_id for held in self._consumer.in_hand.values()),
             newest_issue=dict(self._consumer.newest_issue),
+            units_done=self._consumer.units_done,
             started_at=self._started_at,
             seen_at=time.time(),
         )

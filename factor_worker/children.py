@@ -15,10 +15,12 @@ import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 import pebble
 import psutil
 
+from common.factorizations import Solving
 from common.units import Failure, Fault, Work
 from factor_worker import compute
 from factor_worker.engine import verify
@@ -28,6 +30,9 @@ ADDRESS_SPACE_SPARE_BYTES = 4 << 30
 """Address space beyond the memory limit: most of what a program maps it never touches."""
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME")
 """All that a child sees of its worker's environment: nothing that could be a secret."""
+
+STAGES = ("verify", "filter", "matrix", "square root")
+"""Of solving; they cross between processes as numbers."""
 
 _SPAWN = multiprocessing.get_context("spawn")
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -45,13 +50,25 @@ class UnitStopped(Exception):
     """A unit was stopped because its outcome is no longer wanted here."""
 
 
+class Limits(NamedTuple):
+    """What a child may take."""
+
+    unit_seconds: float
+    memory_bytes: int
+    niceness: int = 0
+    """Added to the worker's own: a polite child steps back for others."""
+    sieves: bool = True
+    """Whether it may be asked to sieve, and therefore loads the kernels at once."""
+
+
 class Slot:
     """One child process that computes one unit at a time."""
 
-    def __init__(self, *, unit_seconds: float, memory_mb: int) -> None:
-        self._unit_seconds = unit_seconds
-        self._memory_bytes = memory_mb << 20
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._pid = _SPAWN.Value("i", 0)
+        self._solving = _SPAWN.Array(ctypes.c_int64, len(Solving.__struct_fields__))
+        """The child's words about a solve unit: the stage's place in `STAGES`, rows, done, of."""
         self._pool = self._new_pool()
         self._future: concurrent.futures.Future[compute.Result] | None = None
 
@@ -60,12 +77,12 @@ class Slot:
             max_workers=1,
             context=_SPAWN,
             initializer=_prepare_child,
-            initargs=(self._pid, self._memory_bytes, os.getpid()),
+            initargs=(self._pid, self._solving, self._limits, os.getpid()),
         )
 
-    async def warm(self) -> None:
-        """Return when the child has started and has imported what it computes with."""
-        await asyncio.wrap_future(self._schedule_warming())
+    async def warm(self) -> float:
+        """Start the child, have it load what it computes with, and return its slowness."""
+        return await asyncio.wrap_future(self._schedule_warming())
 
     def _child_is_gone(self) -> bool:
         """Whether the child died; an idle one may have died with the lock of pebble's pipe."""
@@ -82,11 +99,16 @@ class Slot:
         old, self._pool = self._pool, self._new_pool()
         await asyncio.to_thread(_end, old)
 
-    def _schedule_warming(self) -> concurrent.futures.Future[None]:
-        return self._pool.schedule(compute.warm)
+    def _schedule_warming(self) -> concurrent.futures.Future[float]:
+        return self._pool.schedule(compute.load_kernels if self._limits.sieves else _nothing)
 
-    async def run(self, work: Work) -> compute.Result:
-        """Compute one piece of work in the child.
+    def solving(self) -> Solving | None:
+        """Return how far the solve unit in the child is."""
+        stage, rows, done, of = self._solving[:]
+        return Solving(STAGES[stage], rows, done, of) if of else None
+
+    async def run(self, work: Work, batches: compute.StoredBatches = ()) -> compute.Result:
+        """Compute one piece of work in the child, with stored relations if it is to solve them.
 
         Raises:
             UnitFailed: The child crashed, ran out of time or memory, or raised.
@@ -95,14 +117,16 @@ class Slot:
         """
         if self._child_is_gone():
             await self._begin_anew()
-        self._future = self._pool.schedule(compute.run, args=(work,), timeout=self._unit_seconds)
+        limit = self._limits.unit_seconds
+        self._solving[:] = [0] * len(self._solving)
+        self._future = self._pool.schedule(_run, args=(work, batches), timeout=limit)
         memory = asyncio.create_task(self._watch_memory())
         try:
             return await asyncio.wrap_future(self._future)
         except pebble.ProcessExpired as error:
             raise UnitFailed(self._failure_of(error, memory)) from error
         except TimeoutError as error:
-            detail = f"no result after {self._unit_seconds:.0f} s"
+            detail = f"no result after {limit:.0f} s"
             raise UnitFailed(Failure(Fault.TIMEOUT, detail)) from error
         except MemoryError as error:
             raise UnitFailed(self._memory_failure()) from error
@@ -141,7 +165,7 @@ class Slot:
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 child = psutil.Process(self._pid.value)
                 family = [child, *child.children(recursive=True)]
-                if sum(process.memory_info().rss for process in family) > self._memory_bytes:
+                if sum(process.memory_info().rss for process in family) > self._limits.memory_bytes:
                     child.kill()
                     return True
 
@@ -153,21 +177,21 @@ class Slot:
         return Failure(Fault.CRASH, f"the child process died: {how}")
 
     def _memory_failure(self) -> Failure:
-        return Failure(Fault.MEMORY, f"more than {self._memory_bytes >> 20} MiB")
+        return Failure(Fault.MEMORY, f"more than {self._limits.memory_bytes >> 20} MiB")
 
 
 class Slots:
     """The free slots of a worker; whoever takes one gives it back."""
 
-    def __init__(self, count: int, *, unit_seconds: float, memory_mb: int) -> None:
-        self._all = [Slot(unit_seconds=unit_seconds, memory_mb=memory_mb) for _ in range(count)]
+    def __init__(self, count: int, limits: Limits) -> None:
+        self._all = [Slot(limits) for _ in range(count)]
         self._free: asyncio.LifoQueue[Slot] = asyncio.LifoQueue()
         for slot in self._all:
             self._free.put_nowait(slot)
 
-    async def warm(self) -> None:
-        """Start every child."""
-        await asyncio.gather(*(slot.warm() for slot in self._all))
+    async def warm(self) -> float:
+        """Start every child; return the slowness of the quickest: the others had to wait for a core."""
+        return min(await asyncio.gather(*(slot.warm() for slot in self._all)))
 
     @contextlib.asynccontextmanager
     async def take(self) -> AsyncIterator[Slot]:
@@ -188,10 +212,35 @@ def _end(pool: pebble.ProcessPool) -> None:
     pool.join()
 
 
+_reported: "multiprocessing.sharedctypes.SynchronizedArray[int] | None" = None
+"""In a child: where it says how far it is."""
+
+
+def _nothing() -> float:
+    """Do nothing: starting a child and importing this module was the point."""
+    return 1.0
+
+
+def _run(work: Work, batches: compute.StoredBatches) -> compute.Result:
+    return compute.run(work, batches, _report)
+
+
+def _report(solving: Solving) -> None:
+    if _reported is not None:
+        words = [STAGES.index(solving.stage), solving.rows, solving.done, max(solving.of, 1)]
+        _reported[:] = words
+
+
 def _prepare_child(
-    pid: "multiprocessing.sharedctypes.Synchronized[int]", limit: int, parent: int
+    pid: "multiprocessing.sharedctypes.Synchronized[int]",
+    reported: "multiprocessing.sharedctypes.SynchronizedArray[int]",
+    limits: Limits,
+    parent: int,
 ) -> None:
     """Make a fresh child safe to run hostile numbers in."""
+    global _reported  # noqa: PLW0603 a child has one for its whole life
+    _reported = reported
+    os.nice(limits.niceness)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # native code never returns to a Python handler
     for name in [name for name in os.environ if name not in KEPT_ENVIRONMENT]:
         del os.environ[name]
@@ -200,7 +249,7 @@ def _prepare_child(
         if os.getppid() != parent:  # the worker died before the call above
             os._exit(1)
         # A backstop for one huge allocation; the worker's own watch sees gradual growth first.
-        most = limit + ADDRESS_SPACE_SPARE_BYTES
+        most = limits.memory_bytes + ADDRESS_SPACE_SPARE_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     pid.value = os.getpid()

@@ -1,29 +1,94 @@
-"""What runs in a child process: one piece of work in, what was learnt out."""
+"""What runs in a child process: one piece of work in, what was learnt out.
+
+The sieve's kernels are imported where they are used: numba takes half a second and 100 MB, and neither
+a worker's own process nor the child that does surveys has any use for it.
+"""
 
 import resource
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from common.batches import RelationBatch
 from common.codec import BigInt
-from common.units import Certainty, Curves, Piece, Prove, Survey, Whole, Work
+from common.factorizations import Solving
+from common.units import (
+    Certainty,
+    Counted,
+    Curves,
+    Piece,
+    Prove,
+    Sieve,
+    Sieved,
+    Solve,
+    Survey,
+    Whole,
+    Work,
+)
 from factor_worker.engine import coprime, ecm, effort, parts, primality, survey, verify, whole
+from factor_worker.engine.siqs import parameters as siqs
+
+SIEVE_SECONDS = 60.0
+"""A sieve unit that a slow machine has not finished by then returns what it has."""
 
 
 class Result(NamedTuple):
     """What a piece of work came to; ``cpu_seconds`` includes the programs that it ran."""
 
-    pieces: tuple[Piece, ...]
-    curves: int
-    cpu_seconds: float
+    pieces: tuple[Piece, ...] = ()
+    curves: int = 0
+    sieved: Sieved | None = None
+    batch: RelationBatch | None = None
+    counted: Counted | None = None
+    cpu_seconds: float = 0.0
 
 
-def warm() -> None:
-    """Do nothing: importing this module was the point."""
+StoredBatches = Sequence[tuple[str, bytes]]
+"""Packed batches of relations with the ids of their units."""
 
 
-def run(work: Work) -> Result:
-    """Compute, check, and return. Raises whatever the engine raises."""
+CALIBRATION = (10**22 + 9) * (10**21 + 117)
+CALIBRATION_SECONDS = 0.1
+"""CPU seconds to sieve that number on the machine that the estimates were measured on."""
+
+
+def load_kernels() -> float:
+    """Load the sieve's kernels, or compile them if nobody has done so: never inside a unit.
+
+    Returns this machine's slowness: CPU seconds that it takes for one of the reference machine.
+    """
+    from factor_worker.engine.siqs import complete, warm  # noqa: PLC0415 see above
+
+    warm.warm()
     before = _cpu_seconds()
+    complete.factor(CALIBRATION)
+    return (_cpu_seconds() - before) / CALIBRATION_SECONDS
+
+
+def run(
+    work: Work, batches: StoredBatches = (), report: Callable[[Solving], None] | None = None
+) -> Result:
+    """Compute, check, and return. Raises whatever the engine raises.
+
+    Args:
+        work: What to do.
+        batches: The stored relations, for `Solve`.
+        report: Called now and then with how far `Solve` is.
+
+    """
+    before = _cpu_seconds()
+    match work:
+        case Sieve():
+            result = _run_sieve(work)
+        case Solve():
+            result = _run_solve(work, batches, report or (lambda _solving: None))
+        case _:
+            result = _decompose(work)
+    return result._replace(cpu_seconds=_cpu_seconds() - before)
+
+
+def _decompose(work: Work) -> Result:
     target, curves = int(work.target), 0
+    found: parts.Decomposition = ()
     match work:
         case Survey():
             found = survey.survey(target)
@@ -34,12 +99,39 @@ def run(work: Work) -> Result:
         case Prove():
             certainty = primality.classify(target, prove=True)
             found = (parts.Part(target, 1, certainty),)
+    return Result(pieces=_verified(target, found), curves=curves)
+
+
+def _run_sieve(work: Sieve) -> Result:
+    from factor_worker.engine.siqs import unit  # noqa: PLC0415 see above
+
+    chosen = siqs.Parameters.from_dict(work.parameters)
+    found = unit.sieve(int(work.target), chosen, work.first, work.count, seconds=SIEVE_SECONDS)
+    return Result(
+        sieved=Sieved(found.done, found.full, found.partial),
+        batch=RelationBatch(work.first, found.done, found.data),
+    )
+
+
+def _run_solve(work: Solve, batches: StoredBatches, report: Callable[[Solving], None]) -> Result:
+    from factor_worker.engine.siqs import solve  # noqa: PLC0415 see above
+
+    target, chosen = int(work.target), siqs.Parameters.from_dict(work.parameters)
+    stored = (
+        solve.StoredBatch(unit_id, *RelationBatch.unpack(packed)) for unit_id, packed in batches
+    )
+    solved = solve.solve(target, chosen, stored, report=lambda progress: report(Solving(*progress)))
+    if not solved.divisors:
+        return Result(counted=Counted(solved.usable, solved.needed, solved.bad))
+    return Result(pieces=_verified(target, _split(target, solved.divisors)))
+
+
+def _verified(target: int, found: parts.Decomposition) -> tuple[Piece, ...]:
     if found:
         verify.verify(target, found)
-    pieces = tuple(
+    return tuple(
         Piece(BigInt(part.value), part.exponent, Certainty(part.certainty)) for part in found
     )
-    return Result(pieces, curves, _cpu_seconds() - before)
 
 
 def _cpu_seconds() -> float:
@@ -54,9 +146,13 @@ def _run_curves(work: Curves) -> tuple[parts.Decomposition, int]:
     report = ecm.run(target, effort.Method(work.method), work.b1, sigmas)
     if not report.divisors:
         return (), report.curves
+    return _split(target, report.divisors), report.curves
+
+
+def _split(target: int, divisors: Iterable[int]) -> parts.Decomposition:
+    """Return a composite taken apart by some of its divisors."""
     whole_target = parts.Part(target, 1, parts.Certainty.COMPOSITE)
-    pieces = coprime.split([whole_target], report.divisors)
-    return tuple(_proven(part) for part in pieces), report.curves
+    return tuple(_proven(part) for part in coprime.split([whole_target], divisors))
 
 
 def _proven(part: parts.Part) -> parts.Part:

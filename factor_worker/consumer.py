@@ -19,14 +19,16 @@ from common.codec import BigInt
 from common.events import Control, digest_of
 from common.factorizations import Factorization
 from common.store import Store
-from common.units import Failure, Fault, Outcome, Unit
-from factor_worker import metrics, plan
+from common.units import Failure, Fault, Outcome, Sieve, Solve, Unit
+from factor_worker import compute, metrics, plan
 from factor_worker.children import Slot, Slots, UnitFailed, UnitStopped
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+NOTE_SECONDS = 1.0
+"""How often the progress of a solve unit is noted."""
 PATIENCE_SECONDS = (0.1, 5.0)
 """First and longest pause between two calls to a store that does not answer."""
 
@@ -43,15 +45,19 @@ class InHand:
 class Consumer:
     """Settles deliveries of units. One for a worker; its two kinds of slot share it."""
 
-    def __init__(self, store: Store, broker: Broker) -> None:
+    def __init__(self, store: Store, broker: Broker, *, worker_id: str, sieve_digits: int) -> None:
         self._store = store
         self._broker = broker
+        self._worker_id = worker_id
+        self.capacity = plan.Capacity(sieve_digits=sieve_digits)
+        """With the slots of all live workers, as the last heartbeat saw them."""
+        self.slowness = 1.0
+        """Of this machine, see `common.units.Outcome`."""
         self.in_hand: dict[int, InHand] = {}
         """By delivery: a unit that was delivered twice is here twice."""
         self.newest_issue: dict[str, float] = {}
         """By queue, when the newest unit received was issued, in seconds since the epoch."""
-        self.all_slots = 1
-        """Slots of all live workers, as the last heartbeat saw them."""
+        self.units_done = 0
         self._leaving = False
 
     async def handle(self, slots: Slots, delivery: Delivery) -> None:
@@ -86,8 +92,10 @@ class Consumer:
         elif entry is None:
             metrics.SETTLED_BEFORE.inc()
             await self._follow_up(known)
+            await self._forget_relations(unit, known)
         elif outcome is not None:
-            await self.settle(unit.number, outcome)
+            known = await self.settle(unit.number, outcome)
+            await self._forget_relations(unit, known)
         elif self.leaving():
             await delivery.requeue()
             return
@@ -108,7 +116,7 @@ class Consumer:
         label = "stopped"
         try:
             with metrics.SLOTS_BUSY.track_inprogress():
-                result = await slot.run(unit.work)
+                result = await self._run(slot, unit)
         except UnitFailed as error:
             label = error.failure.fault.value
             log.warning("Unit %s (%s) failed: %s", unit.unit_id, unit.kind, error)
@@ -120,20 +128,74 @@ class Consumer:
             label = "done"
             return Outcome(
                 unit_id=unit.unit_id,
+                worker_id=self._worker_id,
                 pieces=result.pieces,
                 curves=result.curves,
+                sieved=result.sieved,
+                counted=result.counted,
                 cpu_seconds=result.cpu_seconds,
+                slowness=self.slowness,
             )
         finally:
             in_hand.slot = None
+            self.units_done += 1
             metrics.UNITS.labels(unit.kind, label).inc()
             metrics.UNIT_SECONDS.labels(unit.kind).observe(time.monotonic() - started)
 
-    async def settle(self, number: int, outcome: Outcome) -> None:
-        """Work an outcome into the factorization and act on what follows from it."""
+    async def _run(self, slot: Slot, unit: Unit) -> compute.Result:
+        """Compute a unit, with what the store has to give and to take besides."""
+        match unit.work:
+            case Sieve(target=target):
+                result = await slot.run(unit.work)
+                if result.batch is not None:
+                    packed = result.batch.pack()
+                    await self._patiently(
+                        lambda: self._store.insert_batch(target, unit.unit_id, packed)
+                    )
+                return result
+            case Solve(target=target):
+                batches = await self._patiently(lambda: self._read_batches(target))
+                watching = asyncio.create_task(self._watch_solving(slot, unit))
+                try:
+                    result = await slot.run(unit.work, batches)
+                finally:
+                    watching.cancel()
+                for unit_id, reason in result.counted.refused.items() if result.counted else ():
+                    metrics.BATCHES_REFUSED.inc()
+                    log.error("The relations of unit %s are refused: %s", unit_id, reason)
+                return result
+            case _:
+                return await slot.run(unit.work)
+
+    async def _read_batches(self, target: BigInt) -> list[tuple[str, bytes]]:
+        return [batch async for batch in self._store.iterate_batches(target)]
+
+    async def _watch_solving(self, slot: Slot, unit: Unit) -> None:
+        """Note in the factorization how far a solve unit is, for people to watch."""
+        noted = None
+        while True:
+            await asyncio.sleep(NOTE_SECONDS)
+            solving = slot.solving()
+            if solving is None or solving == noted:
+                continue
+            with contextlib.suppress(errors.StoreUnavailable):
+                known = await lifecycle.require(self._store, unit.number)
+                after = plan.note(known, unit.unit_id, solving, now=time.time())
+                if after is not known and await self._store.swap_factorization(after):
+                    noted = solving
+                    await lifecycle.tell(self._broker, after)
+
+    async def _forget_relations(self, unit: Unit, known: Factorization) -> None:
+        """Delete the relations of a composite that is in verified pieces; twice is harmless."""
+        target = unit.work.target
+        if isinstance(unit.work, Sieve | Solve) and not known.unfinished(target):
+            await self._patiently(lambda: self._store.delete_batches(target))
+
+    async def settle(self, number: int, outcome: Outcome) -> Factorization:
+        """Work an outcome into the factorization, act on what follows, and return it."""
         while True:
             known = await self._patiently(lambda: lifecycle.require(self._store, number))
-            after = plan.settle(known, outcome, slots=self.all_slots, now=time.time())
+            after = plan.settle(known, outcome, capacity=self.capacity, now=time.time())
             if after is known:
                 break
             if await self._patiently(functools.partial(self._store.swap_factorization, after)):
@@ -142,6 +204,7 @@ class Consumer:
                 break
             metrics.SWAPS_LOST.inc()
         await self._follow_up(known)
+        return known
 
     async def _follow_up(self, known: Factorization) -> None:
         """Publish, end the tasks, tell: all of it can be done twice."""

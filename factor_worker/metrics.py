@@ -15,5 +15,8 @@ SETTLED_BEFORE = Counter(
 SWAPS_LOST = Counter("factorline_swaps_lost", "Swaps that another worker's swap preceded")
 MALFORMED = Counter("factorline_messages_malformed", "Messages that are no units")
 DEAD_LETTERS = Counter("factorline_dead_letters", "Dead letters turned into failures", ["reason"])
+BATCHES_REFUSED = Counter(
+    "factorline_batches_refused", "Batches of relations that did not pass verification"
+)
 SWEPT = Counter("factorline_swept", "What a sweep had to put right", ["what"])
 SLOTS_BUSY = Gauge("factorline_slots_busy", "Units being computed by this worker")

@@ -1,6 +1,6 @@
 """The plan: what an outcome means for a factorization, and which units come next. Pure.
 
-    (factorization, outcome, slots, now)  →  the next version, or the same one if nothing changed
+    (factorization, outcome, capacity, now)  →  the next version, or the same one if nothing changed
 
 The next version carries its own consequences: units to publish are in its outbox, and an ending is in
 `ended`. Whoever swaps it into the store then publishes, tells and acknowledges, in that order.
@@ -9,10 +9,18 @@ The next version carries its own consequences: units to publish are in its outbo
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from common.factorizations import Factorization, Outstanding, Part
+from common.factorizations import (
+    CurveState,
+    Factorization,
+    Outstanding,
+    Part,
+    SieveState,
+    Solving,
+)
 from common.tasks import Ending, Status
 from common.units import (
     Certainty,
@@ -23,22 +31,38 @@ from common.units import (
     Outcome,
     Piece,
     Prove,
+    Sieve,
+    Solve,
     Survey,
     Unit,
     Whole,
     Work,
 )
-from factor_worker import policy
+from factor_worker import policy, sieving
 from factor_worker.engine import effort
 
+WORKERS_SECONDS = 60.0
+"""A worker that settled a unit within this time takes part."""
 
-def settle(known: Factorization, outcome: Outcome, *, slots: int, now: float) -> Factorization:
+
+class Capacity(NamedTuple):
+    """What there is to compute with."""
+
+    slots: int = 1
+    """Units that all workers together compute at a time."""
+    sieve_digits: int = policy.SIEVE_LIMIT_DIGITS
+    """The largest composite that is sieved."""
+
+
+def settle(
+    known: Factorization, outcome: Outcome, *, capacity: Capacity, now: float
+) -> Factorization:
     """Return the factorization after an outcome; the very same object if it changes nothing.
 
     Args:
         known: The version in the store.
         outcome: What a worker says of a unit; it is ignored unless that unit is outstanding.
-        slots: Units that all workers together compute at a time.
+        capacity: What there is to compute with.
         now: Seconds since the epoch.
 
     """
@@ -50,18 +74,35 @@ def settle(known: Factorization, outcome: Outcome, *, slots: int, now: float) ->
         settled = _after_failure(known, entry, failure, now)
     else:
         settled = _without(known, {outcome.unit_id})
-        settled = replace(settled, parts=tuple(_learn(known.parts, entry.unit.work, outcome)))
-    settled = replace(settled, cpu_seconds=known.cpu_seconds + outcome.cpu_seconds)
-    return advance(_without_moot(settled), slots=slots, now=now)
+        parts = tuple(_learn(known.parts, entry.unit.work, outcome, now))
+        settled = replace(settled, parts=parts)
+    lately = {who: at for who, at in known.workers.items() if now - at < WORKERS_SECONDS}
+    settled = replace(
+        settled,
+        cpu_seconds=known.cpu_seconds + outcome.cpu_seconds,
+        slowness=outcome.slowness,
+        workers=lately | ({outcome.worker_id: now} if outcome.worker_id else {}),
+    )
+    return advance(_without_moot(settled), capacity=capacity, now=now)
 
 
-def advance(known: Factorization, *, slots: int, now: float) -> Factorization:
+def note(known: Factorization, unit_id: str, solving: Solving, *, now: float) -> Factorization:
+    """Return the next version with how far a solve unit is; the same object if it is not outstanding."""
+    entry = known.outstanding.get(unit_id)
+    if entry is None:
+        return known
+    outstanding = {**known.outstanding, unit_id: replace(entry, solving=solving)}
+    return replace(known.touched(now), outstanding=outstanding)
+
+
+def advance(known: Factorization, *, capacity: Capacity, now: float) -> Factorization:
     """Return the next version with enough units outstanding to fill the slots, or its ending."""
     known.check()
-    room = max(0, slots + 1 - len(known.outstanding))
+    room = max(0, capacity.slots + 1 - len(known.outstanding))
     # A unit more than there are slots, so that a slot never waits for the plan.
-    works = itertools.islice(_works(known), room)
-    issued = known.with_issued(works, now)
+    works = list(itertools.islice(_works(known, capacity), room))
+    parts = tuple(sieving.after_issue(_with_curves(part, capacity), works) for part in known.parts)
+    issued = replace(known, parts=parts).with_issued(works, now)
     ended = None if issued.outstanding else _ending(issued.parts, now)
     return replace(issued, version=known.version + 1, touched_at=now, ended=ended)
 
@@ -84,14 +125,19 @@ def _refusal(unit: Unit, outcome: Outcome) -> Failure | None:
 
 def _idleness(work: Work, outcome: Outcome) -> Failure | None:
     """Return what is wrong with an outcome without pieces: only curves may find nothing."""
-    if not isinstance(work, Curves):
-        return Failure(Fault.WRONG, "it says nothing about its target")
-    if outcome.curves == 0:
-        return Failure(Fault.TIMEOUT, "not one curve was finished")
-    return None
+    match work:
+        case Curves():
+            idle, what = outcome.curves == 0, "curve"
+        case Sieve():
+            idle, what = outcome.sieved is None or outcome.sieved.indices == 0, "polynomial"
+        case Solve():
+            idle, what = outcome.counted is None, "relation"
+        case _:
+            return Failure(Fault.WRONG, "it says nothing about its target")
+    return Failure(Fault.TIMEOUT, f"not one {what} was finished") if idle else None
 
 
-def _learn(parts: Sequence[Part], work: Work, outcome: Outcome) -> Iterator[Part]:
+def _learn(parts: Sequence[Part], work: Work, outcome: Outcome, now: float) -> Iterator[Part]:
     """Yield the parts with the target replaced by its pieces, each inheriting the effort."""
     for part in parts:
         if part.value != work.target:
@@ -108,7 +154,18 @@ def _learn(parts: Sequence[Part], work: Work, outcome: Outcome) -> Iterator[Part
                 certainty=piece.certainty,
                 effort=spent,
                 gave_up=part.gave_up if same else {},
+                sieve=_sieve_after(part, outcome, now) if same else None,
             )
+
+
+def _sieve_after(part: Part, outcome: Outcome, now: float) -> SieveState | None:
+    """Return the state of a composite's sieve after an outcome that did not split it."""
+    state = part.sieve
+    if state is not None and outcome.sieved is not None:
+        return sieving.after_sieve(state, outcome.sieved, outcome.cpu_seconds, now)
+    if state is not None and outcome.counted is not None:
+        return sieving.after_count(state, outcome.counted)
+    return state
 
 
 def _after_failure(
@@ -145,12 +202,18 @@ def _without(known: Factorization, unit_ids: set[str]) -> Factorization:
 
 
 def _without_moot(known: Factorization) -> Factorization:
-    """Drop the units whose target is in pieces by now."""
+    """Drop the units whose target is in pieces by now, and sieving that is no longer needed."""
     targets = {part.value for part in known.parts if not _settled(part)}
+    sieved = {
+        part.value
+        for part in known.parts
+        if part.sieve is not None and part.sieve.usable >= part.sieve.needed
+    }
     moot = {
         unit_id
         for unit_id, entry in known.outstanding.items()
         if entry.unit.work.target not in targets
+        or (isinstance(entry.unit.work, Sieve) and entry.unit.work.target in sieved)
     }
     return _without(known, moot)
 
@@ -162,7 +225,7 @@ def _settled(part: Part) -> bool:
     return part.certainty is Certainty.PROVEN
 
 
-def _works(known: Factorization) -> Iterator[Work]:
+def _works(known: Factorization, capacity: Capacity) -> Iterator[Work]:
     """Yield the works to issue, what may end soon first: big composites hold up nothing."""
 
     def place(part: Part) -> tuple[bool, int]:
@@ -174,31 +237,35 @@ def _works(known: Factorization) -> Iterator[Work]:
             for entry in known.outstanding.values()
             if entry.unit.work.target == part.value
         ]
-        yield from _works_for(part, pending)
+        yield from _works_for(part, pending, capacity)
 
 
-def _works_for(part: Part, pending: list[Work]) -> Iterator[Work]:
+def _works_for(part: Part, pending: list[Work], capacity: Capacity) -> Iterator[Work]:
     if _settled(part):
         return
     if part.certainty is Certainty.COMPOSITE:
-        yield from _works_for_composite(part, pending)
+        yield from _works_for_composite(part, pending, capacity)
     elif not pending and part.certainty is Certainty.PROBABLE:
         yield Prove(part.value)
     elif not pending and "survey" not in part.gave_up:
         yield Survey(part.value)
 
 
-def _works_for_composite(part: Part, pending: list[Work]) -> Iterator[Work]:
-    curves = () if "ecm" in part.gave_up else tuple(_curves(part, pending))
+def _works_for_composite(part: Part, pending: list[Work], capacity: Capacity) -> Iterator[Work]:
+    curves = tuple(_curves(part, pending, capacity)) if "ecm" not in part.gave_up else ()
     yield from curves
-    finishable = part.digits <= policy.WHOLE_LIMIT_DIGITS and "whole" not in part.gave_up
-    if finishable and not curves and not pending:
-        yield Whole(part.value)
+    if curves:
+        return
+    if part.digits <= policy.WHOLE_LIMIT_DIGITS:
+        if not pending and "whole" not in part.gave_up:
+            yield Whole(part.value)
+    elif part.digits <= capacity.sieve_digits and not part.gave_up.keys() & {"sieve", "solve"}:
+        yield from sieving.works(part, pending, capacity.slots)
 
 
-def _curves(part: Part, pending: list[Work]) -> Iterator[Curves]:
+def _curves(part: Part, pending: list[Work], capacity: Capacity) -> Iterator[Curves]:
     """Yield the batches of curves that a composite still needs and that are not outstanding."""
-    levels = policy.levels_for(part.digits)
+    levels = policy.levels_for(part.digits, sieve_digits=capacity.sieve_digits)
     under_way = [work for work in pending if isinstance(work, Curves)]
     runs = [(method, b1, 1) for method, b1 in policy.FIRST_RUNS if levels]
     runs += [(Method.ECM, level.b1, level.curves) for level in levels]
@@ -211,6 +278,19 @@ def _curves(part: Part, pending: list[Work]) -> Iterator[Curves]:
             yield Curves(part.value, method, b1, sigma, count)
             missing -= count
             sigma += count
+
+
+def _with_curves(part: Part, capacity: Capacity) -> Part:
+    """Return the part with how far its curves are, for people to read."""
+    levels = policy.levels_for(part.digits, sieve_digits=capacity.sieve_digits)
+    if part.certainty is not Certainty.COMPOSITE or not levels:
+        return part
+    done = [part.effort.done(Method.ECM, level.b1) for level in levels]
+    finished = [
+        level.digits for level, count in zip(levels, done, strict=True) if count >= level.curves
+    ]
+    wanted = sum(level.curves for level in levels)
+    return replace(part, curves=CurveState(sum(done), wanted, max(finished, default=0)))
 
 
 def _ending(parts: Sequence[Part], now: float) -> Ending | None:

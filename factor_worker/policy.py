@@ -12,11 +12,11 @@ FIRST_RUNS = ((Method.P_MINUS_1, 1_000_000), (Method.P_PLUS_1, 1_000_000))
 PROOF_LIMIT_DIGITS = 300
 """Larger primes stay `probable`: a proof would take longer than a unit may."""
 
-WHOLE_LIMIT_DIGITS = 75
-"""Composites up to this size are factored in one call (about 100 s); larger ones only by curves."""
+WHOLE_LIMIT_DIGITS = 59
+"""Composites up to this size are sieved and solved in one call: a few seconds, not worth dividing."""
 
-CURVES_FROM_DIGITS = 55
-"""Smaller composites go straight to that call: it takes less time than the curves would."""
+SIEVE_LIMIT_DIGITS = 100
+"""Larger composites get curves only, unless a setting says otherwise."""
 
 FAULT_BUDGET = {
     Fault.CRASH: 3,
@@ -28,13 +28,13 @@ FAULT_BUDGET = {
 """Attempts of one unit that may end in each fault; the last one makes the plan give up on it."""
 
 
-def levels_for(digits: int) -> tuple[effort.Level, ...]:
-    """Return the levels for a composite: up to 0.3 of its digits if it can be finished after that.
+def levels_for(digits: int, *, sieve_digits: int) -> tuple[effort.Level, ...]:
+    """Return the levels for a composite: up to 0.3 of its digits if it can be sieved after that.
 
     Source: YAFU's pretest ratio for numbers that its quadratic sieve can finish.
     """
-    if digits < CURVES_FROM_DIGITS:
+    if digits <= WHOLE_LIMIT_DIGITS:
         return ()
-    if digits > WHOLE_LIMIT_DIGITS:
+    if digits > sieve_digits:
         return LEVELS
     return tuple(level for level in LEVELS if level.digits <= max(20, 0.3 * digits))

@@ -68,6 +68,7 @@ async def submit(request: web.Request) -> web.Response:
 async def submit_batch(request: web.Request) -> web.Response:
     """Accept many numbers; each gets a task or a problem of its own."""
     settings, store, owner = request.app[SETTINGS], request.app[STORE], owner_of(request)
+    key = parameters.idempotency_key(request)
     document = await bodies.read_object(request)
     values = document.get("numbers")
     if not isinstance(values, list):
@@ -83,8 +84,13 @@ async def submit_batch(request: web.Request) -> web.Response:
         except NumberError as error:
             refused[index] = problems.problem_of(error)
         else:
-            tasks[index] = lifecycle.new_task(parsed.value, parsed.expression, owner)
+            own_key = None if key is None else f"{key} #{index}"
+            tasks[index] = lifecycle.new_task(
+                parsed.value, parsed.expression, owner, idempotency_key=own_key
+            )
     stored = await lifecycle.accept(store, request.app[BROKER], list(tasks.values()))
+    if [task.number for task in stored] != [task.number for task in tasks.values()]:
+        raise errors.KeyReused
     shown = dict(zip(tasks, await _shown(store, stored), strict=True))
     items = [
         models.BatchItem(index=index, task=shown.get(index), problem=refused.get(index))

@@ -23,11 +23,47 @@ class Composite(msgspec.Struct, frozen=True, kw_only=True):
     certainty: str
 
 
+class CurveProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """Elliptic curves on the hardest composite."""
+
+    digits: int
+    """Of the composite."""
+    done: int
+    wanted: int
+    """All curves that the plan gives this composite, over all levels."""
+    ruled_out_digits: int
+    """Factors of up to so many digits are unlikely by now (each was missed once in e times)."""
+
+
+class SieveProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """Relations of the quadratic sieve on the hardest composite."""
+
+    digits: int
+    """Of the composite."""
+    full: int
+    partial: int
+    usable: int
+    """Full ones and cycles of partial ones, as far as can be told by counting."""
+    needed: int
+    rate: float | None = None
+    """Relations (full and partial) a second, over the last minute or less."""
+
+
+class MatrixProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """The solving of a sieve: verify, filter, matrix, square root."""
+
+    stage: str
+    rows: int
+    done: int
+    of: int
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """How far the work on a number is. What cannot be estimated honestly is null."""
 
     stage: str
-    """``queued``, the kind of most units under way (``survey``, …), ``resting`` or ``done``."""
+    """``queued``, the kind of most units under way (``survey`` ``ecm`` ``sieve`` ``solve`` ``prove``),
+    ``resting`` or ``done``."""
     fraction: float | None = None
     """The share of the number's digits that is split into primes, 0 to 1."""
     rate: float | None = None
@@ -36,8 +72,15 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     units_issued: int = 0
     units_outstanding: int = 0
     cpu_seconds: float = 0.0
+    estimate_cpu_seconds: float | None = None
+    """CPU seconds that the whole number is expected to take; null where nobody knows."""
+    workers: int = 0
+    """Workers that have a unit of this number in hand."""
     effort: dict[str, int] = {}
     """Curves done on the hardest composite, by method and bound."""
+    curves: CurveProgress | None = None
+    sieve: SieveProgress | None = None
+    matrix: MatrixProgress | None = None
 
 
 class TaskLinks(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +146,8 @@ class NumberView(msgspec.Struct, frozen=True, kw_only=True):
     """As FactorDB writes it: ``FF`` ``CF`` ``C`` ``P`` ``PRP`` ``Unit`` ``Zero``; ``U``: unknown."""
     factors: list[Factor]
     composites: list[Composite]
+    digits: int
+    """Decimal digits of the absolute value."""
     progress: Progress
     version: int
     links: NumberLinks
@@ -155,3 +200,42 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     broker_connected: bool
     """While it is false numbers are accepted all the same, and published later."""
+
+
+class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One queue of units."""
+
+    name: str
+    waiting: int | None
+    """Messages that no worker has yet; null while the broker does not answer."""
+
+
+class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker process, as it last spoke of itself."""
+
+    worker_id: str
+    host: str
+    pid: int
+    slots: int
+    running: int
+    """Units in its hands."""
+    units_done: int
+    """Units computed since it started."""
+    started_at: str
+    seen_at: str
+
+
+class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator looks at first. What cannot be had at the moment is null."""
+
+    at: str
+    """When this was true; throughput is the difference of two answers."""
+    broker_connected: bool
+    sockets: int
+    """WebSockets of the gateway that answers."""
+    queues: list[QueueStatus]
+    workers: list[WorkerView] | None
+    """Those heard of in the last seconds; null while the store does not answer."""
+    management_url: str | None
+    """RabbitMQ's management page, if the gateway was told where it is."""
+    metrics_url: str

@@ -1,58 +1,33 @@
 """Answers the calls that are not about numbers: pages, documents, health, metrics."""
 
-import base64
-import functools
-import hashlib
-import re
-from pathlib import Path
+import time
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from common import errors
-from gateway import problems
+from common.broker import Broker, Queue
+from common.store import Store
+from common.workers import ALIVE_SECONDS
+from gateway import assets, problems
 from gateway.handlers import answer
-from gateway.keys import ASYNCAPI, BROKER, OPENAPI, READINESS, STORE
-from gateway.models import Health
+from gateway.keys import ASYNCAPI, BROKER, HUB, OPENAPI, READINESS, SETTINGS, STORE
+from gateway.models import Health, QueueStatus, ServiceStatus, WorkerView
+from gateway.representation import rfc3339
 
 HELLO = "Hello Factor app!"
-_WEB = Path(__file__).parent / "web"
-
-
-@functools.cache
-def _page(name: str) -> tuple[bytes, str]:
-    """Return a page and a Content-Security-Policy that allows its own inline code and no other."""
-    page = (_WEB / name).read_bytes()
-
-    def hashes(tag: bytes) -> str:
-        inline = re.findall(rb"<%b>(.*?)</%b>" % (tag, tag), page, re.DOTALL)
-        digests = (base64.b64encode(hashlib.sha256(code).digest()).decode() for code in inline)
-        return " ".join(f"'sha256-{digest}'" for digest in digests)
-
-    policy = (
-        f"default-src 'none'; script-src {hashes(b'script')}; style-src {hashes(b'style')}; "
-        "connect-src 'self'; img-src data:; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    )
-    return page, policy
-
-
-def _html(name: str) -> web.Response:
-    page, policy = _page(name)
-    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache", "Vary": "Accept"}
-    return web.Response(body=page, content_type="text/html", charset="utf-8", headers=headers)
 
 
 async def home(request: web.Request) -> web.Response:
     """Show the page to a browser; say hello to everything else."""
     if "text/html" in request.headers.get("Accept", ""):
-        return _html("index.html")
+        return assets.respond(request, "index.html")
     return web.Response(text=HELLO, headers={"Vary": "Accept"})
 
 
-async def docs(_request: web.Request) -> web.Response:
+async def docs(request: web.Request) -> web.Response:
     """Show the OpenAPI document to people."""
-    return _html("docs.html")
+    return assets.respond(request, "docs.html")
 
 
 async def openapi(request: web.Request) -> web.Response:
@@ -96,3 +71,49 @@ async def readyz(request: web.Request) -> web.Response:
 async def metrics(_request: web.Request) -> web.Response:
     """Return what this process counts, for Prometheus."""
     return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def status(request: web.Request) -> web.Response:
+    """Show workers, queues and connections to an operator, whatever is down."""
+    app = request.app
+    broker = app[BROKER]
+    return answer(
+        ServiceStatus(
+            at=rfc3339(time.time()),
+            broker_connected=broker.connected,
+            sockets=len(app[HUB].closers),
+            queues=[
+                QueueStatus(name=queue, waiting=await _waiting(broker, queue)) for queue in Queue
+            ],
+            workers=await _workers(app[STORE]),
+            management_url=app[SETTINGS].management_url or None,
+            metrics_url="/metrics",
+        )
+    )
+
+
+async def _waiting(broker: Broker, queue: Queue) -> int | None:
+    try:
+        return await broker.depth(queue)
+    except errors.BrokerUnavailable:
+        return None
+
+
+async def _workers(store: Store) -> list[WorkerView] | None:
+    try:
+        found = await store.list_workers(seen_after=time.time() - ALIVE_SECONDS)
+    except errors.StoreUnavailable:
+        return None
+    return [
+        WorkerView(
+            worker_id=worker.worker_id,
+            host=worker.host,
+            pid=worker.pid,
+            slots=worker.slots,
+            running=len(worker.running),
+            units_done=worker.units_done,
+            started_at=rfc3339(worker.started_at),
+            seen_at=rfc3339(worker.seen_at),
+        )
+        for worker in found
+    ]

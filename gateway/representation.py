@@ -4,9 +4,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import NamedTuple
 
+from common import estimates
 from common.codec import BigInt
-from common.factorizations import Factorization, Part
+from common.factorizations import Factorization, Part, SieveState
 from common.tasks import Status, Task
 from common.units import Certainty
 from gateway import models
@@ -36,8 +38,8 @@ def view(task: Task, known: Factorization | None) -> models.TaskView:
         progress=_progress(task.number, known),
         reason=task.ended.reason if task.ended else None,
         version=version_of(task, known),
-        created_at=_time(task.created_at),
-        ended_at=_time(task.ended.at) if task.ended else None,
+        created_at=rfc3339(task.created_at),
+        ended_at=rfc3339(task.ended.at) if task.ended else None,
         links=models.TaskLinks(
             self_=f"/tasks/{task.task_id}",
             number=f"/numbers/{int(task.number)}",
@@ -66,6 +68,7 @@ def number_view(number: int, known: Factorization | None) -> models.NumberView:
         status=_factordb_status(number, known),
         factors=factors,
         composites=composites,
+        digits=len(str(abs(int(number)))),
         progress=_progress(number, known),
         version=known.version if known else 0,
         links=models.NumberLinks(self_=f"/numbers/{int(number)}"),
@@ -128,7 +131,8 @@ def _progress(number: int, known: Factorization | None) -> models.Progress:
     if abs(number) < 2:  # noqa: PLR2004 0, 1 and -1 are their own answers
         return models.Progress(stage="done", fraction=1.0)
     if known is None:
-        return models.Progress(stage="queued", fraction=0.0)
+        estimate = estimates.cpu_seconds(len(str(abs(int(number)))))
+        return models.Progress(stage="queued", fraction=0.0, estimate_cpu_seconds=estimate)
     settled = known.issued - len(known.outstanding)
     elapsed = known.touched_at - known.created_at
     hardest = max(known.parts, key=lambda part: (not part.certainty.prime, part.value))
@@ -136,11 +140,16 @@ def _progress(number: int, known: Factorization | None) -> models.Progress:
         stage=_stage(known),
         fraction=_fraction(known),
         rate=round(settled / elapsed, 3) if settled > 0 and elapsed > 0 else None,
-        eta_seconds=0.0 if known.ended else None,
+        eta_seconds=_eta(known, hardest),
         units_issued=known.issued,
         units_outstanding=len(known.outstanding),
         cpu_seconds=round(known.cpu_seconds, 3),
+        estimate_cpu_seconds=_estimate(known, hardest),
+        workers=len(known.workers) if known.active else 0,
         effort=hardest.effort.curves,
+        curves=_curves(hardest),
+        sieve=_sieve(hardest, known.touched_at),
+        matrix=_matrix(known),
     )
 
 
@@ -150,7 +159,81 @@ def _stage(known: Factorization) -> str:
     if known.version == 1:
         return "queued"
     kinds = Counter(entry.unit.kind for entry in known.outstanding.values())
-    return kinds.most_common(1)[0][0] if kinds else "resting"
+    kind = kinds.most_common(1)[0][0] if kinds else "resting"
+    return "sieve" if kind == "whole" else kind  # which is a sieve too small to be divided
+
+
+def _curves(part: Part) -> models.CurveProgress | None:
+    if part.curves is None:
+        return None
+    return models.CurveProgress(
+        digits=part.digits,
+        done=part.curves.done,
+        wanted=part.curves.wanted,
+        ruled_out_digits=part.curves.ruled_out_digits,
+    )
+
+
+def _sieve(part: Part, now: float) -> models.SieveProgress | None:
+    if part.sieve is None:
+        return None
+    return models.SieveProgress(
+        digits=part.digits,
+        full=part.sieve.full,
+        partial=part.sieve.partial,
+        usable=part.sieve.usable,
+        needed=part.sieve.needed,
+        rate=_rates(part.sieve, now).relations,
+    )
+
+
+class _Rates(NamedTuple):
+    """Per second; None before there is anything to tell them by."""
+
+    indices: float | None
+    relations: float | None
+
+
+def _rates(sieve: SieveState, now: float) -> _Rates:
+    if not sieve.marks or now <= sieve.marks[0][0]:
+        return _Rates(None, None)
+    at, indices, relations = sieve.marks[0]
+    elapsed = now - at
+    found = sieve.full + sieve.partial - relations
+    return _Rates((sieve.indices - indices) / elapsed, round(found / elapsed, 1))
+
+
+def _eta(known: Factorization, part: Part) -> float | None:
+    """Return the seconds until the end: of a sieve, at the rate of the last minute."""
+    if known.ended is not None:
+        return 0.0
+    if not known.active or part.sieve is None or not part.sieve.expected_indices:
+        return None
+    left = max(0, part.sieve.expected_indices - part.sieve.indices)
+    rate = _rates(part.sieve, known.touched_at).indices
+    return round(left / rate, 1) if rate else None
+
+
+def _estimate(known: Factorization, part: Part) -> float | None:
+    """Return the CPU seconds of the whole: what it took, or took so far and will take."""
+    if known.ended is not None:
+        return round(known.cpu_seconds, 3)
+    if part.sieve is None or not part.sieve.indices:
+        least = estimates.cpu_seconds(part.digits)
+        return None if least is None else round(known.cpu_seconds + known.slowness * least, 1)
+    left = max(0, part.sieve.expected_indices - part.sieve.indices)
+    return round(known.cpu_seconds + left * part.sieve.cpu_seconds / part.sieve.indices, 1)
+
+
+def _matrix(known: Factorization) -> models.MatrixProgress | None:
+    solving = next(
+        (entry.solving for entry in known.outstanding.values() if entry.solving is not None), None
+    )
+    if solving is None:
+        return None
+    return models.MatrixProgress(
+        stage=solving.stage, rows=solving.rows, done=solving.done, of=solving.of
+    )
 
 
 def _fraction(known: Factorization) -> float:
@@ -185,6 +268,6 @@ def _complete_status(number: int, known: Factorization) -> str:
     return "P" if first.certainty is Certainty.PROVEN else "PRP"
 
 
-def _time(seconds: float) -> str:
+def rfc3339(seconds: float) -> str:
     """Return seconds since the epoch as RFC 3339 writes them."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

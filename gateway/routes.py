@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import msgspec
 from aiohttp import web
 
-from gateway import handlers, models, pages
+from gateway import assets, handlers, models, pages
 from gateway.websocket.session import websocket
 
-TEXT, HTML = "text/plain", "text/html"
+TEXT, HTML, ANY = "text/plain", "text/html", "*/*"
 JSON_DOCUMENT = "application/json"
 
 
@@ -48,6 +48,8 @@ _CURSOR = Parameter("cursor", "query", "The next_cursor of the page before.")
 _LIMIT = Parameter("limit", "query", "Tasks on a page, 1 to 100.", "integer")
 _NUMBER = Parameter("number", "path", "Digits or an expression, percent-encoded.")
 _NAME = Parameter("name", "path", "The last part of a problem's type.")
+_VERSION = Parameter("version", "path", "Changes with every change of any file.")
+_FILE = Parameter("file", "path", "The name of a file.")
 
 _BODY = ("bad-request", "body-too-large", "store-unavailable")
 _NO_NUMBER = ("not-a-number", "number-too-large", "bad-expression")
@@ -98,8 +100,9 @@ ROUTES = (
         "/tasks/batch",
         handlers.submit_batch,
         {200: models.BatchResult},
-        (*_BODY, "batch-too-large"),
+        (*_BODY, "batch-too-large", "key-reused"),
         models.BatchRequest,
+        (_KEY,),
     ),
     Route(
         "GET",
@@ -119,10 +122,11 @@ ROUTES = (
         {200: models.Health, 404: models.Health},
         ("store-unavailable",),
     ),
+    Route("GET", "/status", pages.status, {200: models.ServiceStatus}),
     Route("GET", "/metrics", pages.metrics, {200: TEXT}),
     Route("GET", "/openapi.json", pages.openapi, {200: JSON_DOCUMENT}),
     Route("GET", "/asyncapi.json", pages.asyncapi, {200: JSON_DOCUMENT}),
-    Route("GET", "/docs", pages.docs, {200: HTML}),
+    Route("GET", "/docs", pages.docs, {200: HTML, 304: None}, (), None, (_HELD,)),
     Route(
         "GET",
         "/problems/{name}",
@@ -132,7 +136,16 @@ ROUTES = (
         None,
         (_NAME,),
     ),
-    Route("GET", "/", pages.home, {200: TEXT}),
+    Route("GET", "/", pages.home, {200: TEXT, 304: None}, (), None, (_HELD,)),
+    Route(
+        "GET",
+        "/web/{version}/{file}",
+        assets.serve,
+        {200: ANY, 304: None},
+        ("not-found",),
+        None,
+        (_VERSION, _FILE, _HELD),
+    ),
 )
 
 

@@ -24,7 +24,13 @@ python() {
     return 1
 }
 
+# The command `factorline`: the script finds its own way from wherever it is linked.
+link_command() {
+    ln -sf ../../client/factorline .venv/bin/factorline
+}
+
 if has "$lock" && .venv/bin/python -c '' 2>/dev/null; then
+    link_command
     exit 0
 fi
 
@@ -38,10 +44,13 @@ if ! has requirements.lock || [ -e .venv/requirements-dev.lock ] || ! .venv/bin/
         exit 1
     fi
 fi
-echo "Installing $lock into .venv, once (about half a minute) ..." >&2
+echo "Installing $lock into .venv and compiling the sieve, once (about a minute) ..." >&2
 # --no-deps: the lock is complete, and it leaves out what nobody needs (see [tool.uv] in pyproject.toml).
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock"
 cp requirements.lock .venv/
 if [ "$lock" != requirements.lock ]; then
     cp "$lock" .venv/
 fi
+# Kernels are never compiled inside a unit; a worker that finds them stale does it before its first one.
+.venv/bin/python -m factor_worker.engine.siqs.warm
+link_command

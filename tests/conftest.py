@@ -19,10 +19,20 @@ def pytest_report_header() -> list[str]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def amqp_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """Yield the address of a broker that all tests share and none may stop."""
-    async with servers.rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as url:
+async def shared_amqp_url() -> AsyncIterator[str]:
+    """Yield the address of a broker that is given or a container: no test may stop it."""
+    async with servers.rabbitmq() as url:
         yield url
+
+
+@pytest.fixture
+def amqp_url(request: pytest.FixtureRequest) -> str:
+    """Return the address of a broker that has none of our queues when a test opens it afresh."""
+    if not servers.has_rabbitmq():
+        node: RabbitNode = request.getfixturevalue("private_rabbitmq")
+        return node.amqp_url
+    url: str = request.getfixturevalue("shared_amqp_url")
+    return url
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

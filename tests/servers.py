@@ -61,19 +61,21 @@ def container(image: str, port: int, command: str | None = None) -> Iterator[str
         yield f"{started.get_container_host_ip()}:{started.get_exposed_port(port)}"
 
 
+def has_rabbitmq() -> bool:
+    """Return whether a broker is given or can be had as a container."""
+    return given_rabbitmq() is not None or why_no_container(RABBITMQ_IMAGE) is None
+
+
 @contextlib.asynccontextmanager
-async def rabbitmq(folder: Path) -> AsyncIterator[str]:
-    """Yield the address of a broker."""
+async def rabbitmq() -> AsyncIterator[str]:
+    """Yield the address of the broker that `has_rabbitmq` found."""
     if url := given_rabbitmq():
         yield url
-    elif why_no_container(RABBITMQ_IMAGE) is None:
-        with container(RABBITMQ_IMAGE, 5672) as address:
-            port = int(address.rpartition(":")[2])
-            await waiting.until(lambda: replies(port, PROTOCOL_HEADER), "the broker", seconds=90)
-            yield f"amqp://guest:guest@{address}/"
-    else:
-        async with private_rabbitmq(folder) as node:
-            yield node.amqp_url
+        return
+    with container(RABBITMQ_IMAGE, 5672) as address:
+        port = int(address.rpartition(":")[2])
+        await waiting.until(lambda: replies(port, PROTOCOL_HEADER), "the broker", seconds=90)
+        yield f"amqp://guest:guest@{address}/"
 
 
 @contextlib.asynccontextmanager

@@ -1,9 +1,8 @@
-"""Which broker a program works with: only the memory broker is there so far."""
+"""Which broker a program works with: RabbitMQ if its address is set, else the memory broker."""
 
 import contextlib
 from collections.abc import AsyncIterator
 
-from common import errors
 from common.broker import Broker
 from common.broker.memory import MemoryBroker
 from common.settings import Settings
@@ -12,15 +11,17 @@ from common.settings import Settings
 @contextlib.asynccontextmanager
 async def open_broker(settings: Settings) -> AsyncIterator[Broker]:
     """Yield the open broker that the settings name; close it afterwards."""
-    if settings.amqp_url:
-        raise errors.SettingError(
-            name="FACTORLINE_AMQP_URL",
-            value="…",
-            why="this version has no RabbitMQ side yet: unset it and use `make run`",
-        )
-    broker = MemoryBroker()
+    broker = _new_broker(settings)
     await broker.open()
     try:
         yield broker
     finally:
         await broker.close()
+
+
+def _new_broker(settings: Settings) -> Broker:
+    if not settings.amqp_url:
+        return MemoryBroker()
+    from common.broker.rabbit import RabbitBroker  # noqa: PLC0415 embedded mode starts without it
+
+    return RabbitBroker(settings.amqp_url, name=settings.name or "factorline")

@@ -1,10 +1,9 @@
-"""Which store a program works with: only SQLite is there so far."""
+"""Which store a program works with: MongoDB if its address is set, else SQLite in one file."""
 
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from common import errors
 from common.settings import Settings
 from common.store import Store
 from common.store.sqlite import SqliteStore
@@ -13,15 +12,17 @@ from common.store.sqlite import SqliteStore
 @contextlib.asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[Store]:
     """Yield the open store that the settings name; close it afterwards."""
-    if settings.mongodb_uri:
-        raise errors.SettingError(
-            name="FACTORLINE_MONGODB_URI",
-            value="…",
-            why="this version has no MongoDB side yet: unset it and use `make run`",
-        )
-    store = SqliteStore(Path(settings.data) / "factorline.sqlite3")
+    store = _new_store(settings)
     await store.open()
     try:
         yield store
     finally:
         await store.close()
+
+
+def _new_store(settings: Settings) -> Store:
+    if not settings.mongodb_uri:
+        return SqliteStore(Path(settings.data) / "factorline.sqlite3")
+    from common.store.mongo import MongoStore  # noqa: PLC0415 embedded mode starts without it
+
+    return MongoStore(settings.mongodb_uri, name=settings.name or "factorline")

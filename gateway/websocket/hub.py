@@ -5,6 +5,7 @@ fall between; after a gap, and every few seconds anyway, everything that is foll
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -19,8 +20,8 @@ from gateway.models import TaskView
 
 log = logging.getLogger(__name__)
 
-COALESCE_SECONDS = 0.1
-"""Changes of one number that come faster are read together."""
+COALESCE_SECONDS = 1.0
+"""Progress of one number that comes faster is read together; an end is read at once."""
 RECHECK_SECONDS = 15.0
 CONCURRENT_READS = 32
 
@@ -50,6 +51,7 @@ class Hub:
         self._watchers: dict[BigInt, set[Watcher]] = {}
         self._stale: set[BigInt] = set()
         self._reading: dict[BigInt, asyncio.Task[None]] = {}
+        self._urgent: dict[BigInt, asyncio.Event] = {}
         self._reads = asyncio.Semaphore(CONCURRENT_READS)
         self._subscription: Subscription | None = None
         self._recheck: asyncio.Task[None] | None = None
@@ -124,33 +126,40 @@ class Hub:
         return latest[0]
 
     async def _on_event(self, event: Event) -> None:
-        self._refresh(event.number)
+        self._refresh(event.number, urgent=event.urgent)
 
     async def _on_gap(self) -> None:
         for number in list(self._watchers):
-            self._refresh(number)
+            self._refresh(number, urgent=True)
 
     async def _recheck_forever(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
             await self._on_gap()
 
-    def _refresh(self, number: BigInt) -> None:
+    def _refresh(self, number: BigInt, *, urgent: bool) -> None:
         """Have a number read again, once for all that is heard of it meanwhile."""
         if number not in self._watchers:
             return
         self._stale.add(number)
         if number not in self._reading:
+            self._urgent[number] = asyncio.Event()
             self._reading[number] = asyncio.create_task(self._read(number))
+        elif urgent:
+            self._urgent[number].set()
 
     async def _read(self, number: BigInt) -> None:
+        urgent = self._urgent[number]
         try:
             while number in self._stale:
                 self._stale.discard(number)
+                urgent.clear()
                 await self._inform(number)
-                await asyncio.sleep(COALESCE_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(COALESCE_SECONDS):
+                        await urgent.wait()
         finally:
-            del self._reading[number]
+            del self._reading[number], self._urgent[number]
 
     async def _inform(self, number: BigInt) -> None:
         for watcher in list(self._watchers.get(number, ())):

@@ -53,3 +53,23 @@ class Worker(Program):
 
     def __init__(self, name: str, *, folder: Path, settings: Mapping[str, str]) -> None:
         super().__init__(name, "factor_worker", folder=folder, settings=settings)
+
+
+class Embedded(Program):
+    """The whole service in one process, as `make run` starts it."""
+
+    ready_seconds = 240.0
+    """The first start of all compiles the sieve, and on a busy machine that takes minutes."""
+
+    def __init__(self, folder: Path, *, port: int, settings: Mapping[str, str]) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        own = {
+            "FACTORLINE_HOST": "127.0.0.1",
+            "FACTORLINE_PORT": str(port),
+            "FACTORLINE_DATA": str(folder / "data"),
+        }
+        super().__init__("embedded", "infra.local", folder=folder, settings={**settings, **own})
+
+    async def ready(self) -> bool:
+        """Return whether the service says that it is ready."""
+        return await answers(f"{self.url}/readyz")

@@ -33,6 +33,7 @@ class Stack:
         settings = {
             "FACTORLINE_AMQP_URL": self.rabbitmq.amqp_url,
             "FACTORLINE_MONGODB_URI": self.mongo.uri,
+            "FACTORLINE_MANAGEMENT_URL": self.rabbitmq.management_url,
             "FACTORLINE_SLOTS": str(slots),
         }
         self.gateways = [

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from common.factorizations import Factorization, Part, begin
+from common.factorizations import Factorization, Part, SieveState, begin
 from common.lifecycle import aim, new_task
 from common.tasks import Ending, Status, Task
 from common.units import Certainty
@@ -150,3 +150,70 @@ def test_progress_counts_digits_and_units() -> None:
     )
     assert progress.fraction == pytest.approx(0.2038)
     assert isinstance(progress, models.Progress)
+
+
+SIEVING = SieveState(
+    parameters={},
+    next_index=60,
+    indices=50,
+    full=2_000,
+    partial=30_000,
+    usable=5_000,
+    needed=20_000,
+    expected_indices=110,
+    cpu_seconds=20.0,
+    marks=((100.0, 30, 20_000), (105.0, 40, 26_000)),
+)
+
+
+def sieving(**changes: object) -> models.Progress:
+    """Return the progress of a number whose composite is being sieved."""
+    composite = replace(
+        part(10**70 + 33, certainty=Certainty.COMPOSITE), sieve=replace(SIEVING, **changes)
+    )
+    known = replace(
+        begin(composite.value, 1.0),
+        version=9,
+        parts=(composite,),
+        touched_at=110.0,
+        cpu_seconds=30.0,
+        workers={"w1": 109.0, "w2": 90.0},
+    )
+    return representation.view(task_for(10**70 + 33), known).progress
+
+
+def test_a_sieve_tells_its_relations_rate_and_end() -> None:
+    """The rates are of the time since the oldest mark, the rest follows from the forecast."""
+    progress = sieving()
+
+    assert progress.sieve is not None
+    assert (5_000, 20_000) == (progress.sieve.usable, progress.sieve.needed)
+    assert (2_000, 30_000, 1_200.0) == (
+        progress.sieve.full,
+        progress.sieve.partial,
+        progress.sieve.rate,
+    )
+    assert 60 / 2.0 == progress.eta_seconds  # 60 indices at 20 in 10 seconds
+    assert 30.0 + 60 * 20.0 / 50 == progress.estimate_cpu_seconds
+    assert 2 == progress.workers
+
+
+def test_what_nobody_can_know_yet_is_null() -> None:
+    """Before the first mark there is no rate, and without a rate no end in sight."""
+    progress = sieving(marks=())
+
+    assert progress.sieve is not None
+    assert (None, None) == (progress.sieve.rate, progress.eta_seconds)
+
+
+def test_an_estimate_is_there_before_anybody_asked() -> None:
+    """A number's size alone tells how much work it is, up to the sieve's reach."""
+    estimates = [
+        representation.number_view(10**digits + 1, None).progress.estimate_cpu_seconds
+        for digits in (9, 39, 69, 99, 300)
+    ]
+
+    assert None is estimates.pop()
+    known = [estimate for estimate in estimates if estimate is not None]
+    assert len(known) == 4
+    assert known == sorted(known)

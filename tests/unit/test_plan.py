@@ -14,12 +14,16 @@ from common.factorizations import Factorization
 from common.tasks import Status
 from common.units import (
     Certainty,
+    Counted,
     Curves,
     Failure,
     Fault,
     Outcome,
     Piece,
     Prove,
+    Sieve,
+    Sieved,
+    Solve,
     Survey,
     Unit,
     Whole,
@@ -63,6 +67,14 @@ def answer(unit: Unit, luck: random.Random) -> Outcome:
     match unit.work:
         case Whole() | Prove():
             found = pieces
+        case Sieve():
+            sieved = Sieved(unit.work.count, full=900 * unit.work.count, partial=luck.randrange(99))
+            return Outcome(unit_id=unit.unit_id, sieved=sieved, cpu_seconds=0.5 * unit.work.count)
+        case Solve(parameters=chosen):
+            if luck.random() < 0.5:  # the estimate was too high, or a batch was refused
+                counted = Counted(chosen["size"] // 2, chosen["size"], {"x-1": "garbage"})
+                return Outcome(unit_id=unit.unit_id, counted=counted)
+            found = pieces
         case Survey():
             small = [piece for piece in pieces if piece.value in SMALL_PRIMES]
             large = [piece for piece in pieces if piece.value not in SMALL_PRIMES]
@@ -91,7 +103,9 @@ def run_to_the_end(number: int, luck: random.Random, *, trouble: float) -> Facto
             continue
         copies = 2 if luck.random() < trouble else 1
         for _ in range(copies):
-            after = plan.settle(known, answer(unit, luck), slots=luck.randint(1, 6), now=step)
+            after = plan.settle(
+                known, answer(unit, luck), capacity=plan.Capacity(luck.randint(1, 6)), now=step
+            )
             after.check()
             assert after is known or after.version == known.version + 1
             queue += [after.outstanding[key].unit for key in after.outbox]
@@ -118,7 +132,7 @@ def test_any_fate_of_the_units_ends_in_the_same_factorization(
     if unfinishable:
         assert known.ended is not None
         assert known.ended.status is Status.PARTIAL
-        assert all(part.digits > policy.WHOLE_LIMIT_DIGITS for part in unfinishable)
+        assert all(part.digits > policy.SIEVE_LIMIT_DIGITS for part in unfinishable)
     else:
         expected = [(piece.value, piece.exponent) for piece in primes_in(number)]
         assert expected == primes_of(known)
@@ -131,9 +145,9 @@ def test_a_settled_unit_changes_nothing(primes: list[int], luck: random.Random) 
     """An outcome of a unit that is not outstanding returns the very same object."""
     before = factorizations.begin(math.prod(primes), 0.0)
     outcome = answer(before.units_in_outbox()[0], luck)
-    after = plan.settle(before, outcome, slots=2, now=1.0)
+    after = plan.settle(before, outcome, capacity=plan.Capacity(2), now=1.0)
 
-    assert after is plan.settle(after, outcome, slots=2, now=2.0)
+    assert after is plan.settle(after, outcome, capacity=plan.Capacity(2), now=2.0)
 
 
 @given(primes=numbers)
@@ -145,7 +159,7 @@ def test_cancelled_work_issues_no_units(primes: list[int]) -> None:
 
     assert not rested.outstanding
     assert not rested.outbox
-    assert plan.settle(rested, late, slots=2, now=2.0) is rested
+    assert plan.settle(rested, late, capacity=plan.Capacity(2), now=2.0) is rested
 
 
 @given(primes=numbers, luck=seeds)
@@ -155,7 +169,9 @@ def test_a_number_asked_for_again_goes_on_where_it_stopped(
     """Resuming keeps the parts and the effort, and the work still ends."""
     number = math.prod(primes)
     first = factorizations.begin(number, 0.0)
-    half = plan.settle(first, answer(first.units_in_outbox()[0], luck), slots=2, now=1.0)
+    half = plan.settle(
+        first, answer(first.units_in_outbox()[0], luck), capacity=plan.Capacity(2), now=1.0
+    )
     if half.ended:
         return
     resumed = half.rested(2.0).resumed(3.0)
@@ -172,10 +188,10 @@ def test_each_fault_has_a_budget_and_then_the_work_ends(fault: Fault, primes: li
     unit_id = known.outbox[0]
     failure = Outcome(unit_id=unit_id, failure=Failure(fault, "on purpose"))
     for attempt in range(1, policy.FAULT_BUDGET[fault]):
-        known = plan.settle(known, failure, slots=2, now=attempt)
+        known = plan.settle(known, failure, capacity=plan.Capacity(2), now=attempt)
         assert known.ended is None
         assert known.outstanding[unit_id].faults == {fault: attempt}
-    known = plan.settle(known, failure, slots=2, now=99.0)
+    known = plan.settle(known, failure, capacity=plan.Capacity(2), now=99.0)
 
     assert known.ended is not None
     assert known.ended.status is Status.FAILED
@@ -199,7 +215,7 @@ def test_a_wrong_outcome_is_refused_whole(pieces: list[Piece]) -> None:
     number = 10**40 + 121
     before = factorizations.begin(number, 0.0)
     outcome = Outcome(unit_id=before.outbox[0], pieces=tuple(pieces))
-    after = plan.settle(before, outcome, slots=2, now=1.0)
+    after = plan.settle(before, outcome, capacity=plan.Capacity(2), now=1.0)
 
     assert after.parts == before.parts
     assert after.outstanding[before.outbox[0]].faults == {Fault.WRONG: 1}
@@ -209,11 +225,19 @@ def test_a_factor_makes_the_outstanding_units_of_its_composite_moot() -> None:
     """Units on a composite that is in pieces by now are dropped with the swap."""
     primes = [10**33 + 61, 10**50 + 151]
     known = factorizations.begin(math.prod(primes), 0.0)
-    known = plan.settle(known, answer(known.units_in_outbox()[0], random.Random(1)), slots=4, now=1)
+    known = plan.settle(
+        known,
+        answer(known.units_in_outbox()[0], random.Random(1)),
+        capacity=plan.Capacity(4),
+        now=1,
+    )
     units = [entry.unit for entry in known.outstanding.values()]
     pieces = tuple(primes_in(known.number))
     after = plan.settle(
-        known, Outcome(unit_id=units[0].unit_id, pieces=pieces, curves=1), slots=4, now=2
+        known,
+        Outcome(unit_id=units[0].unit_id, pieces=pieces, curves=1),
+        capacity=plan.Capacity(4),
+        now=2,
     )
 
     assert len(units) == 5
@@ -236,7 +260,7 @@ def test_no_sigma_is_issued_twice() -> None:
         outcome = Outcome(unit_id=unit.unit_id, curves=getattr(unit.work, "count", 0))
         if isinstance(unit.work, Survey):
             outcome = answer(unit, luck)
-        known = plan.settle(known, outcome, slots=3, now=1.0)
+        known = plan.settle(known, outcome, capacity=plan.Capacity(3, sieve_digits=0), now=1.0)
 
     assert len(seen) == len(set(seen))
     assert len(seen) == sum(level.curves for level in policy.LEVELS) + len(policy.FIRST_RUNS)

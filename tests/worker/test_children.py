@@ -12,7 +12,7 @@ import pytest
 
 from common.codec import BigInt
 from common.units import Certainty, Curves, Fault, Method, Survey, Whole
-from factor_worker.children import Slot, UnitFailed, UnitStopped
+from factor_worker.children import Limits, Slot, UnitFailed, UnitStopped
 
 HARD = BigInt(2934721143920810936805613480763073834220291833356430512568092958244091)
 """Seventy digits: half a minute for FLINT."""
@@ -22,7 +22,7 @@ P25, P40 = 10**24 + 7, 10**40 + 121
 @pytest.fixture
 async def slot() -> AsyncIterator[Slot]:
     """Yield a warm slot with generous limits."""
-    slot = Slot(unit_seconds=60, memory_mb=1024)
+    slot = Slot(Limits(600, 1024 << 20))
     await slot.warm()
     yield slot
     await asyncio.to_thread(slot.close)
@@ -98,7 +98,7 @@ async def test_a_child_killed_while_idle_is_replaced(slot: Slot) -> None:
 
 async def test_an_endless_unit_runs_out_of_time() -> None:
     """The wall-clock limit kills the child."""
-    slot = Slot(unit_seconds=0.5, memory_mb=1024)
+    slot = Slot(Limits(0.5, 1024 << 20))
     try:
         with pytest.raises(UnitFailed) as caught:
             await slot.run(Whole(HARD))
@@ -110,7 +110,7 @@ async def test_an_endless_unit_runs_out_of_time() -> None:
 
 async def test_a_child_that_outgrows_its_memory_is_killed() -> None:
     """The limit counts what is resident, the programs that the child runs included."""
-    slot = Slot(unit_seconds=60, memory_mb=20)
+    slot = Slot(Limits(60, 20 << 20))
     try:
         with pytest.raises(UnitFailed) as caught:
             await slot.run(Whole(HARD))
@@ -135,7 +135,7 @@ async def test_a_stopped_process_is_killed_too(slot: Slot) -> None:
 async def test_a_child_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of the worker stays with the worker."""
     monkeypatch.setenv("SOME_PASSWORD", "hunter2")
-    slot = Slot(unit_seconds=60, memory_mb=1024)
+    slot = Slot(Limits(600, 1024 << 20))
     try:
         await slot.warm()
         future = slot._pool.schedule(os.getenv, args=("SOME_PASSWORD",))  # noqa: SLF001 as above

@@ -42,16 +42,34 @@ def _trailing_zeros(_typing: Any, word: Any) -> Any:
     return types.uint64(word), code
 
 
+@intrinsic
+def _leading_zeros(_typing: Any, word: Any) -> Any:
+    def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(word), code
+
+
 high = cast("Callable[[Word, Word], Word]", _high)
 """The upper 64 bits of a product of two words."""
 trailing_zeros = cast("Callable[[Word], Word]", _trailing_zeros)
 """How many zero bits a word ends in; 64 for 0."""
+_leading = cast("Callable[[Word], Word]", _leading_zeros)
 
 
 @njit(cache=True)
 def is_negative(number: Limbs) -> bool:
     """Say whether a number in two's complement is below zero."""
     return bool(number[len(number) - 1] >> TOP_BIT)
+
+
+@njit(cache=True)
+def bit_length(number: Limbs) -> np.int64:
+    """Return how many bits a number ≥ 0 has."""
+    for limb in range(len(number) - 1, -1, -1):
+        if number[limb]:
+            return 64 * (limb + 1) - np.int64(_leading(number[limb]))
+    return np.int64(0)
 
 
 @njit(cache=True)

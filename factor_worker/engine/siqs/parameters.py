@@ -88,7 +88,7 @@ DOUBLE_FROM_BITS: Final = 256
 """From this size of n two large primes pay."""
 COFACTOR_EXPONENT: Final = 1.8
 """Products of two large primes up to `large_bound` to this power are worth splitting."""
-IDEAL_FACTOR: Final = 2400
+IDEAL_FACTOR: Final = 1600
 """Primes of a are about this large where the base allows it: smaller ones are missed in the sieve."""
 
 
@@ -102,7 +102,7 @@ def choose(n: int) -> Parameters:
     large_bound = int(row.large_multiple * largest)
     reach = int(row.blocks) * BLOCK // 2
     a_bits = math.log2(n * multiplier // 2) / 2 - math.log2(reach)
-    ideal = min(IDEAL_FACTOR, largest // 3)
+    ideal = min(IDEAL_FACTOR, largest // 6)
     return Parameters(
         multiplier=multiplier,
         size=size,

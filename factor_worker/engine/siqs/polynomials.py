@@ -16,9 +16,10 @@ import gmpy2
 from factor_worker.engine.siqs import factor_base
 from factor_worker.engine.siqs.parameters import Parameters
 
-ENOUGH: Final = 1 << 24
-"""Pool A grows until it has so many subsets, or until it holds 1 / `LARGEST_SHARE` of the base."""
-LARGEST_SHARE: Final = 3
+POOL: Final = 30
+"""Primes in pool A: hundreds of subsets for the smallest numbers, millions from 60 digits on."""
+LARGEST_SHARE: Final = 4
+"""Pool A is at most 1 / `LARGEST_SHARE` of the base."""
 GOLDEN: Final = 0.618034
 WIDEST: Final = 4
 """Primes of pool B are up to so many times larger or smaller than the mean prime of a."""
@@ -89,9 +90,7 @@ def pools(n: int, parameters: Parameters) -> Pools:
     usable = [i for i, p in enumerate(base) if p >= SMALLEST and number % p]
     middle = bisect.bisect([base[i] for i in usable], centre)
     take = parameters.factors - 1
-    size = take + 1
-    while math.comb(size, take) < ENOUGH and size < len(usable) // LARGEST_SHARE:
-        size += 1
+    size = min(POOL, len(usable) // LARGEST_SHARE)
     # every third prime of the window belongs to pool B, so that it has primes of every size
     start = max(0, min(middle - size * 3 // 4, len(usable) - size * 3 // 2))
     window = usable[start : start + size * 3 // 2]

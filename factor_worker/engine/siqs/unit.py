@@ -67,8 +67,8 @@ def sieve(
 
 
 @lru_cache(maxsize=1)
-def _siever(n: int, parameters: Parameters) -> "_Siever":
-    return _Siever(n, parameters)
+def _siever(n: int, parameters: Parameters) -> "Siever":
+    return Siever(n, parameters)
 
 
 class _Part(NamedTuple):
@@ -109,18 +109,18 @@ def _together(first: int, parts: list[_Part]) -> Coordinates:
     )
 
 
-class _Siever:
+class Siever:
     """The tables of a number and room to work in; sieves one a at a time."""
 
     def __init__(self, n: int, parameters: Parameters) -> None:
         self._n, self._parameters = n, parameters
         self._number = n * parameters.multiplier
-        self._tables = tables.table(n, parameters)
+        self.tables = tables.table(n, parameters)
         # Q's size, a few bits for an a that is not ideal, and the sign
         bits = self._number.bit_length() // 2 + parameters.reach.bit_length() + 4
         self._words = bits // 64 + 1
-        self._work = tables.work(self._tables, parameters.factors, self._words)
-        self._found = tables.found(ROOM)
+        self.work = tables.work(self.tables, parameters.factors, self._words)
+        self.found = tables.found(ROOM)
         self._inverses: dict[int, tables.Floats] = {}
         self._places = np.zeros(parameters.size, dtype=np.uint32)
         self._cofactors = np.zeros(parameters.size)
@@ -128,42 +128,41 @@ class _Siever:
     def sieve(self, index: int) -> _Part:
         """Return all relations of an a."""
         chosen = polynomials.at(self._n, self._parameters, index)
-        self._begin(chosen)
-        self._found.counts[:] = 0
+        self.begin(chosen)
+        self.found.counts[:] = 0
         number, again = 0, False
         while (
-            number := kernel.run(self._tables, self._work, self._found, number, again)
+            number := kernel.run(self.tables, self.work, self.found, number, again)
         ) < chosen.size:
-            self._found = _doubled(self._found)
+            self.found = _doubled(self.found)
             again = True
-        return _Part.of(self._found)
+        return _Part.of(self.found)
 
-    def _begin(self, chosen: Polynomials) -> None:
+    def begin(self, chosen: Polynomials) -> None:
         """Set everything to the first polynomial of an a."""
-        work, words = self._work, self._words
+        work, words = self.work, self._words
         work.a[:] = limbs(chosen.a, words)
         work.b[:] = limbs(chosen.b, words)
         work.c[:] = limbs((chosen.b**2 - self._number) // (4 * chosen.a), words)
         for place, part in enumerate(chosen.parts):
             work.parts[place] = limbs(part, words)
         work.gammas[:] = chosen.gammas
-        work.logs[work.factors_of_a] = self._tables.logs[work.factors_of_a]
+        work.logs[work.factors_of_a] = self.tables.logs[work.factors_of_a]
         work.factors_of_a[:] = chosen.indices
         work.logs[work.factors_of_a] = 0
         self._begin_roots(chosen)
 
     def _begin_roots(self, chosen: Polynomials) -> None:
-        size = len(self._tables.primes)
+        size = len(self.tables.primes)
         sums = (np.ones(size), np.zeros(size))
-        for q, gamma, delta in zip(chosen.primes, chosen.gammas, self._work.deltas, strict=True):
+        for q, gamma, delta in zip(chosen.primes, chosen.gammas, self.work.deltas, strict=True):
             if q not in self._inverses:
                 self._inverses[q] = initialisation.negative_inverses(q)
             initialisation.look_up(
-                self._tables.primes, q, self._inverses[q], self._places, self._cofactors
+                self.tables.primes, q, self._inverses[q], self._places, self._cofactors
             )
-            initialisation.add_factor(self._tables, (q, gamma), self._cofactors, delta, sums)
-        self._work.deltas[-1] = 0  # the last B never changes its sign
-        initialisation.start(self._tables, self._work, sums, float(chosen.shifted))
+            initialisation.add_factor(self.tables, (q, gamma), self._cofactors, delta, sums)
+        initialisation.start(self.tables, self.work, sums, float(chosen.shifted))
 
 
 def _doubled(found: tables.Found) -> tables.Found:

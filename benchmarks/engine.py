@@ -1,0 +1,169 @@
+"""Compare the quadratic sieve with FLINT and PARI on numbers of tests/data/workload.json.
+
+    python -m benchmarks.engine C50_0 C60_0 --rounds 3
+    python -m benchmarks.engine C80_0 --profile
+
+Every round factors each number once with each of them in turn, so that a machine that others use as
+well is equally slow for all; the best round of each counts. Seconds are CPU seconds of the whole
+factorization, compilation left out. PARI takes part if `cypari` is installed. `--profile` instead
+prints the microseconds that the parts of one polynomial take, and the rate of whole units.
+"""
+
+import argparse
+import importlib
+import resource
+import time
+from collections.abc import Callable
+
+import flint
+from numba import njit
+
+from benchmarks import workload
+from factor_worker.engine.siqs import (
+    buckets,
+    candidates,
+    complete,
+    kernel,
+    linear_algebra,
+    medium,
+    parameters,
+    polynomials,
+    unit,
+)
+from factor_worker.engine.siqs.parameters import Parameters
+from factor_worker.engine.siqs.tables import Found, Table, Work
+
+WARM_UP = 1_000_000_000_039 * 1_000_000_000_061
+ALL_SIZES = 1_000
+"""Digits; more than any number of the file has."""
+PARI_STACK_BYTES = 1 << 30
+REPEATS = 200
+TRIES = 9
+UNIT = 3
+"""a's in a unit whose rate is measured ..."""
+SECONDS = 10.0
+"""... and how long that goes on: the best unit counts."""
+
+
+def rivals() -> dict[str, Callable[[int], object]]:
+    """Return who factors, ours first."""
+    found: dict[str, Callable[[int], object]] = {
+        "ours": complete.factor,
+        "FLINT": lambda n: flint.fmpz(n).factor(),
+    }
+    try:
+        pari = importlib.import_module("cypari").pari  # under the GPL, so not in the lock
+    except ImportError:
+        return found
+    pari.allocatemem(PARI_STACK_BYTES, silent=True)
+    return found | {"PARI": lambda n: pari(n).factorint()}
+
+
+def compare(names: list[str], rounds: int) -> None:
+    """Print the best CPU seconds of each, and ours as a multiple of the others'."""
+    values = {number.name: number.value for number in workload.numbers(ALL_SIZES)}
+    factoring = rivals()
+    for name in names:
+        seconds: dict[str, list[float]] = {rival: [] for rival in factoring}
+        for _ in range(rounds):
+            for rival, factor in factoring.items():
+                started = time.process_time()
+                factor(values[name])
+                seconds[rival].append(time.process_time() - started)
+        best = {rival: min(times) for rival, times in seconds.items()}
+        for rival, least in best.items():
+            print(f"{name} {rival:6s} {least:9.3f} s   ours is {best['ours'] / least:.2f} of it")
+
+
+@njit(cache=True)
+def _fill(tables: Table, work: Work, first: int, times: int) -> None:
+    for number in range(first, first + times):
+        kernel.enter(tables, work, number)
+
+
+@njit(cache=True)
+def _medium(tables: Table, work: Work, times: int) -> None:
+    for _ in range(times):
+        medium.clear(work.block, tables.limits.start)
+        medium.sieve(tables, work)
+
+
+@njit(cache=True)
+def _apply(tables: Table, work: Work, times: int) -> None:
+    for _ in range(times):
+        buckets.apply(tables, work, 0)
+
+
+@njit(cache=True)
+def _scan(tables: Table, work: Work, found: Found, times: int) -> None:
+    for _ in range(times):
+        found.counts[:] = 0
+        candidates.scan(tables, work, found, 0, 0)
+
+
+def profile(name: str) -> None:
+    """Print microseconds for each polynomial, by part. The first block stands for all of them."""
+    n = {number.name: number.value for number in workload.numbers(ALL_SIZES)}[name]
+    chosen = parameters.choose(n)
+    siever = unit.Siever(n, chosen)
+    of_a = polynomials.at(n, chosen, 1)
+    tables, work, found = siever.tables, siever.work, siever.found
+    started = time.perf_counter()
+    siever.begin(of_a)
+    begin = (time.perf_counter() - started) / of_a.size * 1e6
+    print(f"{name}: {chosen}\n{'initialisation':26s} {begin:8.1f}")
+    work.block[:] = 0
+    _show("roots and buckets", 1, lambda times: _fill(tables, work, 1, times))
+    _show("medium primes", chosen.blocks, lambda times: _medium(tables, work, times))
+    _show("buckets into the sieve", chosen.blocks, lambda times: _apply(tables, work, times))
+    # one block as the kernel sieves it
+    _fill(tables, work, 0, 1)
+    medium.begin(tables, work)
+    _medium(tables, work, 1)
+    _apply(tables, work, 1)
+    _show("candidates", chosen.blocks, lambda times: _scan(tables, work, found, times))
+    _rate(n, chosen)
+
+
+def _rate(n: int, chosen: Parameters) -> None:
+    """Print what whole units give: sieved, verified, compressed."""
+    fastest, spent, first = 0.0, 0.0, 0
+    while spent < SECONDS:
+        started = time.thread_time()
+        batch = unit.sieve(n, chosen, first, UNIT)
+        taken = time.thread_time() - started
+        fastest = max(fastest, (batch.full + batch.partial) / taken)
+        spent, first = spent + taken, first + UNIT
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"{fastest:.0f} relations a second, peak memory {megabytes} MB")
+
+
+def _show(label: str, blocks: int, part: Callable[[int], None]) -> None:
+    """Print the microseconds of a part, in the quietest of several tries."""
+    part(1)
+    least = float("inf")
+    for _ in range(TRIES):
+        started = time.perf_counter()
+        part(REPEATS)
+        least = min(least, time.perf_counter() - started)
+    print(f"{label:26s} {blocks * least / REPEATS * 1e6:8.1f}")
+
+
+def main() -> None:
+    """Compare, or profile."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
+    parser.add_argument("names", nargs="+", help="numbers of the file, such as C60_0")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--profile", action="store_true")
+    asked = parser.parse_args()
+    complete.factor(WARM_UP)
+    linear_algebra.warm()
+    if asked.profile:
+        for name in asked.names:
+            profile(name)
+    else:
+        compare(asked.names, asked.rounds)
+
+
+if __name__ == "__main__":
+    main()

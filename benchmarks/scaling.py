@@ -1,0 +1,252 @@
+"""One hard number over many slots, through the real service: speed, cost, and what a kill costs.
+
+    python -m benchmarks.scaling slots C75_0        wall and CPU time on 1, 2, 4 and 8 slots
+    python -m benchmarks.scaling kills C70_0        kill -9 of a random worker every 10 s, the broker once
+    python -m benchmarks.scaling restart C75_0      everything is stopped in the middle and started again
+    python -m benchmarks.scaling mixed C80_0        300 numbers of 30 digits beside a hard one (embedded)
+
+Seconds are of this machine, whatever else it does: only the ratios within one run mean anything.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import gmpy2
+import psutil
+
+from benchmarks import workload
+from infra.local.processes import Process, free_ports
+from infra.local.programs import Embedded
+from infra.local.stack import Stack
+
+LARGEST = 1000
+POLL_SECONDS = 0.25
+KILL_SECONDS = 10.0
+SMALL_NUMBERS = 300
+SMALL_DIGITS = 30
+
+Task = dict[str, Any]
+
+
+class CpuMeter:
+    """Adds up the CPU seconds of processes and all that they started, killed ones included."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[tuple[int, float], float] = {}
+
+    def look(self, processes: list[Process]) -> float:
+        """Look at the processes that run; return the seconds of all that were ever looked at."""
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.running:
+                    root = psutil.Process(process.pid)
+                    for one in (root, *root.children(recursive=True)):
+                        self._note(one)
+        return sum(self._seconds.values())
+
+    def _note(self, process: psutil.Process) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            key = (process.pid, process.create_time())
+            # GMP-ECM's programs have ended by the time one looks, and are in their parent's account.
+            self._seconds[key] = times.user + times.system + times.children_user
+
+
+def number(name: str) -> workload.Number:
+    """Return a number of the file."""
+    return next(one for one in workload.numbers(LARGEST) if one.name == name)
+
+
+async def submit(session: aiohttp.ClientSession, value: int) -> Task:
+    """Post a number."""
+    async with session.post("/factor", json={"number": str(value)}) as response:
+        response.raise_for_status()
+        task: Task = await response.json()
+        return task
+
+
+async def get(session: aiohttp.ClientSession, task: Task) -> Task:
+    """Return a task as it is now, patiently: servers may be restarting."""
+    while True:
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            async with session.get(f"/tasks/{task['task_id']}") as response:
+                if response.ok:
+                    shown: Task = await response.json()
+                    return shown
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def done(session: aiohttp.ClientSession, task: Task) -> Task:
+    """Return a task when it is done; exit if the answer is not complete."""
+    while not (shown := await get(session, task))["done"]:
+        await asyncio.sleep(POLL_SECONDS)
+    if shown["status"] != "succeeded":
+        sys.exit(f"{task['number']} ended {shown['status']}: {shown['reason']}")
+    return shown
+
+
+@contextlib.asynccontextmanager
+async def running(
+    *, workers: int, slots: int
+) -> AsyncIterator[tuple[Stack, aiohttp.ClientSession]]:
+    """Yield a fresh stack and a session with it."""
+    with tempfile.TemporaryDirectory(prefix="factorline-") as folder:
+        async with Stack(Path(folder), workers=workers, slots=slots) as stack:
+            timeout = aiohttp.ClientTimeout(total=10)
+            async with aiohttp.ClientSession(stack.url, timeout=timeout) as session:
+                await settled(stack)
+                yield stack, session
+
+
+async def settled(stack: Stack) -> None:
+    """Return when the workers have done nothing for a second: their children are warm."""
+    meter, before = CpuMeter(), -1.0
+    while (now := meter.look([*stack.workers])) - before > 0.2:  # noqa: PLR2004 CPU seconds
+        before = now
+        await asyncio.sleep(1.0)
+
+
+async def on_slots(name: str, counts: list[int]) -> None:
+    """Factor the number on ever more workers of one slot."""
+    print(f"{name}: slots, wall s, times faster, CPU s of units, CPU s of workers, overhead")
+    first = 0.0
+    for count in counts:
+        async with running(workers=count, slots=1) as (stack, session):
+            meter = CpuMeter()
+            idle = meter.look([*stack.workers])
+            started = time.monotonic()
+            end = await done(session, await submit(session, number(name).value))
+            wall = time.monotonic() - started
+            spent = meter.look([*stack.workers]) - idle
+        first = first or wall
+        units = end["progress"]["cpu_seconds"]
+        print(
+            f"{count:3} {wall:8.1f} {first / wall:6.2f} {units:8.1f} {spent:8.1f}"
+            f" {100 * (spent - units) / units:6.1f} %",
+            flush=True,
+        )
+
+
+async def under_kills(name: str) -> None:
+    """Factor the number in peace, then while workers and the broker are killed."""
+    spent: list[float] = []
+    for killing in (False, True):
+        async with running(workers=2, slots=1) as (stack, session):
+            meter = CpuMeter()
+            idle = meter.look([*stack.workers])
+            task = await submit(session, number(name).value)
+            killer = asyncio.create_task(_kill_on(stack, meter)) if killing else None
+            end = await done(session, task)
+            if killer is not None:
+                killer.cancel()
+            spent.append(meter.look([*stack.workers]) - idle)
+            kills = stack.rabbitmq.pid if killer else None
+        print(
+            f"{name} {'under kills' if kills else 'in peace'}: right, {spent[-1]:.1f} CPU s of workers, "
+            f"{end['progress']['cpu_seconds']:.1f} of settled units",
+            flush=True,
+        )
+    print(f"{spent[1] / spent[0]:.2f} times the CPU of the undisturbed run")
+
+
+async def _kill_on(stack: Stack, meter: CpuMeter) -> None:
+    chance = random.Random(1)
+    for turn in range(1000):
+        await asyncio.sleep(KILL_SECONDS)
+        victim = chance.choice(stack.workers)
+        meter.look([*stack.workers])
+        victim.kill()
+        print(f"  killed {victim.name}", flush=True)
+        await victim.start()
+        if turn == 1:
+            stack.rabbitmq.kill()
+            print("  killed the broker", flush=True)
+            await stack.rabbitmq.start()
+
+
+async def over_a_restart(name: str) -> None:
+    """Stop everything in the middle of the sieve, and start it again."""
+    async with running(workers=2, slots=1) as (stack, session):
+        task = await submit(session, number(name).value)
+        while True:
+            before = (await get(session, task))["progress"]["sieve"]
+            if before and before["usable"] * 3 > before["needed"]:
+                break
+            await asyncio.sleep(POLL_SECONDS)
+        await stack.stop()
+        await stack.__aenter__()
+        after = (await get(session, task))["progress"]["sieve"]
+        found = [state["full"] + state["partial"] for state in (before, after)]
+        print(f"{name}: {found[0]} relations before everything stopped, {found[1]} after")
+        end = await done(session, task)
+        print(f"right, {end['progress']['cpu_seconds']:.1f} CPU s of units")
+
+
+async def beside_small_ones(name: str) -> None:
+    """Ask for 300 small numbers at once while a hard one is worked on."""
+    chance = random.Random(2)
+    half = 10 ** (SMALL_DIGITS // 2 - 1)
+
+    def prime() -> int:
+        return int(gmpy2.next_prime(chance.randrange(3 * half, 10 * half)))
+
+    small = [prime() * prime() for _ in range(SMALL_NUMBERS)]
+    with tempfile.TemporaryDirectory(prefix="factorline-") as folder:
+        async with (
+            Embedded(Path(folder), port=free_ports(1)[0], settings={}) as service,
+            aiohttp.ClientSession(service.url) as session,
+        ):
+            hard = await submit(session, number(name).value)
+            while (await get(session, hard))["progress"]["stage"] != "sieve":
+                await asyncio.sleep(POLL_SECONDS)
+
+            async def timed(value: int) -> float:
+                started = time.monotonic()
+                body, prefer = {"number": str(value)}, {"Prefer": "wait=60"}
+                async with session.post("/factor", json=body, headers=prefer) as response:
+                    shown = await response.json()
+                assert shown["status"] == "succeeded", shown  # noqa: S101 a figure of wrong answers is none
+                return time.monotonic() - started
+
+            seconds = sorted(await asyncio.gather(*map(timed, small)))
+            quantiles = statistics.quantiles(seconds, n=100)
+            print(
+                f"{SMALL_NUMBERS} numbers at once beside {name}: median {quantiles[49]:.3f} s, "
+                f"p99 {quantiles[98]:.3f} s"
+            )
+
+
+def main() -> None:
+    """Run one of the measurements."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scaling",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", choices=["slots", "kills", "restart", "mixed"])
+    parser.add_argument("name", nargs="?", default="C70_0")
+    parser.add_argument("--slots", type=int, nargs="+", default=[1, 2, 4, 8])
+    asked = parser.parse_args()
+    match asked.what:
+        case "slots":
+            asyncio.run(on_slots(asked.name, asked.slots))
+        case "kills":
+            asyncio.run(under_kills(asked.name))
+        case "restart":
+            asyncio.run(over_a_restart(asked.name))
+        case "mixed":
+            asyncio.run(beside_small_ones(asked.name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command `factorline`: what people and scripts type."""

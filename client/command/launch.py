@@ -1,0 +1,17 @@
+"""Turns this process into a program of the server, so that signals and exit statuses are its own."""
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).parents[2]
+
+
+def replace_with(module: str, port: int | None) -> NoReturn:
+    """Become ``python -m module``, run from wherever we are; it reads `FACTORLINE_…` itself."""
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    if port is not None:
+        environ["FACTORLINE_PORT"] = str(port)
+    os.execve(sys.executable, [sys.executable, "-P", "-m", module], environ)  # noqa: S606 no shell

@@ -1,0 +1,202 @@
+"""One HTTP request that is tried again until it is answered; every call it makes can be repeated."""
+
+import asyncio
+import os
+import time
+import urllib.parse
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self, TypeVar
+
+import aiohttp
+import msgspec
+
+from client.backoff import Backoff, retry_after_s
+from client.errors import BadAddress, FactorlineError, NotFactorline, Unreachable, Unwell, refused
+from client.models import Problem
+
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 30.0
+"""An answer that takes longer (beyond a wait that was asked for) is taken for lost."""
+PROBLEM = "application/problem+json"
+SUBPROTOCOL = "factorline.v1"
+HEARTBEAT_SECONDS = 20.0
+
+_NO_CALL = frozenset({"not-found", "method-not-allowed"})
+_AGAIN = frozenset({408, 429, 502, 503, 504})
+
+Answer = TypeVar("Answer")
+
+
+class Response:
+    """A whole answer: status, headers, body."""
+
+    def __init__(self, url: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.url = url
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    def read(self, kind: type[Answer]) -> Answer:
+        """Return the body as a value; raise what a problem means, or `NotFactorline`."""
+        if self.status >= 400:  # noqa: PLR2004 client and server errors begin there
+            raise self.error()
+        if self.status >= 300:  # noqa: PLR2004 redirections begin there
+            raise NotFactorline(self.url, f"it redirects to {self.headers.get('Location')}")
+        return self._decoded(kind)
+
+    @property
+    def retry_after_s(self) -> float:
+        """How long the service asks to be left alone."""
+        return retry_after_s(self.headers.get("Retry-After"))
+
+    def error(self) -> FactorlineError:
+        """Return the error that the answer means."""
+        if not self.headers.get("Content-Type", "").startswith(PROBLEM):
+            if self.status in _AGAIN:  # a balancer without a server behind it
+                return self._unwell("it gave no reason.")
+            return NotFactorline(self.url, f"status {self.status} without a problem")
+        try:
+            problem = self._decoded(Problem)
+        except NotFactorline as error:
+            return error
+        if self.status in _AGAIN or self.status >= 500:  # noqa: PLR2004 faults of the server
+            return self._unwell(problem.detail)
+        if problem.name in _NO_CALL:
+            return NotFactorline(self.url, f"it has no such call ({problem.detail})")
+        return refused(problem)
+
+    def _unwell(self, detail: str) -> Unwell:
+        return Unwell(self.url, self.status, detail, retry_after_s=self.retry_after_s)
+
+    def _decoded(self, kind: type[Answer]) -> Answer:
+        try:
+            return msgspec.json.decode(self.body, type=kind)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            raise NotFactorline(self.url, f"its answer cannot be read ({error})") from error
+
+
+class Transport:
+    """A session with one service: requests with retries, and sockets."""
+
+    def __init__(self, url: str, api_key: str | None, *, patience_s: float) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.netloc:
+            raise BadAddress(url)
+        self.url = url.rstrip("/")
+        self._patience_s = patience_s
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._session: aiohttp.ClientSession | None = None
+        self.answered = False
+        """Whether the service has ever answered: then it was the right address."""
+
+    async def __aenter__(self) -> Self:
+        """Open the session; nothing is sent yet."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
+        return self
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """Close the session and its connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The open session."""
+        if self._session is None:
+            message = "the client is not open: use it in `async with FactorlineClient() as client:`"
+            raise RuntimeError(message)
+        return self._session
+
+    async def request(  # noqa: PLR0913 the parts of a request
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: object = None,
+        wait_s: float = 0.0,
+        patience_s: float | None = None,
+    ) -> Response:
+        """Return the answer, which may be a refusal; ``wait_s`` is how long the service may take.
+
+        Raises:
+            Unreachable: Nobody answered for `patience_s` seconds.
+            Unwell: The service answered for so long that it cannot serve.
+
+        """
+        patience_s = self._patience_s if patience_s is None else patience_s
+        deadline = time.monotonic() + patience_s
+        backoff = Backoff()
+        while True:
+            pause_s = 0.0
+            failure: FactorlineError
+            try:
+                response = await self._once(
+                    method, path, params=params, headers=headers, body=body, wait_s=wait_s
+                )
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                failure = _unreachable(self.url, error)
+            else:
+                if response.status not in _AGAIN:
+                    return response
+                failure = response.error()
+                pause_s = response.retry_after_s
+            pause_s = backoff.next_s(at_least_s=pause_s)
+            if time.monotonic() + pause_s > deadline:
+                raise failure
+            await asyncio.sleep(pause_s)
+
+    async def _once(  # noqa: PLR0913 the parts of a request
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        body: object,
+        wait_s: float,
+    ) -> Response:
+        data = None if body is None else msgspec.json.encode(body)
+        sent = {**(headers or {}), **({"Content-Type": "application/json"} if data else {})}
+        async with (
+            asyncio.timeout(ANSWER_SECONDS + wait_s),
+            self.session.request(
+                method,
+                self.url + path,
+                params=params,
+                headers=sent,
+                data=data,
+                allow_redirects=False,  # a POST would turn into a GET, and the key go elsewhere
+            ) as response,
+        ):
+            body = await response.read()
+            self.answered = True
+            return Response(self.url, response.status, response.headers, body)
+
+    async def socket(self) -> aiohttp.ClientWebSocketResponse[bool]:
+        """Open a WebSocket; raise `aiohttp.ClientError`, OSError or TimeoutError if there is none."""
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await self.session.ws_connect(
+                f"{self.url}/ws",
+                protocols=(SUBPROTOCOL,),
+                heartbeat=HEARTBEAT_SECONDS,
+                timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+            )
+
+
+def _unreachable(url: str, error: Exception) -> Unreachable:
+    if isinstance(error, TimeoutError):
+        return Unreachable(url, "no answer in time")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno or 0  # negative: the name of the host is not known
+        return Unreachable(url, os.strerror(number) if number > 0 else error.os_error.strerror)
+    return Unreachable(url, str(error) or type(error).__name__)

@@ -1,0 +1,129 @@
+"""One connection to RabbitMQ, made anew for as long as it is wanted."""
+
+import asyncio
+import contextlib
+import logging
+import random
+
+import aio_pika
+import pamqp.exceptions
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import AMQPError
+
+from common.broker import topology
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 5
+"""The broker gives up a silent client after two to three of these, the client after four."""
+PAUSE_SECONDS = (0.1, 3.0)
+"""First and longest pause between two attempts; full jitter."""
+
+FAILURES = (
+    AMQPError,
+    OSError,
+    TimeoutError,
+    RuntimeError,  # aio-pika's word for a transport that has gone
+    asyncio.InvalidStateError,
+    pamqp.exceptions.PAMQPException,
+)
+"""What aio-pika raises when a broker is down, goes away or refuses."""
+
+
+class Pauses:
+    """Pauses between attempts, growing until told that one succeeded."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with short pauses again."""
+        self._next = PAUSE_SECONDS[0]
+
+    async def __call__(self) -> None:
+        """Sleep."""
+        await asyncio.sleep(random.uniform(0, self._next))  # noqa: S311 jitter
+        self._next = min(2 * self._next, PAUSE_SECONDS[1])
+
+
+class Link:
+    """A connection of one purpose, with the topology declared whenever it is up.
+
+    aio-pika's own robust connection is not used: it gives up if the first attempt fails, keeps its
+    channels by weak references, and says nothing of the gap to those who have to look again.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url = url
+        self._name = name
+        self._connection: AbstractConnection | None = None
+        self._up = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        """Tell which connection this is and how it is."""
+        return f"<Link {self._name!r} up={self.up}>"
+
+    @property
+    def up(self) -> bool:
+        """Whether the connection is there, as far as is known."""
+        return self._up.is_set()
+
+    def open(self) -> None:
+        """Begin to connect, in the background."""
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def close(self) -> None:
+        """Disconnect, for good."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+
+    async def connection(self) -> AbstractConnection:
+        """Return the connection when it is up."""
+        while self._connection is None or not self.up:
+            await self._up.wait()
+        return self._connection
+
+    async def _keep(self) -> None:
+        pauses = Pauses()
+        while True:
+            lost = asyncio.Event()
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    self._connection = await self._connect(lost)
+            except FAILURES as error:
+                log.warning("No connection to RabbitMQ (%s): %s", self._name, error)
+                await pauses()
+                continue
+            pauses.reset()
+            self._up.set()
+            log.info("Connected to RabbitMQ (%s)", self._name)
+            try:
+                await lost.wait()
+                log.warning("Lost the connection to RabbitMQ (%s)", self._name)
+            finally:
+                self._up.clear()
+                await _close(self._connection)
+            await pauses()
+
+    async def _connect(self, lost: asyncio.Event) -> AbstractConnection:
+        connection = await aio_pika.connect(
+            self._url,
+            client_properties={"connection_name": self._name},
+            heartbeat=HEARTBEAT_SECONDS,
+        )
+        connection.close_callbacks.add(lambda *_: lost.set())
+        try:
+            await topology.declare(connection)
+        except BaseException:
+            await _close(connection)
+            raise
+        return connection
+
+
+async def _close(connection: AbstractConnection) -> None:
+    with contextlib.suppress(*FAILURES):
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await connection.close()

@@ -1,0 +1,220 @@
+"""What consumes from RabbitMQ: each consumer lives through lost connections, channels and queues."""
+
+import abc
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+
+from common import errors
+from common.broker import Delivery, Queue, topology
+from common.broker.link import FAILURES, Link, Pauses
+from common.events import Control, Event
+
+log = logging.getLogger(__name__)
+
+Hint = TypeVar("Hint", Event, Control)
+
+SET_UP_SECONDS = 10.0
+CANCEL_SECONDS = 3.0
+
+
+class _Consumer(abc.ABC):
+    """Consumes on a channel of its own, on a new one whenever the old one is lost."""
+
+    def __init__(self, link: Link, tag: str) -> None:
+        self._link = link
+        self._tag = tag
+        self._queue: AbstractQueue | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self.started = asyncio.Event()
+        """Set once it has consumed at all."""
+
+    def start(self) -> None:
+        """Begin, as soon as there is a connection."""
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def cancel(self) -> None:
+        """Stop new deliveries; the channel stays for what is in hand."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        queue, self._queue = self._queue, None
+        if queue is not None:
+            with contextlib.suppress(*FAILURES):
+                async with asyncio.timeout(CANCEL_SECONDS):
+                    await queue.cancel(self._tag)
+
+    async def close(self) -> None:
+        """Stop; the connection is about to be closed."""
+        await self.cancel()
+
+    async def _keep(self) -> None:
+        pauses = Pauses()
+        while True:
+            lost = asyncio.Event()
+            try:
+                channel = await self._set_up(lost)
+            except FAILURES as error:
+                log.warning("Cannot consume (%s): %s", self._tag, error)
+                await pauses()
+                continue
+            pauses.reset()
+            if self.started.is_set():
+                await self._after_gap()
+            self.started.set()
+            await lost.wait()
+            log.warning("A consumer was cut off (%s)", self._tag)
+            self._queue = None
+            with contextlib.suppress(*FAILURES):
+                async with asyncio.timeout(CANCEL_SECONDS):
+                    await (
+                        channel.close()
+                    )  # if only the consumer was cancelled: its queue was deleted
+            await pauses()
+
+    async def _set_up(self, lost: asyncio.Event) -> AbstractChannel:
+        connection = await self._link.connection()
+        async with asyncio.timeout(SET_UP_SECONDS):
+            if self.started.is_set():
+                await topology.declare(connection)  # the queue may have been deleted
+            channel = await connection.channel(publisher_confirms=False)
+            channel.close_callbacks.add(lambda *_: lost.set())
+            underlay = await channel.get_underlay_channel()
+            underlay.on_consumer_cancel_callbacks.add(lambda _: lost.set())
+            self._queue = await self._consume_on(channel)
+        return channel
+
+    @abc.abstractmethod
+    async def _consume_on(self, channel: AbstractChannel) -> AbstractQueue:
+        """Begin to consume from a queue under our tag, and return the queue."""
+
+    @abc.abstractmethod
+    async def _after_gap(self) -> None:
+        """Do what has to be done when deliveries may have been missed."""
+
+
+class _Delivery:
+    """A message in a consumer's hands."""
+
+    def __init__(self, message: AbstractIncomingMessage) -> None:
+        self._message = message
+        self.body = message.body
+        self.reason = _reason(message)
+
+    async def ack(self) -> None:
+        await self._settle(self._message.ack())
+
+    async def requeue(self) -> None:
+        await self._settle(self._message.nack(requeue=True))
+
+    async def reject(self) -> None:
+        await self._settle(self._message.reject(requeue=False))
+
+    async def _settle(self, verb: Awaitable[None]) -> None:
+        with contextlib.suppress(*FAILURES):  # its channel is gone: the broker delivers it again
+            await verb
+
+
+def _reason(message: AbstractIncomingMessage) -> str | None:
+    deaths = message.headers.get("x-death")
+    if not isinstance(deaths, list) or not deaths or not isinstance(deaths[0], dict):
+        return None
+    return str(deaths[0].get("reason"))
+
+
+class Units(_Consumer):
+    """Calls a handler for each message of a queue, at most ``prefetch`` at a time.
+
+    The handlers are tasks of ours and not of the channel: when that is lost they finish all the same,
+    so that what they computed counts.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        tag: str,
+        queue: Queue,
+        handler: Callable[[Delivery], Awaitable[None]],
+        *,
+        prefetch: int,
+    ) -> None:
+        super().__init__(link, tag)
+        self._name = queue.value
+        self._handler = handler
+        self._prefetch = prefetch
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Stop everything; what is in hand goes back."""
+        await self.cancel()
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _consume_on(self, channel: AbstractChannel) -> AbstractQueue:
+        await channel.set_qos(prefetch_count=self._prefetch)
+        queue = await channel.get_queue(self._name, ensure=False)
+        await queue.consume(self._receive, consumer_tag=self._tag)
+        return queue
+
+    async def _after_gap(self) -> None:
+        """Nothing: what was not acknowledged is delivered again."""
+
+    async def _receive(self, message: AbstractIncomingMessage) -> None:
+        task = asyncio.create_task(self._handle(_Delivery(message)))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _handle(self, delivery: _Delivery) -> None:
+        try:
+            await self._handler(delivery)
+        except asyncio.CancelledError:
+            await delivery.requeue()
+            raise
+        except Exception:
+            log.exception("A message of %s could not be handled", self._name)
+            await delivery.requeue()  # the broker counts it, and dead-letters at the limit
+
+
+class Hints(_Consumer, Generic[Hint]):
+    """Calls a handler for each hint of an exchange, in order."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 made in one place
+        self,
+        link: Link,
+        tag: str,
+        exchange: str,
+        kind: type[Hint],
+        handler: Callable[[Hint], Awaitable[None]],
+        on_gap: Callable[[], Awaitable[None]],
+    ) -> None:
+        super().__init__(link, tag)
+        self._exchange = exchange
+        self._kind: type[Hint] = kind
+        self._handler: Callable[[Hint], Awaitable[None]] = handler
+        self._on_gap = on_gap
+        self._order = asyncio.Lock()
+
+    async def _consume_on(self, channel: AbstractChannel) -> AbstractQueue:
+        queue = await topology.declare_hints(channel, self._exchange)
+        await queue.consume(self._receive, consumer_tag=self._tag, no_ack=True)
+        return queue
+
+    async def _receive(self, message: AbstractIncomingMessage) -> None:
+        async with self._order:
+            try:
+                await self._handler(self._kind.decode(message.body))
+            except errors.Malformed as error:
+                log.warning("A hint of %s is not readable: %s", self._exchange, error)
+            except Exception:
+                log.exception("A hint of %s could not be handled", self._exchange)
+
+    async def _after_gap(self) -> None:
+        try:
+            await self._on_gap()
+        except Exception:
+            log.exception("What was missed of %s could not be looked at", self._exchange)

@@ -1,0 +1,372 @@
+"""The MongoDB side of the store port, and the only module that imports motor (docs/adr/0003)."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, PyMongoError
+
+from common import errors
+from common.factorizations import Factorization
+from common.store import TaskCursor
+from common.tasks import Ending, Task
+from common.workers import WorkerStatus
+
+Result = TypeVar("Result")
+Document = dict[str, Any]
+
+CALL_SECONDS: Final = 2.5
+"""A call and its retries take no longer; what a client hears within 3 seconds depends on it."""
+POOL: Final = 50
+DATABASE: Final = "factorline"
+"""Unless the address names one."""
+BATCHES_A_PAGE: Final = 16
+FORGET_WORKERS_SECONDS: Final = 86_400
+_DUPLICATE: Final = 11_000
+
+INDEXES: Final = {
+    "tasks": [
+        IndexModel(
+            [("owner", ASCENDING), ("idempotency_key", ASCENDING)],
+            name="idempotency",
+            unique=True,
+            partialFilterExpression={"idempotency_key": {"$type": "string"}},
+        ),
+        IndexModel(
+            [("owner", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)], name="newest"
+        ),
+        IndexModel([("key", ASCENDING)], name="live", partialFilterExpression={"live": True}),
+        IndexModel(
+            [("created_at", ASCENDING)], name="unjoined", partialFilterExpression={"unjoined": True}
+        ),
+    ],
+    "factorizations": [
+        IndexModel(
+            [("number", ASCENDING)], name="active", partialFilterExpression={"active": True}
+        ),
+        IndexModel(
+            [("number", DESCENDING)],  # two indexes need different keys
+            name="unpublished",
+            partialFilterExpression={"unpublished": True},
+        ),
+    ],
+    "batches": [
+        IndexModel([("number", ASCENDING), ("unit_id", ASCENDING)], name="unit", unique=True)
+    ],
+}
+
+
+class MongoStore:
+    """Documents are the values' own, with `_id` and the fields that queries need beside them.
+
+    Every write waits for a majority and for the journal. A server that is down makes calls fail, not
+    `open`: a gateway that starts without its store answers 503 until the store is there.
+    """
+
+    def __init__(self, uri: str, *, name: str = "factorline") -> None:
+        try:
+            self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
+                uri,
+                appname=name,
+                w="majority",
+                journal=True,
+                maxPoolSize=POOL,
+                timeoutMS=int(CALL_SECONDS * 1000),
+                serverSelectionTimeoutMS=int(CALL_SECONDS * 1000),
+                connectTimeoutMS=int(CALL_SECONDS * 1000),
+                tz_aware=True,
+            )
+        except (ConfigurationError, ValueError) as error:
+            raise errors.SettingError(
+                name="FACTORLINE_MONGODB_URI", value="…", why=str(error)
+            ) from error
+        self._db: AsyncIOMotorDatabase[Document] = self._client.get_default_database(DATABASE)
+        self._prepared = False
+        self._preparing = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Create the indexes if the server is there; else the first call that reaches it does."""
+        try:
+            await self._prepare()
+        except errors.StoreUnavailable:
+            return
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self._client.close()
+
+    async def ping(self) -> None:
+        """Return if the server takes writes."""
+        db = await self._ready()
+        await _answered(db.workers.delete_one({"_id": ""}))
+
+    # --- tasks ---
+
+    async def insert_tasks(self, tasks: Sequence[Task]) -> list[Task]:
+        """Insert the tasks; return what is stored for each."""
+        db = await self._ready()
+        if not tasks:
+            return []
+        documents = [_task_document(task) for task in tasks]
+        taken: list[int] = []
+        try:
+            await _answered(db.tasks.insert_many(documents, ordered=False))
+        except _Duplicates as error:
+            taken = error.indexes
+        stored = list(tasks)
+        for index in taken:
+            stored[index] = await self._stored_instead(tasks[index])
+        return stored
+
+    async def _stored_instead(self, task: Task) -> Task:
+        db = await self._ready()
+        same: list[Document] = [{"_id": task.task_id}]
+        if task.idempotency_key is not None:
+            same.append({"owner": task.owner, "idempotency_key": task.idempotency_key})
+        found = await _answered(db.tasks.find_one({"$or": same}))
+        if found is None:
+            raise errors.StoreUnavailable("a task that was there has gone")
+        return Task.from_document(found)
+
+    async def get_task(self, task_id: str, owner: str) -> Task:
+        """Return the owner's task."""
+        db = await self._ready()
+        found = await _answered(db.tasks.find_one({"_id": task_id, "owner": owner}))
+        if found is None:
+            raise errors.UnknownTask(task_id=task_id)
+        return Task.from_document(found)
+
+    async def list_tasks(self, owner: str, *, before: TaskCursor | None, limit: int) -> list[Task]:
+        """Return a page of the owner's tasks, newest first."""
+        db = await self._ready()
+        query: Document = {"owner": owner}
+        if before is not None:
+            query["$or"] = [
+                {"created_at": {"$lt": before.created_at}},
+                {"created_at": before.created_at, "_id": {"$lt": before.task_id}},
+            ]
+        cursor = db.tasks.find(query).sort([("created_at", DESCENDING), ("_id", DESCENDING)])
+        found = await _answered(cursor.limit(limit).to_list(limit))
+        return [Task.from_document(document) for document in found]
+
+    async def end_task(self, task_id: str, ending: Ending) -> Task:
+        """Write the ending unless there is one; return the task as it is now."""
+        db = await self._ready()
+        await _answered(
+            db.tasks.update_one({"_id": task_id, "live": True}, {"$set": _ended(ending)})
+        )
+        found = await _answered(db.tasks.find_one({"_id": task_id}))
+        if found is None:
+            raise errors.UnknownTask(task_id=task_id)
+        return Task.from_document(found)
+
+    async def end_tasks(self, number: int, *, up_to_round: int, ending: Ending) -> int:
+        """End the live tasks of a number."""
+        db = await self._ready()
+        which = {"key": str(int(number)), "live": True, "round": {"$lte": up_to_round}}
+        done = await _answered(db.tasks.update_many(which, {"$set": _ended(ending)}))
+        return int(done.modified_count)
+
+    async def any_live(self, number: int) -> bool:
+        """Return whether a live task asks for the number."""
+        db = await self._ready()
+        which = {"key": str(int(number)), "live": True}
+        return await _answered(db.tasks.find_one(which, {"_id": 1})) is not None
+
+    async def mark_joined(self, task_ids: Sequence[str]) -> None:
+        """Record that the tasks have met their factorizations."""
+        db = await self._ready()
+        joined = {"$set": {"joined": True, "unjoined": False}}
+        await _answered(db.tasks.update_many({"_id": {"$in": list(task_ids)}}, joined))
+
+    async def list_unjoined(self, *, created_before: float, limit: int) -> list[Task]:
+        """Return live tasks that were never marked joined, oldest first."""
+        db = await self._ready()
+        cursor = db.tasks.find({"unjoined": True, "created_at": {"$lt": created_before}})
+        found = await _answered(cursor.sort("created_at", ASCENDING).limit(limit).to_list(limit))
+        return [Task.from_document(document) for document in found]
+
+    # --- factorizations ---
+
+    async def get_factorization(self, number: int) -> Factorization | None:
+        """Return what is known of a number."""
+        db = await self._ready()
+        found = await _answered(db.factorizations.find_one({"_id": str(int(number))}))
+        return Factorization.from_document(found) if found else None
+
+    async def create_factorization(self, factorization: Factorization) -> Factorization:
+        """Insert it unless its number is there; return what is stored now."""
+        db = await self._ready()
+        document = _factorization_document(factorization)
+        try:
+            await _answered(db.factorizations.insert_one(document))
+        except _Duplicates:
+            found = await _answered(db.factorizations.find_one({"_id": document["_id"]}))
+            if found is None:
+                raise errors.StoreUnavailable("a factorization that was there has gone") from None
+            return Factorization.from_document(found)
+        return factorization
+
+    async def swap_factorization(self, new: Factorization) -> bool:
+        """Replace the version before ``new``."""
+        db = await self._ready()
+        document = _factorization_document(new)
+        which = {"_id": document["_id"], "version": new.version - 1}
+        done = await _answered(db.factorizations.replace_one(which, document))
+        return int(done.modified_count) == 1
+
+    async def clear_outbox(self, number: int, unit_ids: Sequence[str]) -> None:
+        """Take published units out of the outbox."""
+        db = await self._ready()
+        key = str(int(number))
+        # Nearly always all of it was published, which takes one write.
+        whole = {"_id": key, "outbox": list(unit_ids)}
+        emptied = {"$set": {"outbox": [], "unpublished": False}}
+        if (await _answered(db.factorizations.update_one(whole, emptied))).modified_count:
+            return
+        pull = {"$pull": {"outbox": {"$in": list(unit_ids)}}}
+        await _answered(db.factorizations.update_one({"_id": key}, pull))
+        empty = {"_id": key, "outbox": {"$size": 0}}
+        await _answered(db.factorizations.update_one(empty, {"$set": {"unpublished": False}}))
+
+    async def list_unpublished(
+        self, *, touched_before: float, after: int | None, limit: int
+    ) -> list[Factorization]:
+        """Return factorizations with units in their outbox, by key."""
+        return await self._list_factorizations("unpublished", touched_before, after, limit)
+
+    async def list_active(
+        self, *, touched_before: float, after: int | None, limit: int
+    ) -> list[Factorization]:
+        """Return active factorizations, by key."""
+        return await self._list_factorizations("active", touched_before, after, limit)
+
+    async def _list_factorizations(
+        self, which: str, touched_before: float, after: int | None, limit: int
+    ) -> list[Factorization]:
+        db = await self._ready()
+        query: Document = {which: True, "touched_at": {"$lt": touched_before}}
+        if after is not None:
+            query["number"] = {"$gt": str(int(after))}
+        cursor = db.factorizations.find(query).sort("number", ASCENDING).limit(limit)
+        found = await _answered(cursor.to_list(limit))
+        return [Factorization.from_document(document) for document in found]
+
+    # --- relation batches ---
+
+    async def insert_batch(self, number: int, unit_id: str, batch: bytes) -> None:
+        """Keep the first batch of a unit."""
+        db = await self._ready()
+        document = {"number": str(int(number)), "unit_id": unit_id, "batch": batch}
+        try:
+            await _answered(db.batches.insert_one(document))
+        except _Duplicates:
+            return
+
+    async def iterate_batches(self, number: int) -> AsyncIterator[tuple[str, bytes]]:
+        """Yield the batches of a number by unit id, reading a few at a time."""
+        db = await self._ready()
+        last = ""
+        while True:
+            query = {"number": str(int(number)), "unit_id": {"$gt": last}}
+            cursor = db.batches.find(query).sort("unit_id", ASCENDING).limit(BATCHES_A_PAGE)
+            page = await _answered(cursor.to_list(BATCHES_A_PAGE))
+            for document in page:
+                yield document["unit_id"], document["batch"]
+                last = document["unit_id"]
+            if len(page) < BATCHES_A_PAGE:
+                return
+
+    async def delete_batches(self, number: int) -> None:
+        """Forget the batches of a number."""
+        db = await self._ready()
+        await _answered(db.batches.delete_many({"number": str(int(number))}))
+
+    # --- workers ---
+
+    async def heartbeat(self, status: WorkerStatus) -> None:
+        """Keep the worker's latest word."""
+        db = await self._ready()
+        which = {"_id": status.worker_id}
+        await _answered(db.workers.replace_one(which, status.to_document(), upsert=True))
+
+    async def remove_worker(self, worker_id: str) -> None:
+        """Forget a worker."""
+        db = await self._ready()
+        await _answered(db.workers.delete_one({"_id": worker_id}))
+
+    async def list_workers(self, *, seen_after: float) -> list[WorkerStatus]:
+        """Return the workers heard of since then, by id."""
+        db = await self._ready()
+        cursor = db.workers.find({"seen_at": {"$gt": seen_after}}).sort("_id", ASCENDING)
+        found = await _answered(cursor.to_list(None))
+        return [WorkerStatus.from_document(document) for document in found]
+
+    # --- the server ---
+
+    async def _ready(self) -> "AsyncIOMotorDatabase[Document]":
+        """Return the database with its indexes: inserts without the unique one promise too much."""
+        if not self._prepared:
+            await self._prepare()
+        return self._db
+
+    async def _prepare(self) -> None:
+        async with self._preparing:
+            if self._prepared:
+                return
+            for collection, indexes in INDEXES.items():
+                await _answered(self._db[collection].create_indexes(indexes))
+            long_gone = {"seen_at": {"$lt": time.time() - FORGET_WORKERS_SECONDS}}
+            await _answered(self._db.workers.delete_many(long_gone))
+            self._prepared = True
+
+
+class _Duplicates(Exception):
+    """Some documents were there already; ``indexes`` says which of those given."""
+
+    def __init__(self, indexes: list[int]) -> None:
+        self.indexes = indexes
+        super().__init__()
+
+
+async def _answered(call: Awaitable[Result]) -> Result:
+    """Return what the server answers, its errors told in the port's words."""
+    try:
+        return await call
+    except DuplicateKeyError as error:
+        raise _Duplicates([0]) from error
+    except BulkWriteError as error:
+        failures = (error.details or {}).get("writeErrors", [])
+        if not failures or any(failure["code"] != _DUPLICATE for failure in failures):
+            raise errors.StoreUnavailable(error) from error
+        raise _Duplicates([failure["index"] for failure in failures]) from error
+    except PyMongoError as error:
+        raise errors.StoreUnavailable(error) from error
+
+
+def _task_document(task: Task) -> Document:
+    live = task.ended is None
+    return {
+        **task.to_document(),
+        "_id": task.task_id,
+        "key": str(int(task.key)),
+        "live": live,
+        "unjoined": live and not task.joined,
+    }
+
+
+def _ended(ending: Ending) -> Document:
+    return {"ended": msgspec.to_builtins(ending), "live": False, "unjoined": False}
+
+
+def _factorization_document(known: Factorization) -> Document:
+    return {
+        **known.to_document(),
+        "_id": str(int(known.number)),
+        "active": known.active,
+        "unpublished": bool(known.outbox),
+    }

@@ -1,0 +1,129 @@
+"""The plan's part about the quadratic sieve: which units to issue, and when to try solving. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+from msgspec.structs import replace
+
+from common.factorizations import Part, SieveState
+from common.units import Counted, Sieve, Sieved, Solve, Work
+from factor_worker.engine.siqs import forecast
+from factor_worker.engine.siqs import parameters as siqs
+
+UNIT_SECONDS = (1.0, 10.0)
+"""Shortest and longest CPU time that a sieve unit aims at."""
+FIRST_SECONDS = 0.5
+"""The first units only show what polynomials cost and yield here."""
+SHARE = 10
+"""A unit is about this part of what a slot still has to do, so that none is late at the end."""
+OCCURRING = 0.98
+"""Not every prime of the factor base occurs in the relations; those that do not need no relation."""
+GROWTH_LIMIT = 1000.0
+"""No forecast reaches further than this many times the work done."""
+ENOUGH = 1.01
+"""A forecast is corrected to a little more than what a solve unit said is needed."""
+MARKS_SECONDS = (5.0, 60.0)
+"""The rates are of the last minute, noted every five seconds."""
+
+
+def begin(part: Part) -> SieveState:
+    """Return the state of a sieve that nothing has been done for."""
+    chosen = siqs.choose(int(part.value))
+    return SieveState(parameters=chosen.to_dict(), needed=round(OCCURRING * chosen.size))
+
+
+def works(part: Part, pending: Sequence[Work], slots: int) -> Iterator[Work]:
+    """Yield the units that a composite needs next; sieve units without end, for the caller to stop."""
+    state = part.sieve or begin(part)
+    if any(isinstance(work, Solve) for work in pending):
+        return
+    if state.usable >= state.needed:
+        yield Solve(part.value, state.parameters)
+        return
+    under_way = sum(work.count for work in pending if isinstance(work, Sieve))
+    first = state.next_index
+    while True:
+        count = _unit_size(state, under_way, slots)
+        yield Sieve(part.value, state.parameters, first, count)
+        first += count
+        under_way += count
+
+
+def _unit_size(state: SieveState, under_way: int, slots: int) -> int:
+    """Return how many leading coefficients the next unit gets."""
+    seconds = _seconds_per_index(state)
+    left = max(0, state.expected_indices - state.indices - under_way) * seconds
+    shortest, longest = UNIT_SECONDS
+    aim = min(max(left / (SHARE * slots), shortest), longest) if state.indices else FIRST_SECONDS
+    return max(1, round(aim / seconds))
+
+
+def _seconds_per_index(state: SieveState) -> float:
+    """Return the CPU seconds of one leading coefficient: measured, or estimated before that."""
+    if state.indices and state.cpu_seconds > 0:
+        return state.cpu_seconds / state.indices
+    return forecast.cpu_seconds_per_a(siqs.Parameters.from_dict(state.parameters))
+
+
+def after_issue(part: Part, issued: Sequence[Work]) -> Part:
+    """Return the part with the polynomials of the issued units taken."""
+    ends = [
+        work.first + work.count
+        for work in issued
+        if isinstance(work, Sieve) and work.target == part.value
+    ]
+    if not ends:
+        return part
+    return replace(part, sieve=replace(part.sieve or begin(part), next_index=max(ends)))
+
+
+def after_sieve(state: SieveState, found: Sieved, cpu_seconds: float, now: float) -> SieveState:
+    """Return the state with what a sieve unit found."""
+    grown = replace(
+        state,
+        indices=state.indices + found.indices,
+        full=state.full + found.full,
+        partial=state.partial + found.partial,
+        cpu_seconds=state.cpu_seconds + cpu_seconds,
+    )
+    return _forecast(replace(grown, marks=_marks(grown, now)))
+
+
+def after_count(state: SieveState, counted: Counted) -> SieveState:
+    """Return the state after a solve unit has counted and found too little: sieve on.
+
+    What it counted corrects the estimate, whether that was too high or batches were refused.
+    """
+    estimate = max(1, _estimate(state))
+    trust = min(counted.usable, counted.needed / ENOUGH) / estimate
+    needed = max(counted.needed, counted.usable + 1)
+    return _forecast(replace(state, trust=trust, needed=needed))
+
+
+def _estimate(state: SieveState, growth: float = 1.0) -> int:
+    """Return the usable relations of so many times the present counts, before any correction."""
+    chosen = siqs.Parameters.from_dict(state.parameters)
+    return forecast.estimate_usable(int(growth * state.full), int(growth * state.partial), chosen)
+
+
+def _forecast(state: SieveState) -> SieveState:
+    """Return the state with its estimates renewed.
+
+    Cycles of partial relations come ever faster, so the work that is left is found by asking at
+    which multiple of the counts there will be enough, not by a rule of three.
+    """
+    usable = int(state.trust * _estimate(state))
+    low, high = 1.0, GROWTH_LIMIT
+    for _ in range(30):
+        middle = (low + high) / 2
+        enough = state.trust * _estimate(state, middle) >= state.needed
+        low, high = (low, middle) if enough else (middle, high)
+    expected = state.indices if usable >= state.needed else round(high * state.indices)
+    return replace(state, usable=usable, expected_indices=expected)
+
+
+def _marks(state: SieveState, now: float) -> tuple[tuple[float, int, int], ...]:
+    every, longest = MARKS_SECONDS
+    kept = [mark for mark in state.marks if now - mark[0] <= longest]
+    if not kept or now - kept[-1][0] >= every:
+        kept.append((now, state.indices, state.full + state.partial))
+    return tuple(kept)

@@ -1,0 +1,130 @@
+"""`make screenshots`: take the pictures of the page that the documentation shows, from a real service."""
+
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from playwright.async_api import Browser, Page, ViewportSize
+from playwright.async_api import TimeoutError as PlaywrightTimeoutError
+
+from infra.browser import run
+
+FOLDER = Path(__file__).parents[1] / "docs" / "images"
+
+DESK: ViewportSize = {"width": 1100, "height": 760}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+
+HARD = str(
+    2**3 * 641 * 5915587277915587277915587277915587277987 * 7177162611777162611777162611777162612519
+)
+"""Small factors that show at once, and a composite of 80 digits that takes minutes."""
+
+FINISH_MS = 120_000
+SIEVE_MS = 300_000
+"""How long the curves may take before the sieve begins."""
+SHARE = re.compile(r"([3-9]\d|100) per cent")
+"""How much of the need is there when the picture is taken, as the chart says it to a screen reader."""
+COLLECT_MS = 420_000
+THROUGHPUT_MS = 30_000
+
+
+async def ask(page: Page, url: str, number: str) -> None:
+    """Submit a number through the page."""
+    await page.goto(f"{url}/#/")
+    field = page.get_by_label("A number or an expression")
+    await field.fill(number)
+    await field.press("Enter")
+    await page.wait_for_url("**/#/task/*")
+
+
+async def empty(page: Page, url: str) -> None:
+    """The page as it is met first."""
+    await page.goto(url)
+    await page.get_by_label("A number or an expression").focus()
+
+
+async def error(page: Page, url: str) -> None:
+    """Something that is no number, with its place."""
+    await page.goto(url)
+    await page.get_by_label("A number or an expression").fill("(2^89-1)*(3^61-2))/7")
+    await page.locator("#hint mark").wait_for()
+
+
+async def finished(page: Page, url: str) -> None:
+    """An answer."""
+    await ask(page, url, "2^211-1")
+    await page.get_by_text("Factored", exact=True).wait_for(timeout=FINISH_MS)
+
+
+async def running(page: Page, url: str) -> None:
+    """A number in its sieve; in its curves where the engine has none."""
+    await ask(page, url, HARD)
+    await page.locator(".panel").wait_for()
+    try:
+        await page.get_by_text("Collecting relations").wait_for(timeout=SIEVE_MS)
+        await page.get_by_role("img", name=SHARE).wait_for(timeout=COLLECT_MS)
+    except PlaywrightTimeoutError:
+        print("no sieve was seen: the picture shows curves")  # noqa: T201 for who runs the command
+
+
+async def status(page: Page, url: str) -> None:
+    """The operators' view with something to do."""
+    await ask(page, url, HARD)
+    await page.goto(f"{url}/#/status")
+    await page.wait_for_timeout(THROUGHPUT_MS)
+
+
+class Picture(NamedTuple):
+    """A scene and the file that it goes to; another one if it is wanted in the dark too."""
+
+    scene: Callable[[Page, str], Awaitable[None]]
+    name: str
+    dark: str = ""
+    window: ViewportSize = DESK
+    scale: float = 1
+
+
+PICTURES = (
+    Picture(empty, "empty"),
+    Picture(error, "error"),
+    Picture(finished, "page"),
+    Picture(finished, "phone", window=PHONE, scale=1.5),
+    Picture(running, "running", dark="dark"),
+    Picture(status, "status"),
+)
+
+
+async def take(browser: Browser, url: str, picture: Picture) -> None:
+    """Take a picture of as much as the view needs."""
+    context = await browser.new_context(
+        viewport=picture.window,
+        device_scale_factor=picture.scale,
+        reduced_motion="reduce",
+        locale="en-GB",
+    )
+    page = await context.new_page()
+    await picture.scene(page, url)
+    await page.evaluate("document.fonts.ready")
+    await save(page, picture.name)
+    if picture.dark:
+        await page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+        await save(page, picture.dark)
+    await context.close()
+
+
+async def save(page: Page, name: str) -> None:
+    """Write what the page shows."""
+    path = FOLDER / f"{name}.png"
+    await page.screenshot(path=path, full_page=True)
+    print(f"{path.name:<14}{path.stat().st_size / 1024:6.0f} KiB")  # noqa: T201 the command's report
+
+
+async def take_all(browser: Browser, url: str) -> None:
+    """Take every picture."""
+    for picture in PICTURES:
+        await take(browser, url, picture)
+
+
+if __name__ == "__main__":
+    run(take_all)

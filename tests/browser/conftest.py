@@ -1,0 +1,89 @@
+"""A real Chromium and a real service process; what the browser complains of fails the test."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, ConsoleMessage, Page
+from playwright.async_api import Error as PlaywrightError
+
+from infra.browser import chromium
+from infra.local.processes import NotInstalled, free_ports
+from infra.local.programs import Embedded
+
+EXPECTED = ("Failed to load resource", "WebSocket connection to")
+"""What Chromium itself reports of a 4xx answer or a service that is down; everything else is a fault."""
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Yield the browser that all tests share."""
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            browser = await stack.enter_async_context(chromium())
+        except NotInstalled as error:
+            pytest.skip(f"chromium: {error}")
+        yield browser
+
+
+def embedded(folder: Path) -> Embedded:
+    """Return a service of our own that is not started."""
+    [port] = free_ports(1)
+    return Embedded(folder, port=port, settings={"FACTORLINE_SLOTS": "1"})
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """Yield the address of a running service that all tests share and none may stop."""
+    async with embedded(tmp_path_factory.mktemp("embedded")) as running:
+        yield running.url
+
+
+class Visitor:
+    """Somebody with a browser of their own: nothing stored in it, complaints kept."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        self._asked: list[str] = []
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not message.text.startswith(EXPECTED):
+            self.complaints.append(message.text)
+
+    async def ask(self, url: str, number: str) -> str:
+        """Submit a number through the field; return the address of its task."""
+        await self.page.goto(f"{url}/#/")
+        field = self.page.get_by_label("A number or an expression")
+        await field.fill(number)
+        await field.press("Enter")
+        await self.page.wait_for_url("**/#/task/*")
+        self._asked.append(f"{url}/tasks/{self.page.url.rpartition('/')[2]}")
+        return self.page.url
+
+    async def leave(self) -> None:
+        """Cancel what runs on, so that it does not hold up the next test."""
+        with contextlib.suppress(PlaywrightError):  # the service was the test's own, and is gone
+            for address in self._asked:
+                await self.page.request.delete(address)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visitor(browser: Browser) -> AsyncIterator[Visitor]:
+    """Yield a visitor; a script error or a broken policy fails the test."""
+    context = await browser.new_context(accept_downloads=True)
+    visitor = Visitor(await context.new_page())
+    yield visitor
+    await visitor.leave()
+    await context.close()
+    assert [] == visitor.complaints
+
+
+@pytest.fixture
+def page(visitor: Visitor) -> Page:
+    """Return the visitor's page."""
+    return visitor.page

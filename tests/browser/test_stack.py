@@ -1,0 +1,114 @@
+"""The page against the production shape: RabbitMQ, a MongoDB-wire server, two gateways, a balancer."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from infra.local.processes import NotInstalled
+from infra.local.stack import Stack
+from tests.browser import numbers
+from tests.browser.conftest import Visitor
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+
+TABS = 20
+PATIENCE_MS = 60_000
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """Yield a running stack of two gateways and one worker."""
+    async with contextlib.AsyncExitStack() as resources:
+        try:
+            stack = Stack(tmp_path_factory.mktemp("stack"), gateways=2, workers=1)
+        except NotInstalled as error:
+            pytest.skip(f"stack: {error}")
+        yield await resources.enter_async_context(stack)
+
+
+async def freeze(stack: Stack, number: signal.Signals) -> None:
+    """Stop the workers where they are, or let them go on."""
+    for worker in stack.workers:
+        worker.signal(number)
+
+
+async def test_submit_watch_lose_a_gateway_resume(visitor: Visitor, stack: Stack) -> None:
+    """Kill -9 of either gateway: the page finds the other one and goes on, unasked."""
+    page = visitor.page
+    await visitor.ask(stack.url, numbers.ENDLESS)
+    await expect(page.locator(".panel")).to_be_visible(timeout=PATIENCE_MS)
+    for gateway in stack.gateways:
+        gateway.kill()
+        await gateway.start()
+    await expect(page.locator("#offline")).to_be_hidden(timeout=PATIENCE_MS)
+    await page.get_by_role("button", name="Cancel").click()
+
+    await expect(page.locator(".task-state .state")).to_have_text("Cancelled")
+
+
+async def test_a_batch_and_bad_input(page: Page, stack: Stack) -> None:
+    """What the page shows does not depend on what is behind it."""
+    await page.goto(f"{stack.url}/#/batch")
+    await page.get_by_label("Numbers or expressions").fill("1234\n2+*3\n2^128+1")
+    await page.get_by_role("button", name="Factor all").click()
+
+    await expect(page.locator("#batch-summary")).to_have_text("All 3 numbers done")
+    rows = page.locator("#batch-result tbody tr")
+    await expect(rows.nth(1)).to_contain_text("(character 3)")
+    await expect(rows.nth(2)).to_contain_text("59649589127497217 × 5704689200685129054721")
+
+
+async def test_the_status_view_shows_the_worker_and_the_queues(page: Page, stack: Stack) -> None:
+    """Numbers, not question marks, and no complaint."""
+    await page.goto(f"{stack.url}/#/status")
+
+    await expect(page.locator("#status-body")).to_contain_text("factor.survey")
+    await expect(page.get_by_role("group", name="Workers").locator("tbody tr")).to_have_count(1)
+    await expect(page.get_by_role("link", name="RabbitMQ management")).to_have_attribute(
+        "href", stack.rabbitmq.management_url
+    )
+    await expect(page.locator("#status-body .bad")).to_have_count(0)
+    await expect(page.locator("#status-body")).not_to_contain_text("?")
+
+
+async def test_every_tab_sees_the_end_whatever_happens_to_the_gateways(
+    browser: Browser, stack: Stack
+) -> None:
+    """Both gateways are restarted one after the other while twenty tabs watch twenty numbers."""
+    context = await browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
+    tabs = [await context.new_page() for _ in range(TABS)]
+    await freeze(stack, signal.SIGSTOP)
+    try:
+        await asyncio.gather(*(watch(tab, stack.url, place) for place, tab in enumerate(tabs)))
+        for gateway in stack.gateways:
+            await gateway.stop()
+            await gateway.start()
+    finally:
+        await freeze(stack, signal.SIGCONT)
+    for place, tab in enumerate(tabs):
+        await expect(tab.locator(".task-state .state")).to_have_text(
+            "Factored", timeout=PATIENCE_MS
+        )
+        await expect(tab.locator(".equation")).to_have_text(f"=2 × 617 × {10**9 + 7}{power(place)}")
+        await expect(tab.locator("#offline")).to_be_hidden()
+    await context.close()
+
+
+def power(place: int) -> str:
+    """Return an exponent as the page writes it: none for one."""
+    return "" if place == 0 else str(place + 1)
+
+
+async def watch(tab: Page, url: str, place: int) -> None:
+    """Let a tab submit its own number and wait until it watches it."""
+    await tab.goto(url)
+    field = tab.get_by_label("A number or an expression")
+    await field.fill(f"1234*(10^9+7)^{place + 1}")
+    await field.press("Enter")
+    await expect(tab.locator(".task-state .state")).to_have_text("Queued", timeout=PATIENCE_MS)

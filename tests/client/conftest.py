@@ -1,0 +1,79 @@
+"""A whole service for the client's tests: one that is given, or the embedded mode as a process."""
+
+import contextlib
+import os
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import gmpy2
+import pytest
+import pytest_asyncio
+
+from client import FactorlineClient
+from infra.local.processes import free_ports
+from infra.local.programs import Program, answers
+
+GIVEN_URL = os.environ.get("FACTORLINE_TEST_URL")
+"""A running service, for example a stack's, for every test that does not have to kill one."""
+
+
+class Embedded(Program):
+    """`factorline serve` with one slot; started again, it goes on with the same folder and port."""
+
+    def __init__(self, folder: Path) -> None:
+        [port] = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}"
+        settings = {
+            "FACTORLINE_PORT": str(port),
+            "FACTORLINE_DATA": str(folder / "data"),
+            "FACTORLINE_SLOTS": "1",
+        }
+        super().__init__("service", "infra.local", folder=folder, settings=settings)
+
+    async def ready(self) -> bool:
+        """Return whether it is ready for work."""
+        return await answers(f"{self.url}/readyz")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """Yield the address of a service that all tests share and none may stop."""
+    if GIVEN_URL:
+        yield GIVEN_URL.rstrip("/")
+        return
+    async with Embedded(tmp_path_factory.mktemp("service")) as service:
+        yield service.url
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Embedded]:
+    """Yield a service of the test's own, which it may kill."""
+    async with Embedded(tmp_path) as service:
+        yield service
+
+
+@pytest.fixture
+async def client(url: str) -> AsyncIterator[FactorlineClient]:
+    """Yield a client of the shared service."""
+    async with FactorlineClient(url) as client:
+        yield client
+
+
+@pytest.fixture
+async def hard(url: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """Yield a number that no test lives to see factored; every task for it is cancelled afterwards."""
+    number = hard_number(request.node.name)
+    yield number
+    async with FactorlineClient(url) as client:
+        with contextlib.suppress(StopAsyncIteration):
+            async for task in client.list(newest=100):
+                if task.number == number and not task.done:
+                    await client.cancel(task.task_id)
+
+
+def hard_number(seed: str) -> str:
+    """Return the product of two primes of 90 digits, the same for the same seed."""
+    chance = random.Random(seed)
+    primes = [gmpy2.next_prime(chance.randrange(10**89, 10**90)) for _ in range(2)]
+    return str(primes[0] * primes[1])

@@ -1,0 +1,152 @@
+"""Watching through cut connections, killed services and networks without WebSockets: one end each."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from client import FactorlineClient
+from tests import waiting
+from tests.client.conftest import Embedded, hard_number
+from tests.client.proxy import Proxy
+
+if TYPE_CHECKING:
+    from client.models import Task
+
+PATIENCE_SECONDS = 60.0
+
+
+class Watching:
+    """A watch in the background, and what it has told."""
+
+    def __init__(self, client: FactorlineClient, *task_ids: str) -> None:
+        self.told: list[Task] = []
+        self._client = client
+        self._ids = task_ids
+        self._task = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        async for state in self._client.watch(*self._ids):
+            self.told.append(state)
+
+    async def begun(self) -> None:
+        """Return when the first state of each task has come."""
+        await waiting.until(
+            lambda: {state.task_id for state in self.told} == set(self._ids), "the first states"
+        )
+
+    async def over(self) -> list[tuple[str, str]]:
+        """Return which tasks were told to be done, and how, when the watch ends by itself."""
+        async with asyncio.timeout(60):
+            await self._task
+        return [(state.task_id, state.status) for state in self.told if state.done]
+
+    async def drop(self) -> None:
+        """Give it up."""
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+
+@pytest.fixture
+async def proxy(url: str) -> AsyncIterator[Proxy]:
+    """Yield a proxy before the shared service."""
+    async with Proxy(url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def through(proxy: Proxy) -> AsyncIterator[FactorlineClient]:
+    """Yield a client that goes through the proxy."""
+    async with FactorlineClient(proxy.url, patience_s=PATIENCE_SECONDS) as client:
+        yield client
+
+
+async def test_an_end_during_an_outage_is_told_once(
+    proxy: Proxy, through: FactorlineClient, client: FactorlineClient, hard: str
+) -> None:
+    """What happens while no connection can be had is in the first snapshot after it."""
+    task_id = (await client.submit(hard)).task_id
+    watching = Watching(through, task_id)
+    await watching.begun()
+    proxy.refuses = True
+    proxy.cut()
+    refused = proxy.connections
+    await client.cancel(task_id)
+    await waiting.until(lambda: proxy.connections > refused + 1, "tries in vain")
+    proxy.refuses = False
+
+    assert [(task_id, "cancelled")] == await watching.over()
+
+
+async def test_cuts_at_any_moment(
+    proxy: Proxy, through: FactorlineClient, client: FactorlineClient, hard: str
+) -> None:
+    """Twenty tasks end while the connection is cut again and again: each is told once."""
+    ids = [(await client.submit(f"{hard}*{n}")).task_id for n in range(1, 21)]
+    watching = Watching(through, *ids)
+    await watching.begun()
+    for task_id in ids:
+        await client.cancel(task_id)
+        proxy.cut()
+        await asyncio.sleep(0)
+
+    assert sorted((task_id, "cancelled") for task_id in ids) == sorted(await watching.over())
+
+
+async def test_without_websockets_it_polls(
+    proxy: Proxy, through: FactorlineClient, client: FactorlineClient, hard: str
+) -> None:
+    """A proxy that refuses upgrades costs speed and no answers, for one task and for many."""
+    proxy.refuses_sockets = True
+    alone = (await client.submit(hard)).task_id
+    ids = [(await client.submit(f"{hard}*{n}")).task_id for n in (2, 3)]
+    one, many = Watching(through, alone), Watching(through, *ids)
+    await asyncio.gather(one.begun(), many.begun())
+    for task_id in (alone, *ids):
+        await client.cancel(task_id)
+
+    assert [(alone, "cancelled")] == await one.over()
+    assert sorted((task_id, "cancelled") for task_id in ids) == sorted(await many.over())
+
+
+async def test_a_killed_service_that_comes_back(service: Embedded) -> None:
+    """SIGKILL in the middle, the same folder again: work and watch go on, each end comes once."""
+    async with FactorlineClient(service.url, patience_s=PATIENCE_SECONDS) as client:
+        task_id = (await client.submit(hard_number("kill"))).task_id
+        quick_id = (await client.submit("2^200-1")).task_id
+        watching = Watching(client, task_id, quick_id)
+        await watching.begun()
+        service.kill_group()
+        await service.start()
+        assert "cancelled" == (await client.cancel(task_id)).status
+
+        assert {task_id: "cancelled", quick_id: "succeeded"} == dict(await watching.over())
+        assert 2 == len([state for state in watching.told if state.done])
+
+
+async def test_a_service_that_leaves_is_followed_to_its_successor(service: Embedded) -> None:
+    """SIGTERM closes the socket with 1012; the client comes back by itself."""
+    async with FactorlineClient(service.url, patience_s=PATIENCE_SECONDS) as client:
+        task_id = (await client.submit(hard_number("leave"))).task_id
+        watching = Watching(client, task_id)
+        await watching.begun()
+        await service.stop()
+        await service.start()
+        await client.cancel(task_id)
+
+        assert [(task_id, "cancelled")] == await watching.over()
+
+
+async def test_a_service_that_stays_away_is_reported(service: Embedded) -> None:
+    """The watch ends with an error when the outage is longer than it may be."""
+    async with FactorlineClient(service.url, patience_s=0.2, outage_s=0.2) as client:
+        task_id = (await client.submit(hard_number("away"))).task_id
+        watching = Watching(client, task_id)
+        await watching.begun()
+        service.kill_group()
+
+        with pytest.raises(Exception, match="Nobody answers"):
+            await watching.over()

@@ -1,0 +1,129 @@
+"""What only a broker in another process can do: go away and come back."""
+
+import contextlib
+
+import aio_pika
+
+from common import errors
+from common.broker import Queue, topology
+from common.broker.rabbit import RabbitBroker
+from common.codec import BigInt
+from common.events import Event
+from infra.local.rabbitmq import RabbitNode
+from tests import waiting
+from tests.contract.test_broker import Reader, curves, survey
+
+
+async def published(broker: RabbitBroker, index: int) -> bool:
+    """Return whether a unit was confirmed."""
+    with contextlib.suppress(errors.BrokerUnavailable):
+        await broker.publish([curves(index)])
+        return True
+    return False
+
+
+async def test_confirmed_units_survive_kill_9_and_everybody_comes_back(
+    private_rabbitmq: RabbitNode,
+) -> None:
+    """Publishers are told, consumers go on by themselves, and listeners hear of the gap."""
+    broker = RabbitBroker(private_rabbitmq.amqp_url, name="test")
+    await broker.open()
+    heard: list[int] = []
+    gaps: list[None] = []
+
+    async def hear(event: Event) -> None:
+        heard.append(event.version)
+
+    async def note_gap() -> None:
+        gaps.append(None)
+
+    await broker.subscribe_events(hear, note_gap)
+    await broker.publish([survey(i) for i in range(50)])
+    private_rabbitmq.kill()
+    await waiting.until(lambda: not broker.connected, "the loss of the connection")
+    assert not await published(broker, 0)
+    reader = Reader()
+    await broker.consume(Queue.SURVEY, reader, prefetch=5)
+    await private_rabbitmq.start()
+    await waiting.until(lambda: len(set(reader.seen)) == 50, "all units", seconds=40)
+    await waiting.until(lambda: bool(gaps), "the word about the gap", seconds=20)
+    await broker.tell(Event(number=BigInt(7), version=9))
+    await waiting.until(lambda: heard == [9], "an event", seconds=20)
+
+    await broker.close()
+
+
+async def test_a_deleted_queue_is_declared_again(private_rabbitmq: RabbitNode) -> None:
+    """Its consumer is cut off and comes back; whoever publishes meanwhile is told to try again."""
+    broker = RabbitBroker(private_rabbitmq.amqp_url, name="test")
+    await broker.open()
+    reader = Reader()
+    await broker.consume(Queue.WORK, reader, prefetch=1)
+    await broker.publish([curves(1)])
+    await waiting.until(lambda: reader.seen == ["w-1"], "the first unit")
+    connection = await aio_pika.connect(private_rabbitmq.amqp_url)
+    async with connection, connection.channel() as channel:
+        await channel.queue_delete(Queue.WORK.value)
+    await waiting.until(lambda: published(broker, 2), "a publish that is confirmed")
+    await waiting.until(lambda: "w-2" in reader.seen, "the second unit")
+
+    await broker.close()
+
+
+async def test_a_program_that_may_not_declare_works_with_what_is_there(
+    private_rabbitmq: RabbitNode,
+) -> None:
+    """A user without the right to configure checks that the topology exists."""
+    await (owner := RabbitBroker(private_rabbitmq.amqp_url, name="owner")).open()
+    await owner.close()
+    ctl, vhost = private_rabbitmq.ctl, private_rabbitmq.vhost
+    await ctl("add_user", "humble", "secret")
+    await ctl("set_permissions", "-p", vhost, "humble", r"^amq\.gen.*$", ".*", ".*")
+    url = private_rabbitmq.amqp_url.replace(
+        f"{private_rabbitmq.user}:{private_rabbitmq.password}", "humble:secret"
+    )
+    broker = RabbitBroker(url, name="humble")
+    await broker.open()
+    assert broker.connected
+    reader = Reader()
+    await broker.consume(Queue.WORK, reader, prefetch=1)
+    await broker.publish([curves(1)])
+    await waiting.until(lambda: reader.seen == ["w-1"], "a unit")
+
+    await broker.close()
+    await ctl("delete_user", "humble")
+
+
+async def test_a_broker_that_stands_still_holds_up_nobody(private_rabbitmq: RabbitNode) -> None:
+    """A publish that is not confirmed in time is an error, and the next one fails at once."""
+    broker = RabbitBroker(private_rabbitmq.amqp_url, name="test")
+    await broker.open()
+    await broker.publish([curves(1)])
+    await private_rabbitmq.ctl("set_vm_memory_high_watermark", "absolute", "1MB")
+    try:
+        await waiting.until(lambda: _refused(broker), "a publish that is not confirmed")
+        assert not broker.connected
+    finally:
+        await private_rabbitmq.ctl("set_vm_memory_high_watermark", "absolute", "1GB")
+    await waiting.until(lambda: published(broker, 3), "a publish that is confirmed", seconds=30)
+
+    await broker.close()
+
+
+async def _refused(broker: RabbitBroker) -> bool:
+    return not await published(broker, 2)
+
+
+async def test_the_topology_is_what_it_says(private_rabbitmq: RabbitNode) -> None:
+    """The node has our durable quorum queues with their limits and dead letters."""
+    broker = RabbitBroker(private_rabbitmq.amqp_url, name="test")
+    await broker.open()
+    listed = await private_rabbitmq.ctl(
+        "list_queues", "-p", private_rabbitmq.vhost, "name", "type", "durable", "arguments"
+    )
+    await broker.close()
+
+    for queue in topology.QUEUES:
+        [line] = [line for line in listed.splitlines() if line.startswith(f"{queue.name}\t")]
+        assert "\tquorum\ttrue\t" in line
+        assert all(argument in line for argument in queue.arguments), line

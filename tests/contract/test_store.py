@@ -1,0 +1,250 @@
+"""What every store promises; the same tests run against SQLite and against a MongoDB server."""
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from common import errors, factorizations, lifecycle
+from common.codec import BigInt
+from common.factorizations import Effort, Factorization, Part
+from common.store import Store, TaskCursor
+from common.tasks import Ending, Status, Task
+from common.units import Certainty
+from common.workers import WorkerStatus
+
+ENDED = Ending(status=Status.SUCCEEDED, at=5.0)
+CANCELLED = Ending(status=Status.CANCELLED, at=6.0, reason="on request")
+BIG = 10**999 + 7
+
+
+def task(number: int = 91, *, owner: str = "ann", at: float = 1.0, key: str | None = None) -> Task:
+    """Return a new task."""
+    made = lifecycle.new_task(number, str(number), owner, idempotency_key=key)
+    return replace(made, created_at=at)
+
+
+def worker(worker_id: str, seen_at: float) -> WorkerStatus:
+    """Return a worker's word about itself."""
+    return WorkerStatus(
+        worker_id=worker_id,
+        host="h",
+        pid=1,
+        slots=2,
+        running=("a-1",),
+        newest_issue={"factor.work": 3.5},
+        started_at=0.0,
+        seen_at=seen_at,
+    )
+
+
+async def test_a_task_comes_back_as_it_was(store: Store) -> None:
+    """A number of a thousand digits, a negative one and an odd expression survive."""
+    tasks = [task(BIG), task(-12), replace(task(), expression='"$where\x1b'), task(key="k.$1")]
+    await store.insert_tasks(tasks)
+
+    assert tasks == [await store.get_task(each.task_id, "ann") for each in tasks]
+
+
+async def test_another_owners_task_is_an_unknown_one(store: Store) -> None:
+    """The two errors are the same to the letter."""
+    [stored] = await store.insert_tasks([task()])
+    with pytest.raises(errors.UnknownTask) as theirs:
+        await store.get_task(stored.task_id, "bob")
+
+    assert str(errors.UnknownTask(task_id=stored.task_id)) == str(theirs.value)
+
+
+async def test_an_idempotency_key_is_an_owners_own(store: Store) -> None:
+    """The same owner gets the first task again, another owner a new one; no key means no limit."""
+    first, again, other = task(key="k"), task(key="k"), task(owner="bob", key="k")
+    free = [task(), task()]
+    stored = await store.insert_tasks([first, *free])
+    repeated = await store.insert_tasks([again, other])
+
+    assert [first, *free] == stored
+    assert [first, other] == repeated
+
+
+async def test_one_batch_with_a_key_twice_makes_one_task(store: Store) -> None:
+    """Duplicates within one call are found too, and the rest is stored."""
+    first, second, third = task(key="k"), task(key="k"), task()
+
+    assert [first, first, third] == await store.insert_tasks([first, second, third])
+
+
+async def test_a_hundred_racing_inserts_with_a_key_make_one_task(store: Store) -> None:
+    """Whoever comes first is what everybody gets."""
+    racing = [store.insert_tasks([task(key="k")]) for _ in range(100)]
+    ids = {stored.task_id for [stored] in await asyncio.gather(*racing)}
+
+    assert 1 == len(ids)
+
+
+async def test_a_retried_insert_changes_nothing(store: Store) -> None:
+    """The stored task comes back, even if it has ended meanwhile."""
+    [stored] = await store.insert_tasks([task()])
+    ended = await store.end_task(stored.task_id, ENDED)
+
+    assert [ended] == await store.insert_tasks([stored])
+
+
+async def test_no_tasks_are_inserted_from_nothing(store: Store) -> None:
+    """An empty batch is no error."""
+    assert [] == await store.insert_tasks([])
+
+
+async def test_pages_go_from_new_to_old_without_gaps(store: Store) -> None:
+    """Tasks of the same instant are told apart by their ids, and other owners' are not seen."""
+    tasks = [task(at=float(i // 3)) for i in range(10)]
+    await store.insert_tasks([*tasks, task(owner="bob")])
+    seen: list[Task] = []
+    before: TaskCursor | None = None
+    while page := await store.list_tasks("ann", before=before, limit=3):
+        seen += page
+        before = TaskCursor(page[-1].created_at, page[-1].task_id)
+
+    assert sorted(tasks, key=lambda t: (t.created_at, t.task_id), reverse=True) == seen
+
+
+async def test_the_first_ending_stays(store: Store) -> None:
+    """However a completion and cancellations race, one of them wins for good."""
+    [stored] = await store.insert_tasks([task()])
+    race = [store.end_task(stored.task_id, ending) for ending in (ENDED, CANCELLED) * 5]
+    endings = {each.ended for each in await asyncio.gather(*race)}
+
+    assert 1 == len(endings)
+    assert {(await store.get_task(stored.task_id, "ann")).ended} == endings
+    with pytest.raises(errors.UnknownTask):
+        await store.end_task("nobody", ENDED)
+
+
+async def test_a_numbers_live_tasks_end_up_to_a_round(store: Store) -> None:
+    """Later rounds, other numbers and tasks that have ended are left alone; the sign is no other number."""
+    mine, minus, later, other = task(91), task(-91), replace(task(91), round=2), task(92)
+    [gone] = await store.insert_tasks([task(91)])
+    await store.end_task(gone.task_id, CANCELLED)
+    await store.insert_tasks([mine, minus, later, other])
+
+    assert await store.any_live(91)
+    assert 2 == await store.end_tasks(91, up_to_round=1, ending=ENDED)
+    ended = [
+        await store.get_task(each.task_id, "ann") for each in (mine, minus, later, other, gone)
+    ]
+    assert [ENDED, ENDED, None, None, CANCELLED] == [each.ended for each in ended]
+    assert await store.any_live(91)
+    await store.end_tasks(91, up_to_round=2, ending=ENDED)
+    assert not await store.any_live(91)
+
+
+async def test_tasks_that_never_met_their_number_are_found(store: Store) -> None:
+    """Oldest first, only live ones, and not once they are marked."""
+    old, new, joined, ended = task(at=1.0), task(at=2.0), task(at=1.5), task(at=1.2)
+    await store.insert_tasks([new, old, joined, ended])
+    await store.mark_joined([joined.task_id])
+    await store.end_task(ended.task_id, CANCELLED)
+
+    assert [old, new] == await store.list_unjoined(created_before=9.0, limit=10)
+    assert [old] == await store.list_unjoined(created_before=2.0, limit=10)
+    assert [old] == await store.list_unjoined(created_before=9.0, limit=1)
+    assert (await store.get_task(joined.task_id, "ann")).joined
+
+
+def rich(number: int) -> Factorization:
+    """Return a factorization with everything in it that one can have."""
+    part = Part(
+        value=BigInt(number),
+        certainty=Certainty.COMPOSITE,
+        effort=Effort({"ecm B1=11000": 74}, next_sigma=2**40),
+        gave_up={"whole": "a.b $c"},
+    )
+    return replace(factorizations.begin(number, 1.0), parts=(part,))
+
+
+async def test_a_factorization_is_created_once(store: Store) -> None:
+    """Who comes second gets what is there; all of it comes back as it was."""
+    first = rich(BIG)
+    race = [store.create_factorization(replace(first, created_at=float(i))) for i in range(10)]
+    stored = await asyncio.gather(*race)
+
+    assert 1 == len({each.created_at for each in stored})
+    assert first.parts == stored[0].parts
+    assert stored[0] == await store.get_factorization(BIG)
+    assert await store.get_factorization(92) is None
+
+
+async def test_only_one_swap_of_a_version_wins(store: Store) -> None:
+    """Twenty swaps race from the same version; the losers are told and change nothing."""
+    known = await store.create_factorization(rich(91))
+    rivals = [replace(known.touched(float(i)), issued=100 + i) for i in range(20)]
+    won = await asyncio.gather(*(store.swap_factorization(rival) for rival in rivals))
+
+    assert 1 == sum(won)
+    assert rivals[won.index(True)] == await store.get_factorization(91)
+    assert not await store.swap_factorization(replace(rivals[0], version=7))
+    assert not await store.swap_factorization(rich(92).touched(1.0))
+
+
+async def test_clearing_an_outbox_keeps_the_version(store: Store) -> None:
+    """What was published is taken out; what was not, and the units themselves, stay."""
+    known = rich(91).with_issued([entry.unit.work for entry in rich(91).outstanding.values()], 1.0)
+    await store.create_factorization(known)
+    first, second = known.outbox
+    await store.clear_outbox(91, [first, "unknown"])
+    left = await store.get_factorization(91)
+
+    assert replace(known, outbox=(second,)) == left
+    assert [left] == await store.list_unpublished(touched_before=9.0, after=None, limit=9)
+    await store.clear_outbox(91, [second])
+    assert [] == await store.list_unpublished(touched_before=9.0, after=None, limit=9)
+    await store.clear_outbox(12345, ["x"])
+
+
+async def test_what_a_sweeper_looks_at_is_paged_by_key(store: Store) -> None:
+    """Every active factorization that was not touched lately is seen once."""
+    numbers = [*range(90, 100), 7, 1234]
+    for number in numbers:
+        await store.create_factorization(rich(number))
+    known = await store.get_factorization(95)
+    assert known is not None
+    assert await store.swap_factorization(known.rested(1.0))
+    fresh = await store.get_factorization(96)
+    assert fresh is not None
+    assert await store.swap_factorization(fresh.touched(50.0))
+    seen: list[int] = []
+    after: int | None = None
+    while page := await store.list_active(touched_before=9.0, after=after, limit=3):
+        seen += [int(each.number) for each in page]
+        after = page[-1].number
+
+    assert sorted(set(numbers) - {95, 96}, key=str) == seen
+
+
+async def test_a_units_batch_counts_once(store: Store) -> None:
+    """The first batch of a unit stays, in any number, and all are read in order."""
+    for index in range(40):
+        await store.insert_batch(91, f"u-{index:03}", bytes([index]) * 100)
+    await store.insert_batch(91, "u-007", b"second")
+    await store.insert_batch(92, "u-000", b"other")
+    read = [pair async for pair in store.iterate_batches(91)]
+
+    assert [(f"u-{index:03}", bytes([index]) * 100) for index in range(40)] == read
+    await store.delete_batches(91)
+    assert [] == [pair async for pair in store.iterate_batches(91)]
+    assert [("u-000", b"other")] == [pair async for pair in store.iterate_batches(92)]
+
+
+async def test_workers_are_known_while_they_are_heard_of(store: Store) -> None:
+    """The latest word counts; silence and goodbyes end it."""
+    for status in (worker("b", 1.0), worker("a", 5.0), worker("b", 6.0), worker("c", 7.0)):
+        await store.heartbeat(status)
+    await store.remove_worker("c")
+    await store.remove_worker("nobody")
+
+    assert [worker("a", 5.0), worker("b", 6.0)] == await store.list_workers(seen_after=2.0)
+    assert [worker("b", 6.0)] == await store.list_workers(seen_after=5.0)
+
+
+async def test_a_store_answers_a_ping(store: Store) -> None:
+    """It can be written to."""
+    await store.ping()

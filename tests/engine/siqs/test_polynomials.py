@@ -1,0 +1,77 @@
+"""Every a-index has polynomials of its own, and their b's are square roots."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from factor_worker.engine.siqs import factor_base, parameters, polynomials
+from tests.engine import examples
+
+N = examples.P20 * examples.P25
+CHOSEN = parameters.choose(N)
+KN = N * CHOSEN.multiplier
+SMALL = examples.next_prime(10**12) * examples.next_prime(3 * 10**12)
+
+
+def test_every_index_has_its_own_a() -> None:
+    """Exhaustively, where there are few."""
+    chosen = parameters.choose(SMALL)
+    total = polynomials.total(SMALL, chosen)
+    seen = {polynomials.at(SMALL, chosen, index).a for index in range(total)}
+
+    assert total == len(seen)
+
+
+indices = st.integers(min_value=0, max_value=polynomials.total(N, CHOSEN) - 1)
+
+
+@settings(deadline=None)
+@given(indices, indices)
+def test_two_indices_have_two_as(one: int, other: int) -> None:
+    """Where there are many."""
+    same = polynomials.at(N, CHOSEN, one).a == polynomials.at(N, CHOSEN, other).a
+
+    assert (one == other) == same
+
+
+@settings(deadline=None)
+@given(indices, st.data())
+def test_b_is_an_odd_square_root(index: int, data: st.DataObject) -> None:
+    """b² ≡ kn modulo 4a, for every polynomial of an a."""
+    found = polynomials.at(N, CHOSEN, index)
+    b = found.b_of(data.draw(st.integers(min_value=0, max_value=found.size - 1)))
+
+    assert b % 2 == 1
+    assert (b * b - KN) % (4 * found.a) == 0
+
+
+@settings(deadline=None)
+@given(indices)
+def test_all_bs_of_an_a_differ(index: int) -> None:
+    """Also up to their sign, so that no value of x comes twice."""
+    found = polynomials.at(N, CHOSEN, index)
+    bs = {min(b % (2 * found.a), -b % (2 * found.a)) for b in map(found.b_of, range(found.size))}
+
+    assert found.size == len(bs)
+
+
+@settings(deadline=None)
+@given(indices)
+def test_a_is_near_its_ideal(index: int) -> None:
+    """Values grow with the distance from √(kn/2)/M."""
+    found = polynomials.at(N, CHOSEN, index)
+    base = factor_base.primes(N, CHOSEN)
+
+    assert found.a == math.prod(found.primes)
+    assert found.primes == tuple(base[one] for one in found.indices)
+    assert len(set(found.primes)) == CHOSEN.factors
+    assert 0.5 < found.a / (math.isqrt(KN // 2) / CHOSEN.reach) < 2
+
+
+@pytest.mark.parametrize("index", [-1, polynomials.total(N, CHOSEN)])
+def test_there_are_no_other_indices(index: int) -> None:
+    """The error says how many there are."""
+    with pytest.raises(IndexError, match="a-indices are 0 to"):
+        polynomials.at(N, CHOSEN, index)

@@ -1,0 +1,161 @@
+"""Batches are read back as they were written, and broken or false ones are refused."""
+
+import math
+
+import numpy as np
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from factor_worker.engine.siqs import codec, factor_base, parameters, unit, verification
+from factor_worker.engine.siqs.codec import Coordinates
+from tests.engine import examples
+
+N = examples.P20 * examples.P25
+CHOSEN = parameters.choose(N)._replace(cofactor_bound=10**11)
+
+
+@pytest.fixture(scope="module")
+def found() -> Coordinates:
+    """Return the relations of a's 10 to 13."""
+    return codec.decode(unit.sieve(N, CHOSEN, 10, 4).data)
+
+
+def verify(found: Coordinates, first: int = 10, count: int = 4) -> verification.Relations:
+    """Verify relations as if a worker had sent them."""
+    return verification.verify(N, CHOSEN, first, count, codec.encode(found))
+
+
+def test_relations_hold_as_whole_numbers(found: Coordinates) -> None:
+    """x² - kn = ± ∏ primes · large primes."""
+    relations = verify(found)
+    base = factor_base.primes(N, CHOSEN)
+    rows = np.split(relations.factors, relations.offsets[1:-1])
+
+    assert len(relations.x) == len(rows) > 100
+    for x, factors, large in zip(relations.x, rows, relations.large.tolist(), strict=True):
+        assert x >= 0
+        product = math.prod(base[one] for one in factors) * math.prod(large)
+        assert x * x - N * CHOSEN.multiplier == product
+
+
+def test_relations_are_written_and_read(found: Coordinates) -> None:
+    """Nothing changes on the way."""
+    again = codec.decode(codec.encode(found))
+
+    for one, other in zip(found, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_no_relations_are_a_batch_too(found: Coordinates) -> None:
+    """A range may have none."""
+    none = codec.Coordinates._make(column[:0] for column in found)
+
+    assert [] == verify(none).x
+
+
+def changed(found: Coordinates, column: str, row: int, value: object) -> Coordinates:
+    """Return relations with one entry changed."""
+    values = getattr(found, column).copy()
+    values[row] = value
+    return found._replace(**{column: values})
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("numbers", 1 << 12, "outside its range"),
+        ("positions", CHOSEN.blocks * parameters.BLOCK, "outside its range"),
+        ("large", (1, CHOSEN.large_bound + 2), "large prime is outside"),
+        ("large", (1, 101), "large prime is outside"),
+        ("large", (20011, 10007), "large prime is outside"),
+        ("large", (1, 31 * 1009), "not prime"),
+        ("large", (1, 31013), "identity"),
+    ],
+)
+def test_a_false_entry_is_refused(
+    found: Coordinates, column: str, value: object, reason: str
+) -> None:
+    """Whatever it is that does not fit."""
+    with pytest.raises(verification.BadBatch, match=reason):
+        verify(changed(found, column, 5, value))
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_any_other_position_is_refused(found: Coordinates, data: st.DataObject) -> None:
+    """A relation holds at its position alone."""
+    row = data.draw(st.integers(min_value=0, max_value=len(found.positions) - 1))
+    old = int(found.positions[row])
+    position = data.draw(st.integers(min_value=0, max_value=60000).filter(lambda at: at != old))
+
+    with pytest.raises(verification.BadBatch):
+        verify(changed(found, "positions", row, position))
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_any_other_factor_is_refused(found: Coordinates, data: st.DataObject) -> None:
+    """Also one outside the base, which must not be looked up."""
+    row = data.draw(st.integers(min_value=0, max_value=len(found.factors) - 1))
+    old = int(found.factors[row])
+    factor = data.draw(st.integers(min_value=0, max_value=2**24 - 1).filter(lambda one: one != old))
+
+    with pytest.raises(verification.BadBatch, match=r"identity|factor base"):
+        verify(changed(found, "factors", row, factor))
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 10), (11, 4), (10, 3), (10**9, 4)])
+def test_relations_of_another_unit_are_refused(found: Coordinates, first: int, count: int) -> None:
+    """They would be counted twice."""
+    with pytest.raises(verification.BadBatch, match="outside the unit"):
+        verify(found, first, count)
+
+
+def test_an_a_index_that_does_not_exist_is_refused(found: Coordinates) -> None:
+    """Even where a unit was given one."""
+    with pytest.raises(verification.BadBatch, match="no such a-index"):
+        verify(found._replace(indices=found.indices + 10**15), 10**15, 100)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "version"),
+        (b"\x02abc", "version"),
+        (b"\x01abc", "decompressed"),
+        (b"\x01" + zstandard.compress(b"abc"), "no header"),
+        (b"\x01" + zstandard.compress(bytes([1, 0, 0, 0]) + bytes(12)), "cut short"),
+        (b"\x01" + zstandard.compress(bytes(17)), "longer than it says"),
+        (b"\x01" + zstandard.compress(bytes([255] * 16) + bytes(10**6)), "cut short"),
+        (b"\x01" + zstandard.compress(bytes(codec.LARGEST + 1)), "more than"),
+    ],
+)
+def test_bytes_that_are_no_batch_are_refused(data: bytes, reason: str) -> None:
+    """Before anything large is made of them."""
+    with pytest.raises(verification.BadBatch, match=reason):
+        verification.verify(N, CHOSEN, 0, 1, data)
+
+
+def test_columns_that_contradict_each_other_are_refused(found: Coordinates) -> None:
+    """Lengths must add up."""
+    for column in ("counts", "lengths"):
+        with pytest.raises(verification.BadBatch, match="fit together"):
+            verify(changed(found, column, 0, getattr(found, column)[0] + 1))
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_byte_that_changed_on_the_way_never_gets_through(
+    found: Coordinates, data: st.DataObject
+) -> None:
+    """It is refused, or it changed nothing."""
+    written = bytearray(codec.encode(found))
+    place = data.draw(st.integers(min_value=0, max_value=len(written) - 1))
+    written[place] ^= data.draw(st.integers(min_value=1, max_value=255))
+    try:
+        relations = verification.verify(N, CHOSEN, 10, 4, bytes(written))
+    except verification.BadBatch:
+        return
+    assert verify(found).x == relations.x

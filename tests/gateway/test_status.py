@@ -1,0 +1,100 @@
+"""The status call shows workers and queues, and what is down as null."""
+
+import time
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from common.broker.memory import MemoryBroker
+from common.settings import Settings
+from common.store.sqlite import SqliteStore
+from common.workers import ALIVE_SECONDS, WorkerStatus
+from gateway.app import create_app
+from tests.gateway.test_documents import check
+from tests.waiting import until
+
+Client = TestClient[web.Request, web.Application]
+
+
+def worker(name: str, *, seen_at: float) -> WorkerStatus:
+    """Return what a worker with one unit in its hands says."""
+    return WorkerStatus(
+        worker_id=name,
+        host="h",
+        pid=7,
+        slots=2,
+        running=("u-1",),
+        units_done=5,
+        started_at=seen_at - 60,
+        seen_at=seen_at,
+    )
+
+
+async def test_workers_that_live_are_shown(client: Client, store: SqliteStore) -> None:
+    """One that has been silent too long is not; the answer fits its schema."""
+    now = time.time()
+    await store.heartbeat(worker("a", seen_at=now))
+    await store.heartbeat(worker("b", seen_at=now - ALIVE_SECONDS - 5))
+    shown = await (await client.get("/status")).json()
+    check("ServiceStatus", shown)
+    [seen] = shown["workers"]
+
+    assert ("a", 2, 1, 5) == (
+        seen["worker_id"],
+        seen["slots"],
+        seen["running"],
+        seen["units_done"],
+    )
+
+
+async def test_queues_are_counted(client: Client) -> None:
+    """A number that nobody works on leaves its survey in the queue."""
+    await client.post("/factor", json={"number": 91})
+    shown = await (await client.get("/status")).json()
+
+    assert {"factor.survey": 1, "factor.work": 0, "factor.dead": 0} == {
+        queue["name"]: queue["waiting"] for queue in shown["queues"]
+    }
+
+
+async def test_sockets_are_counted(client: Client) -> None:
+    """One that is open counts, one that has closed does not."""
+
+    async def sockets() -> int:
+        return int((await (await client.get("/status")).json())["sockets"])
+
+    async with client.ws_connect("/ws", protocols=["factorline.v1"]) as socket:
+        await socket.receive_json()
+        assert 1 == await sockets()
+
+    async def none_left() -> bool:
+        return await sockets() == 0
+
+    await until(none_left, "the socket's end")
+
+
+async def test_what_is_down_is_null(
+    client: Client, store: SqliteStore, broker: MemoryBroker
+) -> None:
+    """Neither a closed broker nor a closed store keeps the rest from being shown."""
+    await broker.close()
+    await store.close()
+    response = await client.get("/status")
+    shown = await response.json()
+    check("ServiceStatus", shown)
+
+    assert (200, None, False) == (response.status, shown["workers"], shown["broker_connected"])
+    assert {None} == {queue["waiting"] for queue in shown["queues"]}
+
+
+async def test_the_management_page_is_linked_if_it_is_known(
+    client: Client, store: SqliteStore, broker: MemoryBroker
+) -> None:
+    """The address is the operator's own setting; without it there is none."""
+    address = "http://127.0.0.1:15672/"
+    app = create_app(Settings(management_url=address), store=store, broker=broker)
+    async with TestClient(TestServer(app)) as other:
+        told = await (await other.get("/status")).json()
+    untold = await (await client.get("/status")).json()
+
+    assert (address, None) == (told["management_url"], untold["management_url"])

@@ -1,0 +1,104 @@
+"""A sieve cut into units: computed in a child, stored as batches, solved from them."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Sequence
+from typing import get_args
+
+import pytest
+
+from common.batches import RelationBatch
+from common.codec import BigInt
+from common.factorizations import Part
+from common.units import Certainty, Sieve, Solve
+from factor_worker import sieving
+from factor_worker.children import STAGES, Limits, Slot
+from factor_worker.compute import StoredBatches
+from factor_worker.engine.siqs import parameters
+from factor_worker.engine.siqs.solve import Stage
+
+P, Q = 10**22 + 9, 10**21 + 117
+N = BigInt(P * Q)
+CHOSEN = parameters.choose(N).to_dict()
+
+
+@pytest.fixture
+async def slot() -> AsyncIterator[Slot]:
+    """Yield a warm slot with generous limits."""
+    slot = Slot(Limits(600, 2048 << 20))
+    await slot.warm()
+    yield slot
+    await asyncio.to_thread(slot.close)
+
+
+async def sieved(slot: Slot, units: Sequence[Sieve]) -> list[tuple[str, bytes]]:
+    """Return the packed batches of units, as a store would keep them."""
+    batches = []
+    for unit in units:
+        result = await slot.run(unit)
+        assert result.sieved is not None
+        assert result.batch is not None
+        assert 0 < result.sieved.indices <= unit.count
+        batches.append((f"u-{unit.first}", result.batch.pack()))
+    return batches
+
+
+async def enough(slot: Slot) -> StoredBatches:
+    """Return the batches of a sieve that has what it needs, the plan's forecast being the judge."""
+    state, batches = (
+        sieving.begin(Part(value=N, certainty=Certainty.COMPOSITE)),
+        list[tuple[str, bytes]](),
+    )
+    while state.usable < state.needed:
+        unit = Sieve(N, CHOSEN, state.indices, 40)
+        result = await slot.run(unit)
+        assert result.sieved is not None
+        assert result.batch is not None
+        batches.append((f"u-{unit.first}", result.batch.pack()))
+        state = sieving.after_sieve(state, result.sieved, result.cpu_seconds, 0.0)
+    return batches
+
+
+async def test_units_add_up_to_a_factorization(slot: Slot) -> None:
+    """What the plan takes for enough is solved; the pieces are proven and multiply to the target."""
+    result = await slot.run(Solve(N, CHOSEN), await enough(slot))
+    solving = slot.solving()
+
+    assert result.counted is None
+    assert {P, Q} == {piece.value for piece in result.pieces}
+    assert math.prod(piece.value for piece in result.pieces) == N
+    assert {Certainty.PROVEN} == {piece.certainty for piece in result.pieces}
+    assert solving is not None
+    assert solving.stage in STAGES
+
+
+async def test_too_few_relations_are_counted(slot: Slot) -> None:
+    """No linear algebra is done, and the answer says how many there are of how many."""
+    result = await slot.run(Solve(N, CHOSEN), await sieved(slot, [Sieve(N, CHOSEN, 0, 2)]))
+
+    assert () == result.pieces
+    assert result.counted is not None
+    assert result.counted.usable < result.counted.needed
+    assert {} == result.counted.refused
+
+
+async def test_a_broken_batch_is_left_out_and_named(slot: Slot) -> None:
+    """Garbage, relations of other polynomials and a forged header stop nothing."""
+    [(_, good)] = await sieved(slot, [Sieve(N, CHOSEN, 0, 2)])
+    real = RelationBatch.unpack(good)
+    batches = [
+        ("good", good),
+        ("garbage", RelationBatch(2, 2, b"garbage").pack()),
+        ("elsewhere", RelationBatch(1000, 2, real.data).pack()),
+        ("cut", RelationBatch(0, 2, real.data[:-20]).pack()),
+    ]
+    result = await slot.run(Solve(N, CHOSEN), batches)
+
+    assert result.counted is not None
+    assert {"garbage", "elsewhere", "cut"} == set(result.counted.refused)
+    assert result.counted.usable > 0
+
+
+def test_the_stages_that_cross_between_processes_are_the_engines() -> None:
+    """They are told by their place in the list."""
+    assert get_args(Stage) == STAGES
