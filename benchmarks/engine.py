@@ -16,18 +16,18 @@ import time
 from collections.abc import Callable
 
 import flint
+import numpy as np
 from numba import njit
 
 from benchmarks import workload
 from factor_worker.engine.siqs import (
-    buckets,
     candidates,
     complete,
     kernel,
     linear_algebra,
-    medium,
     parameters,
     polynomials,
+    sieving,
     unit,
 )
 from factor_worker.engine.siqs.parameters import Parameters
@@ -37,7 +37,6 @@ WARM_UP = 1_000_000_000_039 * 1_000_000_000_061
 ALL_SIZES = 1_000
 """Digits; more than any number of the file has."""
 PARI_STACK_BYTES = 1 << 30
-REPEATS = 200
 TRIES = 9
 UNIT = 3
 """a's in a unit whose rate is measured ..."""
@@ -76,52 +75,63 @@ def compare(names: list[str], rounds: int) -> None:
 
 
 @njit(cache=True)
-def _fill(tables: Table, work: Work, first: int, times: int) -> None:
-    for number in range(first, first + times):
-        kernel.enter(tables, work, number)
+def _far(tables: Table, work: Work, times: int) -> None:
+    for number in range(times):
+        step = work.deltas[number % len(work.deltas)]
+        sieving.far(tables, work, step, True)  # noqa: FBT003 kernels have no keywords
 
 
 @njit(cache=True)
-def _medium(tables: Table, work: Work, times: int) -> None:
+def _middle(tables: Table, work: Work, times: int) -> None:
     for _ in range(times):
-        medium.clear(work.block, tables.limits.start)
-        medium.sieve(tables, work)
+        sieving.middle(tables, work)
 
 
 @njit(cache=True)
-def _apply(tables: Table, work: Work, times: int) -> None:
+def _near(tables: Table, work: Work, times: int) -> None:
     for _ in range(times):
-        buckets.apply(tables, work, 0)
+        work.sieve[:] = np.uint8(tables.limits.start)
+        sieving.near(tables, work)
 
 
 @njit(cache=True)
-def _scan(tables: Table, work: Work, found: Found, times: int) -> None:
-    for _ in range(times):
+def _whole(tables: Table, work: Work, found: Found, examine: bool, times: int) -> None:  # noqa: FBT001
+    for number in range(times):
+        kernel.sieve(tables, work, number)
         found.counts[:] = 0
-        candidates.scan(tables, work, found, 0, 0)
+        if examine:
+            candidates.examine(tables, work, found, number)
 
 
 def profile(name: str) -> None:
-    """Print microseconds for each polynomial, by part. The first block stands for all of them."""
+    """Print microseconds for each polynomial, by part."""
     n = {number.name: number.value for number in workload.numbers(ALL_SIZES)}[name]
     chosen = parameters.choose(n)
     siever = unit.Siever(n, chosen)
     of_a = polynomials.at(n, chosen, 1)
     tables, work, found = siever.tables, siever.work, siever.found
-    started = time.perf_counter()
-    siever.begin(of_a)
-    begin = (time.perf_counter() - started) / of_a.size * 1e6
-    print(f"{name}: {chosen}\n{'initialisation':26s} {begin:8.1f}")
-    work.block[:] = 0
-    _show("roots and buckets", 1, lambda times: _fill(tables, work, 1, times))
-    _show("medium primes", chosen.blocks, lambda times: _medium(tables, work, times))
-    _show("buckets into the sieve", chosen.blocks, lambda times: _apply(tables, work, times))
-    # one block as the kernel sieves it
-    _fill(tables, work, 0, 1)
-    medium.begin(tables, work)
-    _medium(tables, work, 1)
-    _apply(tables, work, 1)
-    _show("candidates", chosen.blocks, lambda times: _scan(tables, work, found, times))
+    size = of_a.size
+
+    def whole(*, examine: bool) -> float:
+        return _least(
+            lambda: siever.begin(of_a), lambda: _whole(tables, work, found, examine, size)
+        )
+
+    def part(compiled: Callable[[Table, Work, int], None]) -> float:
+        return _least(lambda: siever.begin(of_a), lambda: compiled(tables, work, size))
+
+    without = whole(examine=False)
+    parts = {
+        "initialisation": _least(lambda: None, lambda: siever.begin(of_a)),
+        "far primes": part(_far),
+        "middle primes": part(_middle),
+        "near primes and scan": part(_near),
+        "all of the sieve": without,
+        "candidates": whole(examine=True) - without,
+    }
+    print(f"{name}: {chosen}")
+    for label, seconds in parts.items():
+        print(f"{label:26s} {seconds / size * 1e6:8.1f}")
     _rate(n, chosen)
 
 
@@ -138,15 +148,15 @@ def _rate(n: int, chosen: Parameters) -> None:
     print(f"{fastest:.0f} relations a second, peak memory {megabytes} MB")
 
 
-def _show(label: str, blocks: int, part: Callable[[int], None]) -> None:
-    """Print the microseconds of a part, in the quietest of several tries."""
-    part(1)
+def _least(prepare: Callable[[], None], part: Callable[[], None]) -> float:
+    """Return the seconds of a part, in the quietest of several tries."""
     least = float("inf")
     for _ in range(TRIES):
+        prepare()
         started = time.perf_counter()
-        part(REPEATS)
+        part()
         least = min(least, time.perf_counter() - started)
-    print(f"{label:26s} {blocks * least / REPEATS * 1e6:8.1f}")
+    return least
 
 
 def main() -> None:

@@ -13,15 +13,15 @@ from factor_worker import sieving
 
 N = BigInt((10**35 + 69) * (10**36 + 67))
 PART = Part(value=N, certainty=Certainty.COMPOSITE)
-YIELD = Sieved(indices=10, full=600, partial=6000)
+YIELD = Sieved(indices=10, full=200, partial=2000)
 """Of ten leading coefficients, about what a number of this size gives."""
 
 
 def grown(units: int, state: SieveState | None = None) -> SieveState:
-    """Return the state after so many units, a second apart, each of 0.6 CPU seconds."""
+    """Return the state after so many units, a second apart, each of 0.15 CPU seconds."""
     state = state or sieving.begin(PART)
     for second in range(units):
-        state = sieving.after_sieve(state, YIELD, 0.6, float(second))
+        state = sieving.after_sieve(state, YIELD, 0.15, float(second))
     return state
 
 
@@ -57,14 +57,14 @@ def test_units_are_small_at_the_start_and_at_the_end() -> None:
     state = grown(1)
     middle = next_units(state, 1)[0].count
     late = replace(
-        state, indices=state.expected_indices - 1, cpu_seconds=0.06 * state.expected_indices
+        state, indices=state.expected_indices - 1, cpu_seconds=0.015 * state.expected_indices
     )
     end = next_units(late, 1)[0].count
     shortest, longest = sieving.UNIT_SECONDS
 
     assert next_units(sieving.begin(PART), 1)[0].count <= middle
     assert end <= middle
-    assert shortest <= middle * 0.06 <= longest + 0.06
+    assert shortest <= middle * 0.015 <= longest + 0.015
 
 
 def test_what_is_under_way_counts() -> None:

@@ -1,11 +1,14 @@
-"""Candidates: positions where enough logarithms came together are divided out, and kept or dropped."""
+"""Candidates: positions where enough logarithms came together are divided out, and kept or dropped.
+
+Functions here take arrays one by one: a call with a whole table costs more than a division.
+"""
 
 from typing import Final
 
 import numpy as np
 from numba import njit
 
-from factor_worker.engine.siqs import cofactor
+from factor_worker.engine.siqs import cofactor, lanes
 from factor_worker.engine.siqs.arithmetic import (
     ONE,
     ZERO,
@@ -19,68 +22,75 @@ from factor_worker.engine.siqs.arithmetic import (
     subtract_product,
     trailing_zeros,
 )
-from factor_worker.engine.siqs.buckets import POSITION, POSITION_BITS
 from factor_worker.engine.siqs.factor_base import FIRST_ODD, MINUS_ONE, TWO, Ids
-from factor_worker.engine.siqs.parameters import BLOCK
-from factor_worker.engine.siqs.tables import HIT_BIT, Found, Table, Work
+from factor_worker.engine.siqs.lanes import LANES, MANY
+from factor_worker.engine.siqs.tables import MOST_FACTORS, Bytes, Found, Index, Table, Work
 
-LENIENCE: Final = 8
-"""Bits by which rounded logarithms may be wrong."""
 _WORD_BITS: Final = np.uint64(64)
-_HITS: Final = np.uint64(0x0101010101010101 * HIT_BIT)
-_BYTES: Final = np.uint64(8)
-_WORDS: Final = np.uint64(BLOCK // 8)
-_STRIDE: Final = np.uint64(8)
-"""Words of the sieve that are looked at together, and byte by byte if any has a hit."""
-_STRETCH: Final = np.uint64(64)
-"""Bucket entries that are looked at together, and one by one if any matches."""
 
 
 @njit(cache=True)
-def scan(tables: Table, work: Work, found: Found, number: int, block: int) -> bool:
-    """Look through a sieved block; return False if there is no room left for relations."""
-    sieve = work.block
-    words = sieve.view(np.uint64)
-    word = ZERO
-    while word < _WORDS:
-        any_bits = ZERO
-        for place in range(word, word + _STRIDE):
-            any_bits |= words[place]
-        if any_bits & _HITS:
-            for position in range(_BYTES * word, _BYTES * (word + _STRIDE)):
-                if sieve[position] & HIT_BIT and not _examine(
-                    tables, work, found, number, block * BLOCK + np.int64(position)
-                ):
-                    return False
-        word += _STRIDE
+def examine(tables: Table, work: Work, found: Found, number: int) -> bool:
+    """Divide out the candidates of a polynomial; return False if there is no room for a relation."""
+    limits = tables.limits
+    primes, inverses = tables.primes, tables.inverses
+    roots = work.first, work.second, tables.inverses32, tables.quotients32
+    value, quotient = work.value, work.quotient
+    bounds = (
+        np.uint64(primes[-1]),
+        np.uint64(limits.large_bound),
+        np.uint64(limits.cofactor_bound),
+    )
+    sizes = limits.large_size, limits.square_size, limits.left
+    far = tables.groups, work.hits, work.ends
+    for position in work.candidates[: work.counts[0]]:
+        relation, before = found.counts[0], found.counts[1]
+        if relation == len(found.numbers) or before + MOST_FACTORS > len(found.factors):
+            return False
+        factors = found.factors[before : before + MOST_FACTORS]
+        x = np.int64(position) - limits.reach
+        count = _evaluate(value, quotient, (work.a, work.b, work.c), x, factors)
+        dividend = value, quotient, primes, inverses
+        count = _range(dividend, roots, FIRST_ODD, limits.sieved, position, factors, count)
+        sieved = np.int64(np.uint8(work.sieve[position] - limits.start))
+        if bit_length(value) - sieved > limits.hopeless:
+            continue
+        for index in work.factors_of_a:
+            count = _divide_out(dividend, index, factors, count)
+        known = count
+        count = _range(dividend, roots, limits.sieved, limits.far, position, factors, count)
+        sieved -= _logarithms(factors[known:count], work.logs)
+        if _is_useless(bit_length(value) - sieved, sizes):
+            continue
+        if sieved > 0:
+            count = _far(dividend, roots, far, position, factors, count)
+        if bit_length(value) > 64:  # noqa: PLR2004
+            continue
+        small = cofactor.smaller_prime(value[0], bounds)
+        if small == ZERO:
+            continue
+        found.numbers[relation], found.positions[relation] = number, position
+        found.large[relation, 0], found.large[relation, 1] = small, value[0] // small
+        found.ends[relation] = before + count
+        found.counts[0], found.counts[1] = relation + 1, before + count
     return True
 
 
 @njit(cache=True)
-def _examine(tables: Table, work: Work, found: Found, number: int, where: np.int64) -> bool:
-    """Divide out one candidate, and keep it if it is a relation; return False if there is no room."""
-    limits = tables.limits
-    value, quotient, factors = work.value, work.quotient, work.factors
-    primes, inverses = tables.primes, tables.inverses
-    block, position = where // BLOCK, where % BLOCK
-    count = _evaluate(value, quotient, (work.a, work.b, work.c), where - limits.reach, factors)
-    for index in range(FIRST_ODD, limits.sieved):
-        p, far = np.uint64(primes[index]), np.uint64(where)
-        rest = far - (far * tables.magics[index] >> np.uint64(32)) * p
-        if rest == work.first[index] or rest == work.second[index]:
-            count = _divide_out(value, quotient, p, inverses[index], index, factors, count)
-    sieved = np.int64(np.uint8(work.block[position] - limits.start))
-    if bit_length(value) - sieved > limits.left + LENIENCE:
-        return True
-    matches = _mark_medium(tables, work, position)
-    matches = _mark_large(work, block, position, limits.large, matches)
-    for index in work.matches[:matches]:
-        p = np.uint64(primes[index])
-        count = _divide_out(value, quotient, p, inverses[index], index, factors, count)
-    for index in work.factors_of_a:
-        p = np.uint64(primes[index])
-        count = _divide_out(value, quotient, p, inverses[index], index, factors, count)
-    return _keep(tables, work, found, (number, where), count)
+def _logarithms(factors: Ids, logs: Bytes) -> np.int64:
+    """Return what some factors, ascending, added to the sieve: each counts once."""
+    total = np.int64(0)
+    for place in range(len(factors)):
+        if not place or factors[place] != factors[place - 1]:
+            total += logs[factors[place]]
+    return total
+
+
+@njit(cache=True)
+def _is_useless(size: np.int64, sizes: tuple[int, int, int]) -> bool:
+    """Say whether a rest of about so many bits is too large, or between one large prime and two."""
+    large, square, left = sizes
+    return bool(size > left or large < size < square)
 
 
 @njit(cache=True)
@@ -121,10 +131,12 @@ def _shift_right(value: Limbs, bits: Word) -> None:
 
 
 @njit(cache=True)
-def _divide_out(  # noqa: PLR0913, PLR0917 arrays one by one: a whole table costs more than the division
-    value: Limbs, quotient: Limbs, p: Word, inverse: Word, index: int, factors: Ids, count: int
+def _divide_out(
+    dividend: tuple[Limbs, Limbs, Ids, Limbs], index: np.int64, factors: Ids, count: int
 ) -> int:
     """Divide the value by a prime as often as it goes, noting it each time."""
+    value, quotient, primes, inverses = dividend
+    p, inverse = np.uint64(primes[index]), inverses[index]
     while divide(quotient, value, p, inverse):
         for limb in range(len(value)):
             value[limb] = quotient[limb]
@@ -134,88 +146,55 @@ def _divide_out(  # noqa: PLR0913, PLR0917 arrays one by one: a whole table cost
 
 
 @njit(cache=True)
-def _mark_medium(tables: Table, work: Work, position: np.int64) -> int:
-    """Note the medium primes whose roots lie a multiple of p from the position; return how many.
+def _range(  # noqa: PLR0913, PLR0917 see above
+    dividend: tuple[Limbs, Limbs, Ids, Limbs],
+    roots: tuple[Ids, Ids, Ids, Ids],
+    start: int,
+    stop: int,
+    position: np.uint32,
+    factors: Ids,
+    count: int,
+) -> int:
+    """Divide by those primes of a range of which a root lies a multiple of p from the position.
 
-    Roots are seen from the next block by now. An odd p divides a 16-bit distance if and only if
-    distance · p⁻¹ mod 2^16 is at most 65535/p (Granlund and Montgomery 1994).
+    Vectors need not begin where the range does: only what is in the range counts.
     """
-    base = np.uint16(BLOCK - position)
-    inverses, quotients, flags = tables.inverses16, tables.quotients16, work.flags
-    first, second = work.first16, work.second16
-    for place in range(len(inverses)):
-        one = np.uint16(np.uint16(base + first[place]) * inverses[place])
-        other = np.uint16(np.uint16(base + second[place]) * inverses[place])
-        flags[place] = min(one, other) <= quotients[place]
-    words = flags.view(np.uint64)
-    count = 0
-    for word in range(len(words)):
-        if words[word]:
-            for place in range(8 * word, 8 * word + 8):
-                if flags[place]:
-                    work.matches[count] = tables.limits.sieved + place
-                    count += 1
+    first, second, inverses, quotients = roots
+    for place in range(start, stop, LANES):
+        low = max(0, min(place, stop - LANES))
+        hits = lanes.congruent(first, second, inverses, quotients, low, position)
+        while hits:
+            index = low + np.int64(trailing_zeros(hits))
+            hits &= hits - ONE
+            if start <= index < stop:
+                count = _divide_out(dividend, index, factors, count)
     return count
 
 
 @njit(cache=True)
-def _mark_large(work: Work, block: np.int64, position: np.int64, large: int, count: int) -> int:
-    """Note the large primes that the block's bucket holds for the position; return the new count.
-
-    The stretch that is looked at last may reach into the next bucket: its matches do not count.
-    """
-    buckets, matches = work.buckets, work.matches
-    low = np.uint64(work.ends[0, block])
-    high = np.uint64(work.ends[len(work.ends) - 1, block])
-    wanted, mask = np.uint32(position), np.uint32(POSITION)
-    while low < high:
-        any_match = np.uint32(0)
-        for place in range(low, low + _STRETCH):
-            any_match |= np.uint32(np.uint32(buckets[place] & mask) == wanted)
-        if any_match:
-            for place in range(low, min(low + _STRETCH, high)):
-                entry = buckets[place]
-                if np.uint32(entry & mask) == wanted and count < len(matches):
-                    matches[count] = large + np.int64(entry >> np.uint32(POSITION_BITS))
-                    count += 1
-        low += _STRETCH
+def _far(  # noqa: PLR0913, PLR0917
+    dividend: tuple[Limbs, Limbs, Ids, Limbs],
+    roots: tuple[Ids, Ids, Ids, Ids],
+    far: tuple[Index, Ids, Index],
+    position: np.uint32,
+    factors: Ids,
+    count: int,
+) -> int:
+    """Divide by the far primes that hit the position; the list of hits tells in which group they are."""
+    groups, hits, ends = far
+    if not len(groups):
+        return count
+    group = 0
+    for start in range(0, ends[-1], MANY):
+        if not lanes.among(hits, start, position):
+            continue
+        while ends[group] <= start:
+            group += 1
+        last = group
+        while True:
+            low, high = groups[last, 0], groups[last, 1]
+            count = _range(dividend, roots, low, high, position, factors, count)
+            if ends[last] >= start + MANY or last == len(groups) - 1:
+                break
+            last += 1
     return count
-
-
-@njit(cache=True)
-def _keep(tables: Table, work: Work, found: Found, place: tuple[int, np.int64], count: int) -> bool:
-    """Write down a relation if what is left of the value is 1 or large primes; False if it is full."""
-    for limb in range(1, len(work.value)):
-        if work.value[limb] != ZERO:
-            return True
-    small, large = _large_primes(tables, work.value[0])
-    if large == ZERO:
-        return True
-    relation, factors = found.counts[0], found.counts[1]
-    if relation == len(found.numbers) or factors + count > len(found.factors):
-        return False
-    for factor in range(count):
-        found.factors[factors + factor] = work.factors[factor]
-    found.numbers[relation], found.positions[relation] = place
-    found.large[relation, 0], found.large[relation, 1] = small, large
-    found.ends[relation] = factors + count
-    found.counts[0], found.counts[1] = relation + 1, factors + count
-    return True
-
-
-@njit(cache=True)
-def _large_primes(tables: Table, rest: Word) -> tuple[Word, Word]:
-    """Return the large primes, ascending, that are left of a value, or (0, 0) if it is no relation.
-
-    A rest in the base, which only a full bucket can leave, is none.
-    """
-    limits = tables.limits
-    largest, bound = np.uint64(tables.primes[-1]), np.uint64(limits.large_bound)
-    if rest == ONE or largest < rest <= bound:
-        return ONE, rest
-    if largest * largest < rest <= np.uint64(limits.cofactor_bound) and cofactor.is_composite(rest):
-        divisor = cofactor.split(rest)
-        small, large = min(divisor, rest // divisor), max(divisor, rest // divisor)
-        if largest < small and large <= bound:
-            return small, large
-    return ZERO, ZERO

@@ -9,8 +9,8 @@ _STEPS: Final = 32
 """Intervals of large primes, in equal steps of their logarithm."""
 _RARITY: Final = 1.06
 """A large prime p occurs in proportion to p to the power of minus this; fitted from 60 to 75 digits."""
-_PARTIALS: Final = 9.2
-_CYCLES: Final = 0.57
+_PARTIALS: Final = 9.3
+_CYCLES: Final = 0.66
 _GROWTH: Final = 2.5
 """With two large primes: when there are `_PARTIALS` partial relations for each one needed, `_CYCLES`
 of those needed come from cycles; these grow with that power. Fitted at 80 and 85 digits."""
@@ -62,6 +62,7 @@ def cpu_seconds_per_a(parameters: Parameters) -> float:
     return polynomials * (parameters.blocks * _BLOCK_SECONDS + parameters.size * _ROOT_SECONDS)
 
 
-_BLOCK_SECONDS: Final = 38e-6
-_ROOT_SECONDS: Final = 1e-9
-"""Zen 4, one core, by `benchmarks.sieve`: for each block of 32 KB, and for each entry of the base."""
+_BLOCK_SECONDS: Final = 20e-6
+_ROOT_SECONDS: Final = 0.7e-9
+"""Zen 4, one core, by `benchmarks.engine --profile`, candidates included: for each block of 32 KB, and
+for each entry of the base."""

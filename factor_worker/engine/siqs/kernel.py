@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from factor_worker.engine.siqs import buckets, candidates, medium
+from factor_worker.engine.siqs import candidates, sieving
 from factor_worker.engine.siqs.arithmetic import (
     ONE,
     add_product,
@@ -13,7 +13,6 @@ from factor_worker.engine.siqs.arithmetic import (
     subtract_product,
     trailing_zeros,
 )
-from factor_worker.engine.siqs.factor_base import FIRST_ODD
 from factor_worker.engine.siqs.tables import Found, Table, Work
 
 
@@ -27,10 +26,10 @@ def run(tables: Table, work: Work, found: Found, number: int, again: bool) -> in
     stop = 1 << (len(work.gammas) - 1)
     while number < stop:
         if not again:
-            enter(tables, work, number)
+            sieve(tables, work, number)
         again = False
         before = found.counts.copy()
-        if not _sieve(tables, work, found, number):
+        if not candidates.examine(tables, work, found, number):
             found.counts[:] = before
             return number
         number += 1
@@ -38,23 +37,19 @@ def run(tables: Table, work: Work, found: Found, number: int, again: bool) -> in
 
 
 @njit(cache=True)
-def enter(tables: Table, work: Work, number: int) -> None:
-    """Go on from the polynomial before: renew b, c and the roots, and fill the buckets.
+def sieve(tables: Table, work: Work, number: int) -> None:
+    """Go on from the polynomial before: renew b, c and the roots, and sieve.
 
     Numbers g = number ^ (number >> 1) of successive polynomials differ in one bit l, and B_l counts
-    negative where it is set.
+    negative where it is set. For the first one nothing changes, which is the last step: no
+    polynomial has B_s negative.
     """
-    if number == 0:
-        buckets.fill(tables, work, np.int64(-1), True)  # noqa: FBT003 kernels have no keywords
-        return
-    place = np.int64(trailing_zeros(np.uint64(number)))
-    becomes_negative = (number ^ (number >> 1)) >> place & 1 == 1
-    _renew_coefficients(tables, work, place, becomes_negative)
-    low, high = FIRST_ODD, tables.limits.large
-    deltas, primes = work.deltas[place, low:high], tables.primes[low:high]
-    medium.advance(work.first[low:high], deltas, primes, becomes_negative)
-    medium.advance(work.second[low:high], deltas, primes, becomes_negative)
-    buckets.fill(tables, work, place, becomes_negative)
+    place, becomes_negative = np.int64(len(work.deltas) - 1), False
+    if number:
+        place = np.int64(trailing_zeros(np.uint64(number)))
+        becomes_negative = (number ^ (number >> 1)) >> place & 1 == 1
+        _renew_coefficients(tables, work, place, becomes_negative)
+    sieving.sieve(tables, work, work.deltas[place], becomes_negative)
 
 
 @njit(cache=True)
@@ -73,16 +68,3 @@ def _renew_coefficients(tables: Table, work: Work, place: np.int64, becomes_nega
         subtract_product(work.b, part, np.uint64(2))
     else:
         add_product(work.b, part, np.uint64(2))
-
-
-@njit(cache=True)
-def _sieve(tables: Table, work: Work, found: Found, number: int) -> bool:
-    """Sieve all blocks of a polynomial; return False if there is no room left for relations."""
-    medium.begin(tables, work)
-    for block in range(tables.limits.blocks):
-        medium.clear(work.block, tables.limits.start)
-        medium.sieve(tables, work)
-        buckets.apply(tables, work, block)
-        if not candidates.scan(tables, work, found, number, block):
-            return False
-    return True

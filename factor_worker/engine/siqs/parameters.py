@@ -74,16 +74,15 @@ _TABLE: Final = (
     _Row(bits=70, size=80, blocks=1, skip=20, slack=10, large_multiple=20),
     _Row(bits=100, size=150, blocks=1, skip=40, slack=12, large_multiple=30),
     _Row(bits=133, size=480, blocks=2, skip=100, slack=16, large_multiple=40),
-    _Row(bits=166, size=1600, blocks=2, skip=200, slack=20, large_multiple=50),
-    _Row(bits=199, size=5000, blocks=2, skip=200, slack=24, large_multiple=100),
-    _Row(bits=232, size=17500, blocks=6, skip=200, slack=24, large_multiple=100),
-    _Row(bits=249, size=30000, blocks=8, skip=200, slack=24, large_multiple=100),
-    _Row(bits=266, size=45000, blocks=8, skip=230, slack=16, large_multiple=90),
-    _Row(bits=299, size=90000, blocks=10, skip=256, slack=16, large_multiple=100),
-    _Row(bits=332, size=130000, blocks=12, skip=256, slack=16, large_multiple=120),
+    _Row(bits=166, size=1500, blocks=2, skip=180, slack=20, large_multiple=40),
+    _Row(bits=199, size=5500, blocks=2, skip=200, slack=22, large_multiple=80),
+    _Row(bits=232, size=18500, blocks=2, skip=256, slack=24, large_multiple=60),
+    _Row(bits=249, size=33000, blocks=3, skip=256, slack=24, large_multiple=60),
+    _Row(bits=266, size=40000, blocks=3, skip=230, slack=18, large_multiple=75),
+    _Row(bits=299, size=90000, blocks=5, skip=256, slack=18, large_multiple=90),
+    _Row(bits=332, size=150000, blocks=6, skip=256, slack=18, large_multiple=100),
+    _Row(bits=365, size=240000, blocks=8, skip=256, slack=18, large_multiple=110),
 )
-LARGEST_SIZE: Final = 1 << 17
-"""Bucket entries have 17 bits for the index of a prime."""
 DOUBLE_FROM_BITS: Final = 256
 """From this size of n two large primes pay."""
 COFACTOR_EXPONENT: Final = 1.8
@@ -97,7 +96,7 @@ def choose(n: int) -> Parameters:
     bits = n.bit_length()
     row = _interpolated(bits)
     multiplier = _multiplier(n)
-    size = min(int(row.size), LARGEST_SIZE)
+    size = int(row.size)
     largest = _nth_prime(2 * size)
     large_bound = int(row.large_multiple * largest)
     reach = int(row.blocks) * BLOCK // 2

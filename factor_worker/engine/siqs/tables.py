@@ -3,7 +3,6 @@
 Kernels are compiled for these very types; every array has the type that its comment names.
 """
 
-import math
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,19 +11,25 @@ import numpy.typing as npt
 from factor_worker.engine.siqs import factor_base
 from factor_worker.engine.siqs.arithmetic import Limbs
 from factor_worker.engine.siqs.factor_base import FIRST_ODD, Ids
+from factor_worker.engine.siqs.lanes import LANES, MANY
 from factor_worker.engine.siqs.parameters import BLOCK, Parameters
 
-Words16 = npt.NDArray[np.uint16]
 Bytes = npt.NDArray[np.uint8]
 Index = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-CHUNK: Final = 1024
-"""Large primes whose roots are renewed and put into buckets at a time: they stay in the cache."""
-SPARE: Final = 64
-"""Bytes after a block that take the hits that fall outside it."""
+NEAR: Final = 4096
+"""Smaller primes have many hits in each block, so they are sieved block by block."""
+FAR: Final = BLOCK
+"""Hits of larger primes are collected before they are sieved."""
+STRETCH: Final = 256
+"""Far primes whose hits are collected at a time: these stay in the first-level cache."""
 HIT_BIT: Final = 128
 """A sieve byte with this bit is a candidate."""
+LENIENCE: Final = 1
+"""Bits by which the rounded logarithms of all sieved primes, powers left out, may be too low ..."""
+LENIENCE_OF_SMALL: Final = 8
+"""... and without far primes, when dividing costs little and powers are many."""
 MOST_FACTORS: Final = 256
 """Prime factors of one value, with multiplicity; values have fewer bits."""
 
@@ -34,18 +39,25 @@ class Limits(NamedTuple):
 
     sieved: int
     """Index of the smallest prime that is sieved."""
-    large: int
-    """Index of the smallest prime that goes to buckets."""
-    blocks: int
+    middle: int
+    """Index of the smallest prime that is not near."""
+    far: int
+    """Index of the smallest far prime: whole vectors of them follow to the end of the base."""
+    length: int
+    """Positions in the interval."""
     reach: int
     start: int
     """What sieve bytes start from, so that `HIT_BIT` appears at the threshold."""
     left: int
     """Bits that the large primes of a relation may have together."""
+    hopeless: int
+    """Bits above which a candidate is given up as soon as its smallest primes are known."""
+    large_size: int
+    """Bits of the largest large prime."""
+    square_size: int
+    """Bits of the square of the largest prime of the base: what is smaller is no product of two."""
     large_bound: int
     cofactor_bound: int
-    capacity: int
-    """Entries in a bucket."""
 
 
 class Table(NamedTuple):
@@ -59,18 +71,12 @@ class Table(NamedTuple):
     """1/p."""
     reach: Ids
     """M mod p."""
-    magics: Limbs
-    """⌊2^32/p⌋ + 1: x·magic / 2^32 is x/p rounded down while x·p < 2^32."""
-    primes16: Words16
-    """Of the medium primes, from `sieved` to `large`; also the next two."""
-    inverses16: Words16
-    """p⁻¹ mod 2^16."""
-    quotients16: Words16
-    """⌊65535/p⌋: x is a multiple of p if and only if x·p⁻¹ mod 2^16 is at most this."""
+    inverses32: Ids
+    """p⁻¹ mod 2^32."""
+    quotients32: Ids
+    """⌊(2^32 - 1)/p⌋."""
     groups: Index
-    """int64[g, 3]: medium primes from, to, and ⌊BLOCK/p⌋."""
-    chunks: Index
-    """int64[c, 4]: large primes from, to, ⌊interval/p⌋, and their logarithm."""
+    """int64[g, 4]: far primes from, to, most hits of a root, and their logarithm."""
     limits: Limits
 
 
@@ -78,22 +84,24 @@ class Work(NamedTuple):
     """What changes from polynomial to polynomial."""
 
     first: Ids
-    """The smaller of the two positions of hits modulo each prime, or the larger one."""
+    """Where each prime has its first hits, below the prime."""
     second: Ids
     deltas: Ids
     """uint32[s, size]: what roots move by when the sign of B_l changes."""
-    first16: Words16
-    """The next hits of the medium primes, seen from the block that is sieved next."""
-    second16: Words16
+    lower: Ids
+    """The next hits of the near primes, seen from the block that is sieved next."""
+    upper: Ids
     logs: Bytes
     """Logarithms, 0 for the primes of a."""
-    block: Bytes
-    buckets: Ids
-    """uint32[(blocks + 1) · capacity]: index of the prime and position, see `buckets`."""
+    sieve: Bytes
+    """uint8[interval]."""
+    hits: Ids
+    """Positions that far primes hit, group by group. There is room for all that there can be."""
     ends: Index
-    """int64[chunks + 1, blocks + 1]: where each chunk ends in each bucket."""
-    hits: Limbs
-    """Roots of a chunk that hit anything."""
+    """int64[g]: where the hits of each group end."""
+    candidates: Ids
+    counts: Index
+    """Candidates."""
     a: Limbs
     b: Limbs
     c: Limbs
@@ -102,14 +110,8 @@ class Work(NamedTuple):
     gammas: Limbs
     factors_of_a: Index
     """Indices into the base."""
-    flags: Bytes
-    """Which medium primes divide the candidate at hand; some bytes more, which stay 0."""
-    matches: Index
-    """Indices of the medium and large primes that divide it."""
     value: Limbs
     quotient: Limbs
-    factors: Ids
-    """Prime factors of the candidate at hand."""
 
 
 class Found(NamedTuple):
@@ -134,8 +136,9 @@ def table(n: int, parameters: Parameters) -> Table:
     base = factor_base.table(n, parameters)
     p = base.primes.astype(np.uint64)
     sieved = max(FIRST_ODD, int(np.searchsorted(p, parameters.skip)))
-    large = max(sieved, int(np.searchsorted(p, BLOCK)))
-    medium = p[sieved:large]
+    middle = max(sieved, int(np.searchsorted(p, NEAR)))
+    count = len(p) - max(middle, int(np.searchsorted(p, FAR)))
+    far = max(sieved, len(p) - -(-count // LANES) * LANES)
     left = max(parameters.cofactor_bound, parameters.large_bound).bit_length()
     return Table(
         primes=base.primes,
@@ -144,22 +147,22 @@ def table(n: int, parameters: Parameters) -> Table:
         inverses=base.inverses,
         reciprocals=1.0 / p,
         reach=(parameters.reach % p).astype(np.uint32),
-        magics=(np.uint64(1 << 32) // p) + np.uint64(1),
-        primes16=medium.astype(np.uint16),
-        inverses16=(base.inverses[sieved:large] & np.uint64(0xFFFF)).astype(np.uint16),
-        quotients16=(np.uint64(0xFFFF) // medium).astype(np.uint16),
-        groups=_groups(medium.astype(np.int64)),
-        chunks=_chunks(base, large, parameters.blocks * BLOCK),
+        inverses32=(base.inverses & np.uint64(0xFFFFFFFF)).astype(np.uint32),
+        quotients32=(np.uint64(0xFFFFFFFF) // p).astype(np.uint32),
+        groups=_groups(base, far, parameters.blocks * BLOCK),
         limits=Limits(
             sieved=sieved,
-            large=large,
-            blocks=parameters.blocks,
+            middle=min(middle, far),
+            far=far,
+            length=parameters.blocks * BLOCK,
             reach=parameters.reach,
             start=HIT_BIT - _threshold(n, parameters, left),
             left=left,
+            hopeless=left + (LENIENCE if far < len(p) else LENIENCE_OF_SMALL),
+            large_size=parameters.large_bound.bit_length(),
+            square_size=(int(p[-1]) ** 2).bit_length(),
             large_bound=parameters.large_bound,
             cofactor_bound=parameters.cofactor_bound,
-            capacity=_capacity(p[large:]),
         ),
     )
 
@@ -170,64 +173,41 @@ def _threshold(n: int, parameters: Parameters, left: int) -> int:
     return min(HIT_BIT - 1, max(1, bits - left - parameters.slack))
 
 
-def _capacity(primes: Limbs) -> int:
-    """Return room for ten standard deviations more than a bucket will get, and a chunk to spare."""
-    expected = float(np.sum(2 * BLOCK / primes)) if len(primes) else 0.0
-    return int(expected + 10 * math.sqrt(expected)) + 2 * CHUNK
-
-
-def _groups(medium: Index) -> Index:
-    """Group primes by how often each of their roots certainly hits a block."""
-    times = BLOCK // medium
-    changes = np.flatnonzero(np.diff(times)) + 1
-    starts = np.concatenate((np.zeros(1, dtype=np.int64), changes))
-    stops = np.concatenate((changes, np.array([len(medium)])))
-    return np.stack((starts, stops, times[starts]), axis=1) if len(medium) else _EMPTY_GROUPS
-
-
-_EMPTY_GROUPS: Final = np.zeros((0, 3), dtype=np.int64)
-
-
-def _chunks(base: factor_base.FactorBase, large: int, interval: int) -> Index:
-    """Cut the large primes where the logarithm or the certain hits change, and every `CHUNK`."""
-    rows = []
-    start = large
-    times = interval // base.primes.astype(np.int64)
-    while start < len(times):
-        stop = min(start + CHUNK, len(times))
-        same = (times[start:stop] == times[start]) & (base.logs[start:stop] == base.logs[start])
-        stop = start + int(np.argmin(same)) if not same.all() else stop
-        rows.append((start, stop, int(times[start]), int(base.logs[start])))
-        start = stop
+def _groups(base: factor_base.FactorBase, far: int, interval: int) -> Index:
+    """Cut the far primes where the logarithm or the number of hits changes, and every `STRETCH`."""
+    rows: list[list[int]] = []
+    for start in range(far, len(base.primes), LANES):
+        kind = [-(-interval // int(base.primes[start])), int(base.logs[start])]
+        if not rows or rows[-1][2:] != kind or start - rows[-1][0] >= STRETCH:
+            rows.append([start, start, *kind])
+        rows[-1][1] = start + LANES
     return np.array(rows, dtype=np.int64).reshape(-1, 4)
 
 
 def work(tables: Table, factors: int, words: int) -> Work:
     """Return room for the polynomials of any a with so many prime factors."""
     size, limits = len(tables.primes), tables.limits
-    blocks, medium = limits.blocks, len(tables.primes16)
+    most = sum(2 * (stop - start) * hits for start, stop, hits, _ in tables.groups.tolist())
     return Work(
         first=np.zeros(size, dtype=np.uint32),
         second=np.zeros(size, dtype=np.uint32),
         deltas=np.zeros((factors, size), dtype=np.uint32),
-        first16=np.zeros(medium, dtype=np.uint16),
-        second16=np.zeros(medium, dtype=np.uint16),
+        lower=np.zeros(limits.middle, dtype=np.uint32),
+        upper=np.zeros(limits.middle, dtype=np.uint32),
         logs=tables.logs.copy(),
-        block=np.zeros(BLOCK + SPARE, dtype=np.uint8),
-        buckets=np.zeros((blocks + 1) * limits.capacity + SPARE, dtype=np.uint32),
-        ends=np.zeros((len(tables.chunks) + 1, blocks + 1), dtype=np.int64),
-        hits=np.zeros(2 * CHUNK + 1, dtype=np.uint64),
+        sieve=np.zeros(limits.length, dtype=np.uint8),
+        hits=np.zeros(most + MANY, dtype=np.uint32),
+        ends=np.zeros(len(tables.groups), dtype=np.int64),
+        candidates=np.zeros(limits.length, dtype=np.uint32),
+        counts=np.zeros(1, dtype=np.int64),
         a=np.zeros(words, dtype=np.uint64),
         b=np.zeros(words, dtype=np.uint64),
         c=np.zeros(words, dtype=np.uint64),
         parts=np.zeros((factors, words), dtype=np.uint64),
         gammas=np.zeros(factors, dtype=np.uint64),
         factors_of_a=np.zeros(factors, dtype=np.int64),
-        flags=np.zeros(medium + 8 - medium % 8, dtype=np.uint8),
-        matches=np.zeros(MOST_FACTORS + medium, dtype=np.int64),
         value=np.zeros(words, dtype=np.uint64),
         quotient=np.zeros(words, dtype=np.uint64),
-        factors=np.zeros(MOST_FACTORS, dtype=np.uint32),
     )
 
 

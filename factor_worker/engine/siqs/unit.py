@@ -162,6 +162,7 @@ class Siever:
                 self.tables.primes, q, self._inverses[q], self._places, self._cofactors
             )
             initialisation.add_factor(self.tables, (q, gamma), self._cofactors, delta, sums)
+        self.work.deltas[-1] = 0  # the last B never changes its sign
         initialisation.start(self.tables, self.work, sums, float(chosen.shifted))
 
 

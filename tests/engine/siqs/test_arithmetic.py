@@ -4,6 +4,7 @@ import math
 
 import gmpy2
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ numbers = st.integers(min_value=0, max_value=MODULUS - 1)
 words = st.integers(min_value=0, max_value=2**64 - 1)
 odd_primes = st.integers(min_value=2, max_value=2**31).map(gmpy2.next_prime).map(int)
 """Up to the next prime after 2^31."""
+large_primes = st.integers(min_value=1000, max_value=2**31).map(gmpy2.next_prime).map(int)
+"""Such as are left of a value."""
 
 
 def value(number: Limbs) -> int:
@@ -102,12 +105,33 @@ def test_bits_are_counted(number: int) -> None:
 
 
 @settings(deadline=None)
-@given(odd_primes, odd_primes)
+@given(large_primes, large_primes)
 def test_a_product_of_two_primes_is_split(p: int, q: int) -> None:
     """Also a square."""
     divisor = int(cofactor.split(np.uint64(p * q)))
 
     assert divisor in {p, q}
+
+
+@pytest.mark.parametrize(
+    ("rest", "smaller"),
+    [
+        (1, 1),
+        (1009, 0),  # a prime of the base
+        (1013, 1),
+        (9973, 1),
+        (10007, 0),
+        (1013 * 9973, 1013),
+        (1009 * 9973, 0),
+        (1013 * 10007, 0),
+        (9949 * 9973, 0),  # above the bound of products
+    ],
+)
+def test_large_primes_are_within_their_bounds(rest: int, smaller: int) -> None:
+    """Above the largest prime of the base, here 1009, and up to a bound of their own."""
+    bounds = (np.uint64(1009), np.uint64(10_000), np.uint64(9 * 10**7))
+
+    assert smaller == cofactor.smaller_prime(np.uint64(rest), bounds)
 
 
 @settings(deadline=None)

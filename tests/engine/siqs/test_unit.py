@@ -4,7 +4,7 @@ import gmpy2
 import numpy as np
 import pytest
 
-from factor_worker.engine.siqs import codec, factor_base, parameters, polynomials, tables, unit
+from factor_worker.engine.siqs import codec, factor_base, parameters, polynomials, unit
 from factor_worker.engine.siqs.codec import Coordinates
 from factor_worker.engine.siqs.parameters import BLOCK, Parameters
 from tests.engine import examples
@@ -79,8 +79,8 @@ def test_nearly_all_relations_are_found(cofactor_bound: int) -> None:
     assert len(ours) >= 0.9 * len(there) > 30
 
 
-def test_large_primes_of_the_base_are_found_in_their_buckets() -> None:
-    """A base that reaches far above a block, and twice as far as the interval."""
+def test_primes_above_a_block_and_above_the_interval_are_found() -> None:
+    """They are sieved in another way than those below."""
     chosen = parameters.choose(N)._replace(size=8000, blocks=2)
     found = codec.decode(unit.sieve(N, chosen, 0, 2).data)
     base = np.array(factor_base.primes(N, chosen))
@@ -100,18 +100,6 @@ def test_a_buffer_that_is_too_small_loses_nothing(monkeypatch: pytest.MonkeyPatc
     unit._siever.cache_clear()  # noqa: SLF001
 
     assert plenty == scarce
-
-
-def test_buckets_that_are_full_take_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relations are missed then, and that is all."""
-    chosen = parameters.choose(N)._replace(size=8000, slack=10)
-    plenty = codec.decode(unit.sieve(N, chosen, 0, 1).data)
-    unit._siever.cache_clear()  # noqa: SLF001 the next one has other buckets
-    monkeypatch.setattr(tables, "_capacity", lambda _primes: 2 * tables.CHUNK + 10)
-    scarce = codec.decode(unit.sieve(N, chosen, 0, 1).data)
-    unit._siever.cache_clear()  # noqa: SLF001
-
-    assert set(relations(scarce)) < set(relations(plenty))
 
 
 def test_no_time_is_time_for_one_a() -> None:

@@ -1,0 +1,167 @@
+"""Sixteen words at a time: the few vector operations that numba's compiler does not find by itself.
+
+They are written in LLVM's portable vectors: one register each with AVX-512, several narrower ones
+elsewhere, with the same results. Arrays are uint32, read and written from an index that need not be
+a multiple of sixteen; nobody checks that it is inside.
+"""
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from factor_worker.engine.siqs.arithmetic import Word
+    from factor_worker.engine.siqs.factor_base import Ids
+
+LANES: Final = 16
+MANY: Final = 128
+"""Values that `among` looks at together."""
+
+_I32, _I64, _BITS = ir.IntType(32), ir.IntType(64), ir.IntType(LANES)
+_VECTOR = ir.VectorType(_I32, LANES)
+_MASK = ir.VectorType(ir.IntType(1), LANES)
+_ANYTHING = ir.Constant(_VECTOR, ir.Undefined)
+_ZEROS = ir.Constant(_VECTOR, [0] * LANES)
+_COMPRESS: Final = f"llvm.experimental.vector.compress.v{LANES}i32"
+
+
+class _Code:
+    """What the intrinsics have in common: it writes code that reads and makes vectors."""
+
+    def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
+        self._context, self._builder = context, builder
+        self._kinds, self._arguments = signature.args, arguments
+
+    def address(self, argument: int, index: Any) -> Any:
+        """Return where sixteen elements of an array argument are."""
+        make = self._context.make_array(self._kinds[argument])
+        data = make(self._context, self._builder, self._arguments[argument]).data
+        return self._builder.bitcast(self._builder.gep(data, [index]), _VECTOR.as_pointer())
+
+    def load(self, argument: int, index: Any) -> Any:
+        """Return sixteen elements of an array argument."""
+        return self._builder.load(self.address(argument, index), align=4)
+
+    def splat(self, word: Any) -> Any:
+        """Return sixteen times a word."""
+        one = self._builder.insert_element(_ANYTHING, word, ir.Constant(_I32, 0))
+        return self._builder.shuffle_vector(one, _ANYTHING, _ZEROS)
+
+    def least(self, left: Any, right: Any) -> Any:
+        """Return the smaller ones."""
+        return self._builder.select(self._builder.icmp_unsigned("<", left, right), left, right)
+
+    def bits(self, mask: Any) -> Any:
+        """Return a mask as a word of so many bits as there are lanes."""
+        return self._builder.bitcast(mask, _BITS)
+
+
+@intrinsic
+def _advance_and_collect(
+    _typing: Any,
+    first: Any,
+    second: Any,
+    steps: Any,
+    primes: Any,
+    out: Any,
+    _index: Any,
+    _add: Any,
+    _length: Any,
+    _times: Any,
+    _count: Any,
+) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        write = _Code(context, builder, signature, arguments)
+        index, add, length, times, count = arguments[5:]
+        compress = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module, ir.FunctionType(_VECTOR, [_VECTOR, _MASK, _VECTOR]), _COMPRESS
+        )
+        p, step = write.load(3, index), write.load(2, index)
+        step = builder.select(builder.trunc(add, ir.IntType(1)), step, builder.sub(p, step))
+        limit = write.splat(length)
+        total = cgutils.alloca_once_value(builder, count)  # type: ignore[no-untyped-call]
+        for roots in (0, 1):
+            moved = builder.add(write.load(roots, index), step)
+            moved = write.least(moved, builder.sub(moved, p))
+            builder.store(moved, write.address(roots, index), align=4)
+            current = cgutils.alloca_once_value(builder, moved)  # type: ignore[no-untyped-call]
+            with cgutils.for_range(builder, times):
+                positions, before = builder.load(current), builder.load(total)
+                inside = builder.icmp_unsigned("<", positions, limit)
+                hits = builder.call(compress, [positions, inside, _ANYTHING])
+                builder.store(hits, write.address(4, before), align=4)
+                more = builder.zext(builder.ctpop(write.bits(inside)), _I64)
+                builder.store(builder.add(before, more), total)
+                builder.store(builder.add(positions, p), current)
+        return builder.load(total)
+
+    rest = types.int64, types.boolean, types.uint32, types.int64, types.int64
+    return types.int64(first, second, steps, primes, out, *rest), code
+
+
+@intrinsic
+def _among(_typing: Any, values: Any, _start: Any, _wanted: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        write = _Code(context, builder, signature, arguments)
+        wanted = write.splat(arguments[2])
+        together = None
+        for place in range(0, MANY, LANES):
+            found = write.load(0, builder.add(arguments[1], ir.Constant(_I64, place)))
+            differences = builder.xor(found, wanted)
+            together = write.least(differences, together) if together else differences
+        bits = write.bits(builder.icmp_unsigned("==", together, _ZEROS))
+        return builder.icmp_unsigned("!=", bits, ir.Constant(_BITS, 0))
+
+    return types.boolean(values, types.int64, types.uint32), code
+
+
+@intrinsic
+def _congruent(
+    _typing: Any,
+    first: Any,
+    second: Any,
+    inverses: Any,
+    quotients: Any,
+    _index: Any,
+    _position: Any,
+) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        write = _Code(context, builder, signature, arguments)
+        index, position = arguments[4], write.splat(arguments[5])
+        inverse, quotient = write.load(2, index), write.load(3, index)
+
+        def divisible(roots: int) -> Any:
+            distance = builder.sub(position, write.load(roots, index))
+            return builder.icmp_unsigned("<=", builder.mul(distance, inverse), quotient)
+
+        return builder.zext(write.bits(builder.or_(divisible(0), divisible(1))), _I64)
+
+    return types.uint64(first, second, inverses, quotients, types.int64, types.uint32), code
+
+
+advance_and_collect = cast(
+    "Callable[[Ids, Ids, Ids, Ids, Ids, int, bool, np.uint32, int, int], int]",
+    _advance_and_collect,
+)
+"""Move sixteen pairs of roots by steps modulo their primes, and append to a list where they hit.
+
+Arguments: first and second roots, steps, primes, the list; index; whether to add the steps or to
+subtract them; length of the interval; hits that a root may have in it at most; length of the list.
+Returns the list's new length. A whole vector is written at its end: it needs room for sixteen more.
+"""
+among = cast("Callable[[Ids, int, np.uint32], bool]", _among)
+"""Whether one of `MANY` values from an index on is the wanted one."""
+congruent = cast("Callable[[Ids, Ids, Ids, Ids, int, np.uint32], Word]", _congruent)
+"""For sixteen primes, as bits, whether a position is a multiple of p away from a root.
+
+Arguments: first and second roots, p⁻¹ mod 2^32 and ⌊(2^32 - 1)/p⌋ of odd primes; index; position.
+A distance d ≥ 0 is a multiple if and only if d·p⁻¹ mod 2^32 is at most that quotient (Granlund and
+Montgomery 1994). A position below the root may rarely be taken for one.
+"""
