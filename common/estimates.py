@@ -6,18 +6,19 @@ from typing import Final
 
 CPU_SECONDS: Final = (
     (20, 0.001),
-    (30, 0.01),
-    (40, 0.06),
-    (50, 0.4),
-    (60, 3.0),
-    (70, 18.0),
-    (80, 150.0),
-    (90, 900.0),
-    (100, 6_000.0),
+    (30, 0.007),
+    (40, 0.03),
+    (50, 0.16),
+    (60, 1.0),
+    (70, 6.1),
+    (80, 50.0),
+    (90, 350.0),
+    (100, 2_500.0),
 )
 """(decimal digits, CPU seconds) of numbers with two prime factors of equal size: the hardest there are.
 
-Measured by ``python -m benchmarks.engine``; between two sizes time grows exponentially.
+Up to 80 digits measured by ``python -m benchmarks.engine``, beyond that forecast from the rate of relations;
+between two sizes time grows exponentially.
 """
 
 
