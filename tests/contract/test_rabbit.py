@@ -47,6 +47,8 @@ async def test_confirmed_units_survive_kill_9_and_everybody_comes_back(
     await private_rabbitmq.start()
     await waiting.until(lambda: len(set(reader.seen)) == 50, "all units", seconds=40)
     await waiting.until(lambda: bool(gaps), "the word about the gap", seconds=20)
+    # Publishing has a connection of its own, which may come back later than that of the consumers.
+    await waiting.until(lambda: broker.connected, "the publishing connection", seconds=20)
     await broker.tell(Event(number=BigInt(7), version=9))
     await waiting.until(lambda: heard == [9], "an event", seconds=20)
 
