@@ -8,6 +8,11 @@ import signal
 log = logging.getLogger(__name__)
 
 
+def stop_this_program() -> None:
+    """Ask this very program to stop, as somebody outside would."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def stop_on_signals() -> asyncio.Event:
     """Return an event that the first SIGTERM or SIGINT sets; the second one exits at once.
 

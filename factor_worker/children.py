@@ -9,12 +9,14 @@ import concurrent.futures
 import contextlib
 import ctypes
 import gc
+import logging
 import multiprocessing
 import os
 import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
 import pebble
@@ -25,7 +27,11 @@ from common.units import Failure, Fault, Work
 from factor_worker import compute
 from factor_worker.engine import verify
 
+log = logging.getLogger(__name__)
+
 MEMORY_POLL_SECONDS = 0.25
+STOP_SECONDS = 0.5
+"""A child that has not stopped by itself after so long is killed."""
 ADDRESS_SPACE_SPARE_BYTES = 4 << 30
 """Address space beyond the memory limit: most of what a program maps it never touches."""
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME")
@@ -50,6 +56,10 @@ class UnitStopped(Exception):
     """A unit was stopped because its outcome is no longer wanted here."""
 
 
+class SlotBroken(Exception):
+    """No child process can be started: the fault of this machine or installation, not of a unit."""
+
+
 class Limits(NamedTuple):
     """What a child may take."""
 
@@ -69,6 +79,8 @@ class Slot:
         self._pid = _SPAWN.Value("i", 0)
         self._solving = _SPAWN.Array(ctypes.c_int64, len(Solving.__struct_fields__))
         """The child's words about a solve unit: the stage's place in `STAGES`, rows, done, of."""
+        self._stopping = _SPAWN.Value("b", 0)
+        """Asks the child to end its unit by itself: a new child takes a CPU second to get ready."""
         self._pool = self._new_pool()
         self._future: concurrent.futures.Future[compute.Result] | None = None
 
@@ -77,7 +89,7 @@ class Slot:
             max_workers=1,
             context=_SPAWN,
             initializer=_prepare_child,
-            initargs=(self._pid, self._solving, self._limits, os.getpid()),
+            initargs=(self._pid, self._solving, self._stopping, self._limits, os.getpid()),
         )
 
     async def warm(self) -> float:
@@ -113,41 +125,55 @@ class Slot:
         Raises:
             UnitFailed: The child crashed, ran out of time or memory, or raised.
             UnitStopped: `stop` was called.
+            SlotBroken: There is no child to compute it.
 
         """
+        try:
+            return await self._run(work, batches)
+        except BrokenProcessPool:
+            log.warning("A child process could not be started; trying once more", exc_info=True)
+        try:
+            return await self._run(work, batches)
+        except BrokenProcessPool as error:
+            raise SlotBroken(str(error)) from error
+
+    async def _run(self, work: Work, batches: compute.StoredBatches) -> compute.Result:
         if self._child_is_gone():
             await self._begin_anew()
-        limit = self._limits.unit_seconds
         self._solving[:] = [0] * len(self._solving)
-        self._future = self._pool.schedule(_run, args=(work, batches), timeout=limit)
+        self._stopping.value = 0
+        self._future = self._pool.schedule(
+            _run, args=(work, batches), timeout=self._limits.unit_seconds
+        )
         memory = asyncio.create_task(self._watch_memory())
         try:
-            return await asyncio.wrap_future(self._future)
-        except pebble.ProcessExpired as error:
-            raise UnitFailed(self._failure_of(error, memory)) from error
-        except TimeoutError as error:
-            detail = f"no result after {limit:.0f} s"
-            raise UnitFailed(Failure(Fault.TIMEOUT, detail)) from error
-        except MemoryError as error:
-            raise UnitFailed(self._memory_failure()) from error
+            result = await asyncio.wrap_future(self._future)
         except (asyncio.CancelledError, concurrent.futures.CancelledError) as error:
             if not self._future.cancelled():
                 raise
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise
             raise UnitStopped from error
-        except verify.WrongDecomposition as error:
-            raise UnitFailed(Failure(Fault.WRONG, str(error))) from error
+        except BrokenProcessPool:
+            raise
         except Exception as error:
-            detail = f"{type(error).__name__}: {error}"
-            raise UnitFailed(Failure(Fault.CRASH, detail)) from error
+            raise UnitFailed(self._failure_of(error, memory)) from error
         finally:
             memory.cancel()
             self._future.cancel()
+        if self._stopping.value:
+            raise UnitStopped
+        return result
 
     def stop(self) -> None:
-        """Kill the child in the middle of its unit, if it has one."""
-        if self._future is None or not self._future.cancel():
+        """Have the child end its unit, if it has one; kill it if it does not do so soon."""
+        if self._future is not None and not self._stopping.value:
+            self._stopping.value = 1
+            asyncio.get_running_loop().call_later(STOP_SECONDS, self._kill, self._future)
+
+    def _kill(self, future: "concurrent.futures.Future[compute.Result]") -> None:
+        """Kill the child in the middle of a unit, unless that has ended."""
+        if not future.cancel():
             return
         with contextlib.suppress(ProcessLookupError):
             if pid := self._pid.value:
@@ -155,7 +181,8 @@ class Slot:
 
     def close(self) -> None:
         """End the child."""
-        self.stop()
+        if self._future is not None:
+            self._kill(self._future)
         _end(self._pool)
 
     async def _watch_memory(self) -> bool:
@@ -163,21 +190,27 @@ class Slot:
         while True:
             await asyncio.sleep(MEMORY_POLL_SECONDS)
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                # Not its own children: to look for them is to look at every process of the machine,
+                # and the one program that is started (GMP-ECM) is told how much it may take.
                 child = psutil.Process(self._pid.value)
-                family = [child, *child.children(recursive=True)]
-                if sum(process.memory_info().rss for process in family) > self._limits.memory_bytes:
+                if child.memory_info().rss > self._limits.memory_bytes:
                     child.kill()
                     return True
 
-    def _failure_of(self, error: pebble.ProcessExpired, memory: asyncio.Task[bool]) -> Failure:
-        if memory.done() and not memory.cancelled():
-            return self._memory_failure()
-        code = error.exitcode
-        how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        return Failure(Fault.CRASH, f"the child process died: {how}")
-
-    def _memory_failure(self) -> Failure:
-        return Failure(Fault.MEMORY, f"more than {self._limits.memory_bytes >> 20} MiB")
+    def _failure_of(self, error: Exception, memory: asyncio.Task[bool]) -> Failure:
+        if isinstance(error, MemoryError) or (memory.done() and not memory.cancelled()):
+            return Failure(Fault.MEMORY, f"more than {self._limits.memory_bytes >> 20} MiB")
+        match error:
+            case TimeoutError():
+                detail = f"no result after {self._limits.unit_seconds:.0f} s"
+                return Failure(Fault.TIMEOUT, detail)
+            case verify.WrongDecomposition():
+                return Failure(Fault.WRONG, str(error))
+            case pebble.ProcessExpired(exitcode=int(code)):
+                how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+                return Failure(Fault.CRASH, f"the child process died: {how}")
+            case _:
+                return Failure(Fault.CRASH, f"{type(error).__name__}: {error}")
 
 
 class Slots:
@@ -214,6 +247,8 @@ def _end(pool: pebble.ProcessPool) -> None:
 
 _reported: "multiprocessing.sharedctypes.SynchronizedArray[int] | None" = None
 """In a child: where it says how far it is."""
+_asked_to_stop: "multiprocessing.sharedctypes.Synchronized[int] | None" = None
+"""In a child: where it looks whether to end its unit."""
 
 
 def _nothing() -> float:
@@ -222,7 +257,7 @@ def _nothing() -> float:
 
 
 def _run(work: Work, batches: compute.StoredBatches) -> compute.Result:
-    return compute.run(work, batches, _report)
+    return compute.run(work, batches, _report, _stopped)
 
 
 def _report(solving: Solving) -> None:
@@ -231,15 +266,20 @@ def _report(solving: Solving) -> None:
         _reported[:] = words
 
 
+def _stopped() -> bool:
+    return _asked_to_stop is not None and bool(_asked_to_stop.value)
+
+
 def _prepare_child(
     pid: "multiprocessing.sharedctypes.Synchronized[int]",
     reported: "multiprocessing.sharedctypes.SynchronizedArray[int]",
+    asked_to_stop: "multiprocessing.sharedctypes.Synchronized[int]",
     limits: Limits,
     parent: int,
 ) -> None:
     """Make a fresh child safe to run hostile numbers in."""
-    global _reported  # noqa: PLW0603 a child has one for its whole life
-    _reported = reported
+    global _reported, _asked_to_stop
+    _reported, _asked_to_stop = reported, asked_to_stop
     os.nice(limits.niceness)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # native code never returns to a Python handler
     for name in [name for name in os.environ if name not in KEPT_ENVIRONMENT]:

@@ -65,7 +65,10 @@ def load_kernels() -> float:
 
 
 def run(
-    work: Work, batches: StoredBatches = (), report: Callable[[Solving], None] | None = None
+    work: Work,
+    batches: StoredBatches = (),
+    report: Callable[[Solving], None] = lambda _solving: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Result:
     """Compute, check, and return. Raises whatever the engine raises.
 
@@ -73,14 +76,15 @@ def run(
         work: What to do.
         batches: The stored relations, for `Solve`.
         report: Called now and then with how far `Solve` is.
+        stopped: Asked now and then during `Sieve`, which then ends with what it has.
 
     """
     before = _cpu_seconds()
     match work:
         case Sieve():
-            result = _run_sieve(work)
+            result = _run_sieve(work, stopped)
         case Solve():
-            result = _run_solve(work, batches, report or (lambda _solving: None))
+            result = _run_solve(work, batches, report)
         case _:
             result = _decompose(work)
     return result._replace(cpu_seconds=_cpu_seconds() - before)
@@ -102,11 +106,14 @@ def _decompose(work: Work) -> Result:
     return Result(pieces=_verified(target, found), curves=curves)
 
 
-def _run_sieve(work: Sieve) -> Result:
+def _run_sieve(work: Sieve, stopped: Callable[[], bool]) -> Result:
     from factor_worker.engine.siqs import unit  # noqa: PLC0415 see above
 
+    def enough(seconds: float) -> bool:
+        return seconds >= SIEVE_SECONDS or stopped()
+
     chosen = siqs.Parameters.from_dict(work.parameters)
-    found = unit.sieve(int(work.target), chosen, work.first, work.count, seconds=SIEVE_SECONDS)
+    found = unit.sieve(int(work.target), chosen, work.first, work.count, enough=enough)
     return Result(
         sieved=Sieved(found.done, found.full, found.partial),
         batch=RelationBatch(work.first, found.done, found.data),

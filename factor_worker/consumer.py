@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from common import errors, lifecycle
+from common import errors, lifecycle, signals
 from common.broker import Broker, Delivery, queue_for
 from common.codec import BigInt
 from common.events import Control, digest_of
@@ -21,7 +21,7 @@ from common.factorizations import Factorization
 from common.store import Store
 from common.units import Failure, Fault, Outcome, Sieve, Solve, Unit
 from factor_worker import compute, metrics, plan
-from factor_worker.children import Slot, Slots, UnitFailed, UnitStopped
+from factor_worker.children import Slot, SlotBroken, Slots, UnitFailed, UnitStopped
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +123,13 @@ class Consumer:
             return Outcome(unit_id=unit.unit_id, failure=error.failure)
         except UnitStopped:
             log.info("Unit %s (%s) was stopped", unit.unit_id, unit.kind)
+            return None
+        except SlotBroken as error:
+            label = "broken"
+            # Another worker, or this one after a restart, may do better: no unit is blamed.
+            log.critical("No child process starts (%s): giving back all units and ending", error)
+            self.leave()
+            signals.stop_this_program()
             return None
         else:
             label = "done"

@@ -6,13 +6,16 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from typing import cast
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from common.codec import BigInt
-from common.units import Certainty, Curves, Fault, Method, Survey, Whole
-from factor_worker.children import Limits, Slot, UnitFailed, UnitStopped
+from common.units import Certainty, Curves, Fault, Method, Sieve, Survey, Whole
+from factor_worker.children import Limits, Slot, SlotBroken, UnitFailed, UnitStopped
+from factor_worker.engine.siqs import parameters
 
 HARD = BigInt(2934721143920810936805613480763073834220291833356430512568092958244091)
 """Seventy digits: half a minute for FLINT."""
@@ -120,6 +123,22 @@ async def test_a_child_that_outgrows_its_memory_is_killed() -> None:
     assert caught.value.failure.fault is Fault.MEMORY
 
 
+async def test_a_sieve_that_is_stopped_costs_no_child(slot: Slot) -> None:
+    """It ends between two leading coefficients: a new child would have to load the kernels."""
+    child = child_of(slot)
+    work = Sieve(HARD, parameters.choose(HARD).to_dict(), 0, 10_000)
+    running = asyncio.create_task(slot.run(work))
+    await until_busy(slot)
+    slot.stop()
+    with pytest.raises(UnitStopped):
+        await running
+    result = await slot.run(replace(work, count=1))
+
+    assert result.sieved is not None
+    assert result.sieved.indices == 1
+    assert child_of(slot) == child
+
+
 async def test_a_stopped_process_is_killed_too(slot: Slot) -> None:
     """A child under SIGSTOP cannot handle SIGTERM, and dies of SIGKILL."""
     running = asyncio.create_task(slot.run(Whole(HARD)))
@@ -130,6 +149,17 @@ async def test_a_stopped_process_is_killed_too(slot: Slot) -> None:
     with pytest.raises(UnitStopped):
         await running
     await asyncio.to_thread(child.wait, 10)
+
+
+async def test_a_child_that_cannot_start_is_not_the_fault_of_a_unit() -> None:
+    """The worker has to know, so that it ends in place of failing number after number."""
+    unusable = cast("int", "a niceness that no child can take")
+    slot = Slot(Limits(600, 1024 << 20, niceness=unusable))
+    try:
+        with pytest.raises(SlotBroken):
+            await slot.run(Survey(BigInt(15)))
+    finally:
+        await asyncio.to_thread(slot.close)
 
 
 async def test_a_child_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

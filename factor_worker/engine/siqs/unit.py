@@ -1,6 +1,7 @@
 """A sieve unit: all relations of a range of a-indices, as bytes."""
 
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
 
@@ -41,12 +42,17 @@ class Batch(NamedTuple):
 
 
 def sieve(
-    n: int, parameters: Parameters, first: int, count: int, *, seconds: float | None = None
+    n: int,
+    parameters: Parameters,
+    first: int,
+    count: int,
+    *,
+    enough: Callable[[float], bool] = lambda _seconds: False,
 ) -> Batch:
     """Sieve the a's `first` to `first + count` - 1, and verify what was found.
 
-    The same a gives the same relations on every machine, in whatever unit it is. After `seconds` of
-    CPU time of this thread no further a is begun, but there is always one.
+    The same a gives the same relations on every machine, in whatever unit it is. After each a, `enough`
+    is asked with the CPU seconds of this thread so far; if it says so, no further a is begun.
 
     Raises:
         IndexError: there are not so many a's.
@@ -58,7 +64,7 @@ def sieve(
     while done < count:
         parts.append(siever.sieve(first + done))
         done += 1
-        if seconds is not None and time.thread_time() - started >= seconds:
+        if enough(time.thread_time() - started):
             break
     found = _together(first, parts)
     verification.checked(n, parameters, found)
