@@ -77,6 +77,7 @@ class Slot:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._pid = _SPAWN.Value("i", 0)
+        self._process: psutil.Process | None = None
         self._solving = _SPAWN.Array(ctypes.c_int64, len(Solving.__struct_fields__))
         """The child's words about a solve unit: the stage's place in `STAGES`, rows, done, of."""
         self._stopping = _SPAWN.Value("b", 0)
@@ -98,13 +99,19 @@ class Slot:
 
     def _child_is_gone(self) -> bool:
         """Whether the child died; an idle one may have died with the lock of pebble's pipe."""
-        pid = self._pid.value
-        if pid == 0 or not self._pool.active:
+        if self._pid.value == 0 or not self._pool.active:
             return not self._pool.active
         try:
-            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+            return self._child().status() == psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return True
+
+    def _child(self) -> psutil.Process:
+        """Return the child, which has said its pid; to look it up anew costs as much as a small unit."""
+        pid = self._pid.value
+        if self._process is None or self._process.pid != pid:
+            self._process = psutil.Process(pid)
+        return self._process
 
     async def _begin_anew(self) -> None:
         self._pid.value = 0
@@ -192,9 +199,8 @@ class Slot:
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 # Not its own children: to look for them is to look at every process of the machine,
                 # and the one program that is started (GMP-ECM) is told how much it may take.
-                child = psutil.Process(self._pid.value)
-                if child.memory_info().rss > self._limits.memory_bytes:
-                    child.kill()
+                if self._child().memory_info().rss > self._limits.memory_bytes:
+                    self._child().kill()
                     return True
 
     def _failure_of(self, error: Exception, memory: asyncio.Task[bool]) -> Failure:

@@ -77,16 +77,15 @@ class Consumer:
             del self.in_hand[id(in_hand)]
 
     async def _settle_delivery(self, slots: Slots, in_hand: InHand, delivery: Delivery) -> None:
-        unit = in_hand.unit
-        async with slots.take() as slot:
-            if self.leaving():
-                await delivery.requeue()
-                return
-            known = await self._patiently(lambda: self._store.get_factorization(unit.number))
-            entry = known.outstanding.get(unit.unit_id) if known else None
-            if entry is not None:
-                self._note_issue(unit, entry.issued_at)
-                outcome = await self._compute(slot, in_hand)
+        unit, outcome = in_hand.unit, None
+        # Before there is a slot: a child must not idle while the store looks something up.
+        known = await self._patiently(lambda: self._store.get_factorization(unit.number))
+        entry = known.outstanding.get(unit.unit_id) if known else None
+        if entry is not None:
+            self._note_issue(unit, entry.issued_at)
+            async with slots.take() as slot:
+                if not self.leaving():
+                    outcome = await self._compute(slot, in_hand)
         if known is None:
             log.error("Unit %s is of a number that the store does not know; dropped", unit.unit_id)
         elif entry is None:
