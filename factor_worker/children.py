@@ -30,7 +30,7 @@ from factor_worker.engine import verify
 log = logging.getLogger(__name__)
 
 MEMORY_POLL_SECONDS = 0.25
-STOP_SECONDS = 0.5
+STOP_SECONDS = 0.8
 """A child that has not stopped by itself after so long is killed."""
 ADDRESS_SPACE_SPARE_BYTES = 4 << 30
 """Address space beyond the memory limit: most of what a program maps it never touches."""

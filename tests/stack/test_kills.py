@@ -70,7 +70,7 @@ async def gone(processes: list[psutil.Process]) -> None:
 
 async def test_the_workload_is_factored(stack: Stack) -> None:
     """Every number of the file that is meant to be finished is, and right."""
-    assert [] == await check(stack.url)
+    assert [] == await check(stack.url, numbers())
 
 
 async def test_a_worker_killed_in_the_middle_of_a_unit(
