@@ -1,7 +1,8 @@
 """The worker program of the production shape, between RabbitMQ and MongoDB."""
 
-import asyncio
 import sys
+
+import uvloop
 
 from common import errors
 from common.broker.factory import open_broker
@@ -34,6 +35,6 @@ async def _main() -> None:
 def main() -> None:
     """Run the program; a `FactorlineError` ends it with its message and status 1."""
     try:
-        asyncio.run(_main())
+        uvloop.run(_main())
     except errors.FactorlineError as error:
         sys.exit(f"factor_worker: {error}")

@@ -6,6 +6,7 @@ import errno
 import logging
 import sys
 
+import uvloop
 from aiohttp import web
 
 from common import errors
@@ -66,6 +67,6 @@ async def _main() -> None:
 def main() -> None:
     """Run the program; a `FactorlineError` ends it with its message and status 1."""
     try:
-        asyncio.run(_main())
+        uvloop.run(_main())
     except errors.FactorlineError as error:
         sys.exit(f"factorline: {error}")
