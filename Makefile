@@ -36,10 +36,11 @@ types:          ## strict typing
 LOCK = $(PYTHON) -m uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--python-version 3.11 --custom-compile-command "make lock"
 
-lock:           ## renew both locks; ARGS=--upgrade takes newer releases
+lock:           ## renew the locks; ARGS=--upgrade takes newer releases
 	@sh infra/venv.sh requirements-dev.lock
 	$(LOCK) $(ARGS) --output-file requirements.lock
 	$(LOCK) $(ARGS) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(LOCK) --extra tracing --constraint requirements-dev.lock --output-file requirements-tracing.lock
 
 bench:          ## check and time a running service; ARGS=http://127.0.0.1:8080
 	@sh infra/venv.sh requirements-dev.lock
