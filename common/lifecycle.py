@@ -4,18 +4,23 @@ Every step can be repeated, and a crash between any two of them is mended by rep
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 
 import msgspec
+import structlog
 
 from common import errors, factorizations
 from common.broker import Broker
 from common.codec import BigInt, shortened
 from common.events import Control, Event
 from common.factorizations import Factorization
+from common.observability import about
 from common.store import Store
 from common.tasks import Ending, Status, Task, new_task_id
+
+log = structlog.stdlib.get_logger(__name__)
 
 SMALLEST_FACTORABLE = 2
 """0 and 1 are their own answers and have no factorization."""
@@ -187,6 +192,11 @@ async def accept(store: Store, broker: Broker, tasks: Sequence[Task]) -> list[Ta
             await join(store, broker, task)
 
     stored = await store.insert_tasks(await asyncio.gather(*map(aimed, tasks)))
+    if len(stored) > 1:
+        log.info("Tasks are accepted", count=len(stored))
+    for task in stored:
+        level = logging.DEBUG if len(stored) > 1 else logging.INFO  # a batch has 100 000
+        log.log(level, "A task is accepted", task_id=task.task_id, **about(task.number))
     await asyncio.gather(
         *(joined(task) for task in stored if not task.joined and task.ended is None)
     )

@@ -1,11 +1,12 @@
 """How every program of ours is asked to stop."""
 
 import asyncio
-import logging
 import os
 import signal
 
-log = logging.getLogger(__name__)
+import structlog
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 def stop_this_program() -> None:
@@ -20,12 +21,12 @@ def stop_on_signals() -> asyncio.Event:
     """
     stopping = asyncio.Event()
 
-    def stop() -> None:
+    def stop(number: int) -> None:
         if stopping.is_set():
-            log.warning("A second signal: exiting at once")
+            log.warning("A second signal: exiting at once", signal=signal.Signals(number).name)
             os._exit(1)
         stopping.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     return stopping

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import platform
 import secrets
 import time
+
+import structlog
 
 from common import errors
 from common.broker import Broker, Queue, Subscription
@@ -17,7 +18,7 @@ from factor_worker.children import Limits, Slots
 from factor_worker.consumer import Consumer
 from factor_worker.sweeper import Sweeper
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 WORK_NICENESS = 10
 """Long units step back for surveys and for everything else on the machine."""
@@ -82,7 +83,7 @@ class Worker:
             asyncio.create_task(self._recheck()),
             asyncio.create_task(self._sweeper.run()),
         ]
-        log.info("Worker %s is ready: %d slots", self.worker_id, self._settings.slots)
+        log.info("Ready", worker_id=self.worker_id, slots=self._settings.slots)
 
     async def stop(self, *, grace_seconds: float | None = None) -> None:
         """Stop taking work, finish what ends within the grace, give back the rest, let go."""
@@ -97,7 +98,7 @@ class Worker:
         await asyncio.gather(self._slots.close(), self._survey_slots.close())
         with contextlib.suppress(errors.StoreUnavailable):
             await self._store.remove_worker(self.worker_id)
-        log.info("Worker %s has stopped", self.worker_id)
+        log.info("Stopped", worker_id=self.worker_id)
 
     async def _drained(self, seconds: float) -> None:
         """Wait until nothing is in hand, but no longer than this."""
@@ -115,7 +116,7 @@ class Worker:
             await self._store.heartbeat(self._status())
             workers = await self._store.list_workers(seen_after=time.time() - ALIVE_SECONDS)
         except errors.StoreUnavailable as error:
-            log.warning("No heartbeat: %s", error)
+            log.warning("No heartbeat", why=str(error))
         else:
             slots = max(1, sum(worker.slots for worker in workers))
             self._consumer.capacity = self._consumer.capacity._replace(slots=slots)

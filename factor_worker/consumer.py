@@ -6,24 +6,27 @@ A crash between any two of these steps is mended by the broker delivering the un
 import asyncio
 import contextlib
 import functools
-import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from common import errors, lifecycle, signals
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from common import errors, lifecycle, signals, tracing
 from common.broker import Broker, Delivery, queue_for
 from common.codec import BigInt
-from common.events import Control, digest_of
+from common.events import Control
 from common.factorizations import Factorization
+from common.observability import about
 from common.store import Store
 from common.units import Failure, Fault, Outcome, Sieve, Solve, Unit
 from factor_worker import compute, metrics, plan
 from factor_worker.children import Slot, SlotBroken, Slots, UnitFailed, UnitStopped
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 Result = TypeVar("Result")
 
@@ -66,13 +69,17 @@ class Consumer:
             unit = Unit.decode(delivery.body)
         except errors.Malformed as error:
             metrics.MALFORMED.inc()
-            log.error("A message is no unit and is dead-lettered: %s", error)  # noqa: TRY400 expected
+            log.error("A message is no unit and is dead-lettered", why=str(error))  # noqa: TRY400 expected
             await delivery.reject()
             return
         in_hand = InHand(unit)
         self.in_hand[id(in_hand)] = in_hand
         try:
-            await self._settle_delivery(slots, in_hand, delivery)
+            with (
+                tracing.processing(unit, delivery.headers),
+                bound_contextvars(unit_id=unit.unit_id, kind=unit.kind, **about(unit.number)),
+            ):
+                await self._settle_delivery(slots, in_hand, delivery)
         finally:
             del self.in_hand[id(in_hand)]
 
@@ -87,7 +94,7 @@ class Consumer:
                 if not self.leaving():
                     outcome = await self._compute(slot, in_hand)
         if known is None:
-            log.error("Unit %s is of a number that the store does not know; dropped", unit.unit_id)
+            log.error("A unit of a number that the store does not know is dropped")
         elif entry is None:
             metrics.SETTLED_BEFORE.inc()
             await self._follow_up(known)
@@ -118,15 +125,15 @@ class Consumer:
                 result = await self._run(slot, unit)
         except UnitFailed as error:
             label = error.failure.fault.value
-            log.warning("Unit %s (%s) failed: %s", unit.unit_id, unit.kind, error)
+            log.warning("A unit failed", why=str(error))
             return Outcome(unit_id=unit.unit_id, failure=error.failure)
         except UnitStopped:
-            log.info("Unit %s (%s) was stopped", unit.unit_id, unit.kind)
+            log.info("A unit was stopped")
             return None
         except SlotBroken as error:
             label = "broken"
             # Another worker, or this one after a restart, may do better: no unit is blamed.
-            log.critical("No child process starts (%s): giving back all units and ending", error)
+            log.critical("No child starts: giving back all units and ending", why=str(error))
             self.leave()
             signals.stop_this_program()
             return None
@@ -168,7 +175,7 @@ class Consumer:
                     watching.cancel()
                 for unit_id, reason in result.counted.refused.items() if result.counted else ():
                     metrics.BATCHES_REFUSED.inc()
-                    log.error("The relations of unit %s are refused: %s", unit_id, reason)
+                    log.error("Relations are refused", of_unit=unit_id, why=reason)
                 return result
             case _:
                 return await slot.run(unit.work)
@@ -206,6 +213,8 @@ class Consumer:
                 break
             if await self._patiently(functools.partial(self._store.swap_factorization, after)):
                 known, before = after, known
+                if after.ended is not None:
+                    log.info("A number has ended", status=after.ended.status.value, **about(number))
                 await self._drop_moot(before, after)
                 break
             metrics.SWAPS_LOST.inc()
@@ -232,7 +241,7 @@ class Consumer:
             failure = Failure(Fault.UNDELIVERED, f"dead-lettered: {reason}")
             await self.settle(unit.number, Outcome(unit_id=unit.unit_id, failure=failure))
         except (errors.Malformed, LookupError):
-            log.exception("A dead letter is dropped, it begins with %r", delivery.body[:200])
+            log.exception("A dead letter is dropped", begins=repr(delivery.body[:200]))
         await delivery.ack()
 
     async def check_running(self, control: Control | None = None) -> None:
@@ -247,7 +256,7 @@ class Consumer:
         for held in list(self.in_hand.values()):
             moot = known is None or held.unit.unit_id not in known.outstanding
             if held.unit.number == number and moot and held.slot is not None:
-                log.info("Stopping unit %s of %s", held.unit.unit_id, digest_of(number))
+                log.info("Stopping a unit", unit_id=held.unit.unit_id, **about(number))
                 held.slot.stop()
 
     def leave(self) -> None:
@@ -264,6 +273,6 @@ class Consumer:
             try:
                 return await call()
             except errors.StoreUnavailable as error:
-                log.warning("%s", error)
+                log.warning("Waiting for the store", why=str(error))
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 jitter
                 pause = min(2 * pause, longest)

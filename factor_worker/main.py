@@ -1,5 +1,6 @@
 """The worker program of the production shape, between RabbitMQ and MongoDB."""
 
+import contextlib
 import sys
 
 import uvloop
@@ -10,6 +11,7 @@ from common.observability import configure_logging
 from common.settings import Settings, forget_secrets
 from common.signals import stop_on_signals
 from common.store.factory import open_store
+from common.tracing import configure_tracing
 from factor_worker.app import Worker
 
 
@@ -25,7 +27,10 @@ async def _main() -> None:
             why="a worker on its own needs both (`make run` needs neither)",
         )
     stopping = stop_on_signals()
-    async with open_store(settings) as store, open_broker(settings) as broker:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(configure_tracing(settings, service="factorline-worker"))
+        store = await stack.enter_async_context(open_store(settings))
+        broker = await stack.enter_async_context(open_broker(settings))
         worker = Worker(settings, store, broker)
         await worker.start()
         await stopping.wait()

@@ -5,21 +5,22 @@ nobody has any more, and work that nobody wants. A long queue is not a fault.
 """
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import structlog
 from msgspec.structs import replace
 
 from common import errors, lifecycle
 from common.broker import Broker, Queue, queue_for
 from common.factorizations import Factorization
+from common.observability import about
 from common.store import Store
 from common.workers import ALIVE_SECONDS, WorkerStatus
 from factor_worker import metrics
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 SWEEP_SECONDS = 4.0
 """Time between two sweeps of one worker, ± a quarter."""
@@ -44,7 +45,7 @@ class Sweeper:
             try:
                 await self.sweep()
             except errors.Unavailable as error:
-                log.warning("A sweep was cut short: %s", error)
+                log.warning("A sweep was cut short", why=str(error))
 
     async def sweep(self, *, patience: float = 1.0) -> None:
         """Look once at everything; ``patience`` scales the ages at which a thing counts as lost."""
@@ -105,7 +106,7 @@ class Sweeper:
         ]
         if not lost:
             return
-        log.warning("Publishing again, because nobody has them: %s", ", ".join(lost))
+        log.warning("Publishing again what nobody has", unit_ids=lost, **about(known.number))
         outstanding = {
             unit_id: replace(entry, issued_at=now) if unit_id in lost else entry
             for unit_id, entry in known.outstanding.items()

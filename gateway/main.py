@@ -1,9 +1,10 @@
 """The gateway program of the production shape, between RabbitMQ and MongoDB."""
 
 import asyncio
-import logging
+import contextlib
 import sys
 
+import structlog
 import uvloop
 from aiohttp import web
 
@@ -13,10 +14,11 @@ from common.observability import configure_logging
 from common.settings import Settings, forget_secrets
 from common.signals import stop_on_signals
 from common.store.factory import open_store
+from common.tracing import configure_tracing
 from gateway.app import create_app
 from gateway.keys import READINESS
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 DRAIN_SECONDS = 2.0
 """Between "not ready" and the end, so that a balancer that looks every second sends nobody else."""
@@ -36,14 +38,17 @@ async def _main() -> None:
             why="a gateway on its own needs both (`make run` needs neither)",
         )
     stopping = stop_on_signals()
-    async with open_store(settings) as store, open_broker(settings) as broker:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(configure_tracing(settings, service="factorline-gateway"))
+        store = await stack.enter_async_context(open_store(settings))
+        broker = await stack.enter_async_context(open_broker(settings))
         app = create_app(settings, store=store, broker=broker)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         try:
             await runner.setup()
             await web.TCPSite(runner, settings.host, settings.port).start()
             host, port = runner.addresses[0][:2]
-            log.info("Listening on http://%s:%s", host, port)
+            log.info("Listening", host=host, port=port)
             await stopping.wait()
             app[READINESS].draining = True
             await asyncio.sleep(DRAIN_SECONDS)

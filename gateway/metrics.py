@@ -5,6 +5,9 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 from prometheus_client import Counter, Histogram
+from structlog.contextvars import bound_contextvars
+
+from common import tracing
 
 REQUESTS = Counter(
     "factorline_http_requests",
@@ -28,8 +31,19 @@ async def middleware(
     route = resource.canonical if resource is not None else "unknown"
     method = request.method if request.method in hdrs.METH_ALL else "other"
     started = time.perf_counter()
-    response = await handler(request)
+    with (
+        tracing.serving(method, route, request.headers) as span,
+        bound_contextvars(method=method, route=route, **_task_named(request)),
+    ):
+        response = await handler(request)
+        span.set_attribute("http.response.status_code", response.status)
     REQUESTS.labels(route, method, response.status).inc()
     if not isinstance(response, web.WebSocketResponse):
         REQUEST_SECONDS.labels(route).observe(time.perf_counter() - started)
     return response
+
+
+def _task_named(request: web.Request) -> dict[str, str]:
+    """Return the field of a log line that names the task of a request, if its path does."""
+    task_id = request.match_info.get("task_id")
+    return {} if task_id is None else {"task_id": task_id}

@@ -19,18 +19,18 @@ aiohttp's HTTPException     not-found, method-not-allowed, body-too-large, http-
 anything else               500 internal-error: a fault of ours, logged
 """
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import msgspec
+import structlog
 from aiohttp import web
 
 from common import errors
 from common.number_errors import ExpressionError, NotANumber, NumberError, NumberTooLarge
 from gateway.models import Problem
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = 2

@@ -4,7 +4,7 @@ Two sides: a memory broker for one process, and RabbitMQ through aio-pika.
 """
 
 import enum
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from common.events import Control, Event
@@ -36,6 +36,8 @@ class Delivery(Protocol):
     """
 
     body: bytes
+    headers: Mapping[str, str]
+    """What travels beside the body: the context of a trace."""
     reason: str | None
     """Why it was dead-lettered (``rejected``, ``delivery_limit`` …); None elsewhere."""
 

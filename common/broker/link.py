@@ -2,17 +2,17 @@
 
 import asyncio
 import contextlib
-import logging
 import random
 
 import aio_pika
 import pamqp.exceptions
+import structlog
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
 
 from common.broker import topology
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 CONNECT_SECONDS = 10.0
 HEARTBEAT_SECONDS = 5
@@ -94,15 +94,15 @@ class Link:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     self._connection = await self._connect(lost)
             except FAILURES as error:
-                log.warning("No connection to RabbitMQ (%s): %s", self._name, error)
+                log.warning("No connection to RabbitMQ", connection=self._name, why=str(error))
                 await pauses()
                 continue
             pauses.reset()
             self._up.set()
-            log.info("Connected to RabbitMQ (%s)", self._name)
+            log.info("Connected to RabbitMQ", connection=self._name)
             try:
                 await lost.wait()
-                log.warning("Lost the connection to RabbitMQ (%s)", self._name)
+                log.warning("Lost the connection to RabbitMQ", connection=self._name)
             finally:
                 self._up.clear()
                 await _close(self._connection)

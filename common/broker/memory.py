@@ -2,16 +2,17 @@
 
 import asyncio
 import collections
-import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from common import errors
+import structlog
+
+from common import errors, tracing
 from common.broker import DELIVERY_LIMIT, Delivery, Queue, queue_for
 from common.events import Control, Event
 from common.units import Unit
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 Hint = TypeVar("Hint", Event, Control)
 
@@ -50,8 +51,9 @@ class MemoryBroker:
     async def publish(self, units: Sequence[Unit]) -> None:
         """Append the units to their queues."""
         self._require_open()
-        for unit in units:
-            await self._put(queue_for(unit), _Message(unit.encode()))
+        with tracing.publishing("memory", units) as headers:
+            for unit in units:
+                await self._put(queue_for(unit), _Message(unit.encode(), headers))
 
     async def tell(self, event: Event) -> None:
         """Tell every subscriber to events."""
@@ -113,14 +115,15 @@ class MemoryBroker:
             return self._queues[queue].popleft()
 
     async def _bury(self, message: "_Message", reason: str) -> None:
-        await self._put(Queue.DEAD, _Message(message.body, reason))
+        await self._put(Queue.DEAD, _Message(message.body, message.headers, reason))
 
 
 class _Message:
     """What lies in a queue; ``failures`` counts deliveries that ended in an error."""
 
-    def __init__(self, body: bytes, reason: str | None = None) -> None:
+    def __init__(self, body: bytes, headers: Mapping[str, str], reason: str | None = None) -> None:
         self.body = body
+        self.headers = headers
         self.reason = reason
         self.failures = 0
 
@@ -134,6 +137,7 @@ class _Delivery:
         self._message = message
         self._settled = False
         self.body = message.body
+        self.headers = message.headers
         self.reason = message.reason
 
     async def ack(self) -> None:
@@ -205,7 +209,7 @@ class _Consumer:
             await delivery.requeue()
             raise
         except Exception:
-            log.exception("A message of %s could not be handled", self._queue.value)
+            log.exception("A message could not be handled", queue=self._queue.value)
             await delivery.fail()
         finally:
             self._places.release()

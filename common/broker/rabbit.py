@@ -2,22 +2,19 @@
 
 import asyncio
 import contextlib
-import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractExchange
 from aio_pika.exceptions import DeliveryError
 
-from common import errors
+from common import errors, tracing
 from common.broker import Delivery, Queue, queue_for, topology
 from common.broker.link import FAILURES, Link
 from common.broker.rabbit_consumers import Hints, Units
 from common.events import Control, Event, digest_of
 from common.units import Unit
-
-log = logging.getLogger(__name__)
 
 OPEN_SECONDS = 5.0
 """How long opening waits for a broker before it goes on without."""
@@ -68,11 +65,16 @@ class RabbitBroker:
 
     async def publish(self, units: Sequence[Unit]) -> None:
         """Return when every unit is confirmed."""
+        with tracing.publishing("rabbitmq", units) as headers:
+            await self._publish(units, headers)
+
+    async def _publish(self, units: Sequence[Unit], headers: Mapping[str, str]) -> None:
         messages = [
             (
                 queue_for(unit).value,
                 aio_pika.Message(
                     unit.encode(),
+                    headers=dict(headers),
                     content_type="application/json",
                     delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
                     message_id=unit.unit_id,

@@ -3,10 +3,10 @@
 import abc
 import asyncio
 import contextlib
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
+import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from common import errors
@@ -14,7 +14,7 @@ from common.broker import Delivery, Queue, topology
 from common.broker.link import FAILURES, Link, Pauses
 from common.events import Control, Event
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 Hint = TypeVar("Hint", Event, Control)
 
@@ -59,7 +59,7 @@ class _Consumer(abc.ABC):
             try:
                 channel = await self._set_up(lost)
             except FAILURES as error:
-                log.warning("Cannot consume (%s): %s", self._tag, error)
+                log.warning("Cannot consume", consumer=self._tag, why=str(error))
                 await pauses()
                 continue
             pauses.reset()
@@ -67,7 +67,7 @@ class _Consumer(abc.ABC):
                 await self._after_gap()
             self.started.set()
             await lost.wait()
-            log.warning("A consumer was cut off (%s)", self._tag)
+            log.warning("A consumer was cut off", consumer=self._tag)
             self._queue = None
             with contextlib.suppress(*FAILURES):
                 async with asyncio.timeout(CANCEL_SECONDS):
@@ -103,6 +103,9 @@ class _Delivery:
     def __init__(self, message: AbstractIncomingMessage) -> None:
         self._message = message
         self.body = message.body
+        self.headers: Mapping[str, str] = {
+            name: value for name, value in message.headers.items() if isinstance(value, str)
+        }
         self.reason = _reason(message)
 
     async def ack(self) -> None:
@@ -176,7 +179,7 @@ class Units(_Consumer):
             await delivery.requeue()
             raise
         except Exception:
-            log.exception("A message of %s could not be handled", self._name)
+            log.exception("A message could not be handled", queue=self._name)
             await delivery.requeue()  # the broker counts it, and dead-letters at the limit
 
 
@@ -209,12 +212,12 @@ class Hints(_Consumer, Generic[Hint]):
             try:
                 await self._handler(self._kind.decode(message.body))
             except errors.Malformed as error:
-                log.warning("A hint of %s is not readable: %s", self._exchange, error)
+                log.warning("A hint is not readable", exchange=self._exchange, why=str(error))
             except Exception:
-                log.exception("A hint of %s could not be handled", self._exchange)
+                log.exception("A hint could not be handled", exchange=self._exchange)
 
     async def _after_gap(self) -> None:
         try:
             await self._on_gap()
         except Exception:
-            log.exception("What was missed of %s could not be looked at", self._exchange)
+            log.exception("What was missed could not be looked at", exchange=self._exchange)

@@ -6,19 +6,21 @@ fall between; after a gap, and every few seconds anyway, everything that is foll
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable
+
+import structlog
 
 from common import errors, lifecycle
 from common.broker import Broker, Subscription
-from common.codec import BigInt, shortened
+from common.codec import BigInt
 from common.events import Event
 from common.factorizations import Factorization
+from common.observability import about
 from common.store import Store
 from common.tasks import Task
 from gateway.models import TaskView
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 COALESCE_SECONDS = 1.0
 """Progress of one number that comes faster is read together; an end is read at once."""
@@ -168,7 +170,7 @@ class Hub:
                     task = watcher.task
                     state = await lifecycle.read(self._store, task.task_id, task.owner)
             except errors.StoreUnavailable as error:
-                log.warning("Followers of %s wait: %s", shortened(number), error)
+                log.warning("Followers wait", why=str(error), **about(number))
                 self._stale.add(number)
                 await asyncio.sleep(1.0)
                 return

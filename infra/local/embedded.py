@@ -15,6 +15,7 @@ from common.observability import configure_logging
 from common.settings import Settings, forget_secrets
 from common.signals import stop_on_signals
 from common.store.factory import open_store
+from common.tracing import configure_tracing
 from factor_worker.app import Worker
 from gateway.app import create_app
 
@@ -25,6 +26,7 @@ GRACE_SECONDS = 1.0
 async def serve(settings: Settings, *, stopping: asyncio.Event) -> None:
     """Serve until told to stop; print the address when ready."""
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(configure_tracing(settings, service="factorline"))
         store = await stack.enter_async_context(open_store(settings))
         broker = await stack.enter_async_context(open_broker(settings))
         worker = Worker(settings, store, broker)

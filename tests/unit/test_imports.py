@@ -78,6 +78,8 @@ def test_what_is_imported_is_ours_or_locked() -> None:
     distribution = {
         "flint": "python-flint",
         "bson": "pymongo",
+        "opentelemetry": "opentelemetry-api",
+        "yaml": "pyyaml",
         "prometheus_client": "prometheus-client",
     }
     unknown = {

@@ -1,0 +1,116 @@
+"""OpenTelemetry: what a request set off can be followed through the queue, unit by unit.
+
+Only the API is needed to run: without an SDK every span is a no-op.
+`requirements-tracing.lock` holds the SDK; OTEL_EXPORTER_OTLP_ENDPOINT turns it on.
+
+Each unit is a trace of its own, linked to the span that published it: a hard number takes thousands of
+units and days, which no trace viewer shows as one tree.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
+
+from common import errors
+from common.observability import about
+from common.settings import Settings
+from common.units import Unit
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+"""OpenTelemetry's own variable: the address of a collector, such as http://127.0.0.1:4318."""
+
+_propagator = TraceContextTextMapPropagator()
+"""The headers ``traceparent`` and ``tracestate``, and no baggage: what strangers send ends here."""
+_tracer = trace.get_tracer("factorline")
+
+
+@contextlib.contextmanager
+def configure_tracing(settings: Settings, *, service: str) -> Iterator[None]:
+    """Send spans to a collector if the environment names one, the last of them on leaving.
+
+    Raises:
+        errors.SettingError: A collector is named, but the SDK is not installed.
+
+    """
+    if not os.environ.get(ENDPOINT):
+        yield
+        return
+    try:
+        from opentelemetry.exporter.otlp.proto.http import trace_exporter  # noqa: PLC0415 an extra
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    except ImportError as error:
+        raise errors.SettingError(
+            name=ENDPOINT,
+            value=os.environ[ENDPOINT],
+            why="OpenTelemetry's SDK is not installed: "
+            "run `pip install --no-deps --require-hashes -r requirements-tracing.lock`",
+        ) from error
+    names = {"service.name": service, "service.instance.id": settings.name or str(os.getpid())}
+    provider = TracerProvider(resource=Resource.create(names))
+    provider.add_span_processor(BatchSpanProcessor(trace_exporter.OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    try:
+        yield
+    finally:
+        provider.shutdown()
+
+
+@contextlib.contextmanager
+def serving(method: str, route: str, headers: Mapping[str, str]) -> Iterator[Span]:
+    """Trace a request, as a part of the trace that its headers name, if they do."""
+    with _tracer.start_as_current_span(
+        f"{method} {route}",
+        context=_propagator.extract(headers),
+        kind=SpanKind.SERVER,
+        attributes={"http.request.method": method, "http.route": route},
+    ) as span:
+        yield span
+
+
+@contextlib.contextmanager
+def publishing(system: str, units: Sequence[Unit]) -> Iterator[dict[str, str]]:
+    """Trace a publish; yield the headers that take its context to whoever gets the units."""
+    with _tracer.start_as_current_span(
+        "publish units",
+        kind=SpanKind.PRODUCER,
+        attributes={
+            "messaging.system": system,
+            "messaging.operation.type": "send",
+            "messaging.batch.message_count": len(units),
+        },
+    ):
+        headers: dict[str, str] = {}
+        _propagator.inject(headers)
+        yield headers
+
+
+@contextlib.contextmanager
+def processing(unit: Unit, headers: Mapping[str, str]) -> Iterator[Span]:
+    """Trace the settling of a delivered unit, linked to the span that published it."""
+    published = trace.get_current_span(_propagator.extract(headers)).get_span_context()
+    with _tracer.start_as_current_span(
+        f"process {unit.kind}",
+        context=Context(),
+        kind=SpanKind.CONSUMER,
+        links=[Link(published)] if published.is_valid else [],
+        attributes={
+            "messaging.operation.type": "process",
+            "messaging.message.id": unit.unit_id,
+            **fields(unit),
+        },
+    ) as span:
+        yield span
+
+
+def fields(unit: Unit) -> dict[str, AttributeValue]:
+    """Return the attributes that name a unit in a span."""
+    named = {"unit_id": unit.unit_id, "kind": unit.kind, **about(unit.number)}
+    return {f"factorline.{name}": value for name, value in named.items()}

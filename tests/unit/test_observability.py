@@ -1,0 +1,97 @@
+"""A log line tells what happened and can do no harm, whatever was logged."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import unicodedata
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.observability import LONGEST_RUN, about, tamed
+from infra.local.programs import ROOT
+
+PROGRAM = """
+import logging, sys, structlog
+from common.observability import about, configure_logging
+from common.settings import Settings
+configure_logging(Settings(name="worker-7"), sys.stderr)
+log = structlog.stdlib.get_logger("program")
+log.debug("nobody asked for this")
+log.info("A unit was stopped", unit_id="u-1", **about(-(10**999)))
+logging.getLogger("library").warning("GET %s", "/\\n{} \\x1b[2J")
+try:
+    raise ValueError("first\\n{second} " + "7" * 1000)
+except ValueError:
+    log.exception("A message could not be handled")
+"""
+
+
+def run(stderr: int) -> subprocess.Popen[bytes]:
+    """Start a program that logs all sorts of things."""
+    return subprocess.Popen(  # noqa: S603 the text above
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, env={**os.environ}, stderr=stderr
+    )
+
+
+def lines_of_a_machine() -> list[dict[str, Any]]:
+    """Return what the program logs where nobody watches."""
+    _, logged = run(subprocess.PIPE).communicate()
+    return [json.loads(line) for line in logged.splitlines()]
+
+
+def test_a_line_is_an_object_with_its_ids() -> None:
+    """One event, one line; a number is named by its digest and size; libraries speak the same way."""
+    unit, library, fault = lines_of_a_machine()
+
+    ids = {"unit_id": "u-1", "digits": 1000, "level": "info", "process": "worker-7"}
+    assert ids == {name: unit[name] for name in ids}
+    assert (16, "A unit was stopped") == (len(unit["number"]), unit["event"])
+    assert ("library", "warning") == (library["logger"], library["level"])
+    assert "GET /\\n{} \\x1b[2J" == library["event"]
+    assert "ValueError: first" in fault["exception"]
+    assert "{second} <1000 digits>" in fault["exception"]
+
+
+def test_a_person_at_a_terminal_gets_words() -> None:
+    """Colours instead of braces, and no line that the program did not mean to write."""
+    ours, theirs = pty.openpty()
+    process = run(theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while more := os.read(ours, 65_536):
+            shown += more
+    except OSError:  # Linux's word for the end of a terminal
+        pass
+    finally:
+        os.close(ours)
+        process.wait()
+    first, second, third, *traceback = shown.decode().splitlines()
+
+    assert "A unit was stopped" in first
+    assert "GET /\\n{} \\x1b[2J" in second
+    assert "\x1b[2J" not in second
+    assert "could not be handled" in third
+    assert all(line.startswith("  | ") for line in traceback)
+
+
+@given(st.recursive(st.text() | st.integers() | st.binary() | st.none(), st.lists))
+def test_nothing_that_is_logged_can_steer_a_terminal(value: object) -> None:
+    """No control character is left, and no row of digits that would be a number."""
+    text = json.dumps(tamed(value), ensure_ascii=False)
+
+    assert not [char for char in text if unicodedata.category(char) == "Cc"]
+    runs = "".join(char if char in "0123456789" else " " for char in text).split()
+    assert all(len(run) <= LONGEST_RUN for run in runs)
+
+
+def test_integers_of_any_size_are_safe() -> None:
+    """Python refuses to write the largest ones."""
+    assert "<33220 bits>" == tamed(10**10_000)
+    assert tamed(1 << 62) == 1 << 62
+    assert about(7) == about(7)
+    assert about(7) != about(8)
