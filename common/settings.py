@@ -19,6 +19,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Address to listen on."""
     port: int = 8080
     """Port to listen on; 0 takes a free one."""
+    worker_port: int = 0
+    """Port of a worker's own /metrics and /healthz; 0 for none."""
     name: str = ""
     """This process's name in logs and in RabbitMQ's management page."""
     data: str = ".factorline"
@@ -75,6 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def _check(self) -> None:
         limits = {
             "port": (0, 65_535),
+            "worker_port": (0, 65_535),
             "slots": (1, 1024),
             "max_digits": (1, 4000),
             "max_batch": (1, 100_000),

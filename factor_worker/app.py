@@ -14,6 +14,7 @@ from common.broker import Broker, Queue, Subscription
 from common.settings import Settings
 from common.store import Store
 from common.workers import ALIVE_SECONDS, HEARTBEAT_SECONDS, WorkerStatus
+from factor_worker import metrics
 from factor_worker.children import Limits, Slots
 from factor_worker.consumer import Consumer
 from factor_worker.sweeper import Sweeper
@@ -30,6 +31,11 @@ RECHECK_SECONDS = 5.0
 """How often a worker looks whether its units are still wanted, should a control message be lost."""
 
 
+def _count_death(how: str) -> None:
+    log.warning("An engine process died", how=how)
+    metrics.CHILDREN_DIED.labels(how).inc()
+
+
 class Worker:
     """One worker process. The store and the broker are open, and whoever opened them closes them."""
 
@@ -38,9 +44,12 @@ class Worker:
         self._store = store
         self._broker = broker
         limits = Limits(settings.unit_seconds, settings.memory_mb << 20)
-        self._slots = Slots(settings.slots, limits._replace(niceness=WORK_NICENESS))
+        niced = limits._replace(niceness=WORK_NICENESS)
+        self._slots = Slots(settings.slots, niced, on_death=_count_death)
         # As many as for work, so that a burst of small numbers uses every core.
-        self._survey_slots = Slots(settings.slots, limits._replace(sieves=False))
+        self._survey_slots = Slots(
+            settings.slots, limits._replace(sieves=False), on_death=_count_death
+        )
         self.worker_id = f"{settings.name or platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._consumer = Consumer(
             store, broker, worker_id=self.worker_id, sieve_digits=settings.sieve_digits

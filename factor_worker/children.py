@@ -15,7 +15,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from common.units import Failure, Fault, Work
 from factor_worker import compute
 from factor_worker.engine import verify
 
-log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)  # and not structlog's, which every child would have to load
 
 MEMORY_POLL_SECONDS = 0.25
 STOP_SECONDS = 0.8
@@ -74,8 +74,11 @@ class Limits(NamedTuple):
 class Slot:
     """One child process that computes one unit at a time."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(
+        self, limits: Limits, *, on_death: Callable[[str], None] = lambda _how: None
+    ) -> None:
         self._limits = limits
+        self._on_death = on_death
         self._pid = _SPAWN.Value("i", 0)
         self._process: psutil.Process | None = None
         self._solving = _SPAWN.Array(ctypes.c_int64, len(Solving.__struct_fields__))
@@ -146,6 +149,7 @@ class Slot:
 
     async def _run(self, work: Work, batches: compute.StoredBatches) -> compute.Result:
         if self._child_is_gone():
+            self._on_death("idle")
             await self._begin_anew()
         self._solving[:] = [0] * len(self._solving)
         self._stopping.value = 0
@@ -164,7 +168,10 @@ class Slot:
         except BrokenProcessPool:
             raise
         except Exception as error:
-            raise UnitFailed(self._failure_of(error, memory)) from error
+            failure = self._failure_of(error, memory)
+            if isinstance(error, pebble.ProcessExpired | TimeoutError):
+                self._on_death(failure.fault.value)
+            raise UnitFailed(failure) from error
         finally:
             memory.cancel()
             self._future.cancel()
@@ -222,8 +229,11 @@ class Slot:
 class Slots:
     """The free slots of a worker; whoever takes one gives it back."""
 
-    def __init__(self, count: int, limits: Limits) -> None:
-        self._all = [Slot(limits) for _ in range(count)]
+    def __init__(
+        self, count: int, limits: Limits, *, on_death: Callable[[str], None] = lambda _how: None
+    ) -> None:
+        """``on_death`` is called with ``crash``, ``memory``, ``timeout`` or ``idle``."""
+        self._all = [Slot(limits, on_death=on_death) for _ in range(count)]
         self._free: asyncio.LifoQueue[Slot] = asyncio.LifoQueue()
         for slot in self._all:
             self._free.put_nowait(slot)

@@ -113,6 +113,7 @@ class Consumer:
 
     def _note_issue(self, unit: Unit, issued_at: float) -> None:
         queue = queue_for(unit)
+        metrics.QUEUE_SECONDS.labels(queue.value).observe(max(0.0, time.time() - issued_at))
         self.newest_issue[queue] = max(issued_at, self.newest_issue.get(queue, 0.0))
 
     async def _compute(self, slot: Slot, in_hand: InHand) -> Outcome | None:
@@ -238,6 +239,8 @@ class Consumer:
         metrics.DEAD_LETTERS.labels(reason).inc()
         try:
             unit = Unit.decode(delivery.body)
+            named = {"unit_id": unit.unit_id, "kind": unit.kind, **about(unit.number)}
+            log.warning("A unit could not be delivered", reason=reason, **named)
             failure = Failure(Fault.UNDELIVERED, f"dead-lettered: {reason}")
             await self.settle(unit.number, Outcome(unit_id=unit.unit_id, failure=failure))
         except (errors.Malformed, LookupError):
@@ -273,6 +276,7 @@ class Consumer:
             try:
                 return await call()
             except errors.StoreUnavailable as error:
+                metrics.STORE_RETRIES.inc()
                 log.warning("Waiting for the store", why=str(error))
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 jitter
                 pause = min(2 * pause, longest)

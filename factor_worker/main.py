@@ -12,6 +12,7 @@ from common.settings import Settings, forget_secrets
 from common.signals import stop_on_signals
 from common.store.factory import open_store
 from common.tracing import configure_tracing
+from factor_worker import probe
 from factor_worker.app import Worker
 
 
@@ -31,6 +32,7 @@ async def _main() -> None:
         stack.enter_context(configure_tracing(settings, service="factorline-worker"))
         store = await stack.enter_async_context(open_store(settings))
         broker = await stack.enter_async_context(open_broker(settings))
+        await stack.enter_async_context(probe.serving(settings, broker))
         worker = Worker(settings, store, broker)
         await worker.start()
         await stopping.wait()
@@ -38,8 +40,8 @@ async def _main() -> None:
 
 
 def main() -> None:
-    """Run the program; a `FactorlineError` ends it with its message and status 1."""
+    """Run the program; a `FactorlineError` or a port in use ends it with a message and status 1."""
     try:
         uvloop.run(_main())
-    except errors.FactorlineError as error:
+    except (errors.FactorlineError, OSError) as error:
         sys.exit(f"factor_worker: {error}")

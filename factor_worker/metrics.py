@@ -9,6 +9,26 @@ UNIT_SECONDS = Histogram(
     ["kind"],
     buckets=(0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300),
 )
+QUEUE_SECONDS = Histogram(
+    "factorline_queue_seconds",
+    "Time between the issue of a unit and the beginning of its computation",
+    ["queue"],
+    buckets=(0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 600, 3600, 36_000),
+)
+QUEUE_AGE = Gauge(
+    "factorline_queue_age_seconds",
+    "At most how long the first unit of a queue has been waiting, by the last sweep; 0 if it is empty",
+    ["queue"],
+)
+QUEUE_WAITING = Gauge("factorline_queue_waiting", "Units that wait, by the last sweep", ["queue"])
+CHILDREN_DIED = Counter(
+    "factorline_children_died",
+    "Engine processes that ended without being asked: crash, memory, timeout, idle",
+    ["how"],
+)
+STORE_RETRIES = Counter(
+    "factorline_store_retries", "Calls repeated because the store did not answer"
+)
 SETTLED_BEFORE = Counter(
     "factorline_units_settled_before", "Deliveries of units that were settled already"
 )
@@ -18,5 +38,6 @@ DEAD_LETTERS = Counter("factorline_dead_letters", "Dead letters turned into fail
 BATCHES_REFUSED = Counter(
     "factorline_batches_refused", "Batches of relations that did not pass verification"
 )
+SWEEPS = Counter("factorline_sweeps", "Sweeps, by whether they came to their end", ["result"])
 SWEPT = Counter("factorline_swept", "What a sweep had to put right", ["what"])
 SLOTS_BUSY = Gauge("factorline_slots_busy", "Units being computed by this worker")

@@ -37,6 +37,8 @@ class Sweeper:
     def __init__(self, store: Store, broker: Broker) -> None:
         self._store = store
         self._broker = broker
+        self._empty_at = dict.fromkeys((Queue.SURVEY, Queue.WORK), time.time())
+        """When each queue was last seen empty, or this sweeper began to look."""
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -44,7 +46,9 @@ class Sweeper:
             await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311 jitter
             try:
                 await self.sweep()
+                metrics.SWEEPS.labels("done").inc()
             except errors.Unavailable as error:
+                metrics.SWEEPS.labels("cut short").inc()
                 log.warning("A sweep was cut short", why=str(error))
 
     async def sweep(self, *, patience: float = 1.0) -> None:
@@ -68,10 +72,7 @@ class Sweeper:
 
     async def _look_at_active(self, before: float, now: float) -> None:
         workers = await self._store.list_workers(seen_after=now - ALIVE_SECONDS)
-        horizon = {
-            queue: await self._horizon(queue, workers, before)
-            for queue in (Queue.SURVEY, Queue.WORK)
-        }
+        horizon = {queue: await self._horizon(queue, workers, before) for queue in self._empty_at}
         if not any(horizon.values()):
             return
         async for known in _pages(self._store.list_active, before):
@@ -86,9 +87,15 @@ class Sweeper:
         Queues are first in, first out: an empty one has delivered everything, any other what is
         older than the newest unit that a worker has received.
         """
-        if await self._broker.depth(queue) == 0:
-            return before
+        waiting = await self._broker.depth(queue)
         newest = max((worker.newest_issue.get(queue, 0.0) for worker in workers), default=0.0)
+        if waiting == 0:
+            self._empty_at[queue] = time.time()
+        age = time.time() - max(newest, self._empty_at[queue]) if waiting else 0.0
+        metrics.QUEUE_WAITING.labels(queue.value).set(waiting)
+        metrics.QUEUE_AGE.labels(queue.value).set(max(0.0, age))
+        if waiting == 0:
+            return before
         return max(0.0, newest - LOST_SECONDS)
 
     async def _reissue_lost(

@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 from structlog.contextvars import bound_contextvars
 
 from common import tracing
@@ -20,6 +20,15 @@ REQUEST_SECONDS = Histogram(
     ["route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60),
 )
+SOCKETS = Gauge("factorline_websockets", "WebSockets that are open")
+SOCKETS_CLOSED = Counter(
+    "factorline_websockets_closed", "WebSockets that have ended, by close code", ["code"]
+)
+FOLLOWED = Gauge("factorline_followed_numbers", "Numbers that somebody follows in this gateway")
+EVENTS = Counter(
+    "factorline_events", "Events heard, by whether anybody here follows the number", ["followed"]
+)
+EVENT_GAPS = Counter("factorline_event_gaps", "Reconnections, after which all is read again")
 
 
 @web.middleware

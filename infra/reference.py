@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from common import metrics as of_both
 from common import settings
 from factor_worker import metrics as of_workers
 from gateway import metrics as of_gateways
@@ -23,8 +24,9 @@ program and names the variable.
 """
 METRICS = """# Metrics
 
-Made by `make docs` from the programs. `GET /metrics` on a gateway, in Prometheus's text format. In embedded
-mode it shows the worker's too.
+Made by `make docs` from the programs, in Prometheus's text format: `GET /metrics` on a gateway (in embedded
+mode it shows the worker's too), and on a worker if `FACTORLINE_WORKER_PORT` is set.
+[How to operate it](../how-to/operate.md) says which ones to look at.
 
 | metric | labels | meaning |
 |---|---|---|
@@ -57,7 +59,7 @@ def metrics_page() -> str:
     """Return the page of metrics."""
     rows = [
         f"| `{name}` | {labels or '-'} | {help_} |\n"
-        for module in (of_gateways, of_workers)
+        for module in (of_gateways, of_workers, of_both)
         for name, labels, help_ in _metrics(vars(module).values())
     ]
     return METRICS + "".join(rows)

@@ -10,6 +10,7 @@ import structlog
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
 
+from common import metrics
 from common.broker import topology
 
 log = structlog.stdlib.get_logger(__name__)
@@ -102,6 +103,7 @@ class Link:
             log.info("Connected to RabbitMQ", connection=self._name)
             try:
                 await lost.wait()
+                metrics.CONNECTIONS_LOST.inc()
                 log.warning("Lost the connection to RabbitMQ", connection=self._name)
             finally:
                 self._up.clear()

@@ -9,7 +9,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractExchange
 from aio_pika.exceptions import DeliveryError
 
-from common import errors, tracing
+from common import errors, metrics, tracing
 from common.broker import Delivery, Queue, queue_for, topology
 from common.broker.link import FAILURES, Link
 from common.broker.rabbit_consumers import Hints, Units
@@ -156,11 +156,13 @@ class RabbitBroker:
         except DeliveryError as error:
             # Refused, or returned because its queue is gone: a new channel declares it again.
             self._drop_channel(confirms=True)
+            metrics.PUBLISHES_FAILED.inc()
             raise errors.BrokerUnavailable(f"it took no message for {key}") from error
         except FAILURES as error:
             if isinstance(error, TimeoutError):
                 self._suspect_until = time.monotonic() + SUSPECT_SECONDS
             self._drop_channel(confirms=True)
+            metrics.PUBLISHES_FAILED.inc()
             why = str(error) or f"no confirm within {PUBLISH_SECONDS} s"
             raise errors.BrokerUnavailable(why) from error
 
@@ -171,11 +173,13 @@ class RabbitBroker:
                 await exchange.publish(aio_pika.Message(hint.encode()), key, mandatory=False)
         except FAILURES as error:
             self._drop_channel(confirms=False)
+            metrics.PUBLISHES_FAILED.inc()
             raise errors.BrokerUnavailable(error) from error
 
     async def _exchange(self, name: str, *, confirms: bool) -> AbstractExchange:
         """Return an exchange on an open channel; raise `errors.BrokerUnavailable` at once if down."""
         if not self.connected:
+            metrics.PUBLISHES_FAILED.inc()
             raise errors.BrokerUnavailable("there is no connection")
         try:
             async with self._opening, asyncio.timeout(PUBLISH_SECONDS):

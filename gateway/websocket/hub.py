@@ -18,6 +18,7 @@ from common.factorizations import Factorization
 from common.observability import about
 from common.store import Store
 from common.tasks import Task
+from gateway import metrics
 from gateway.models import TaskView
 
 log = structlog.stdlib.get_logger(__name__)
@@ -90,6 +91,7 @@ class Hub:
         async with self._reads:
             watcher = Watcher(await self._store.get_task(task_id, owner), hear)
             self._watchers.setdefault(watcher.task.key, set()).add(watcher)
+            metrics.FOLLOWED.set(len(self._watchers))
             try:
                 hear(*await lifecycle.read(self._store, task_id, owner))
             except BaseException:
@@ -103,6 +105,7 @@ class Hub:
         watchers.discard(watcher)
         if not watchers:
             self._watchers.pop(watcher.task.key, None)
+            metrics.FOLLOWED.set(len(self._watchers))
 
     async def wait_done(
         self, task_id: str, owner: str, timeout_s: float, *, newer_than: int | None = None
@@ -128,16 +131,21 @@ class Hub:
         return latest[0]
 
     async def _on_event(self, event: Event) -> None:
+        metrics.EVENTS.labels("yes" if event.number in self._watchers else "no").inc()
         self._refresh(event.number, urgent=event.urgent)
 
     async def _on_gap(self) -> None:
+        metrics.EVENT_GAPS.inc()
+        self._refresh_all()
+
+    def _refresh_all(self) -> None:
         for number in list(self._watchers):
             self._refresh(number, urgent=True)
 
     async def _recheck_forever(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
-            await self._on_gap()
+            self._refresh_all()
 
     def _refresh(self, number: BigInt, *, urgent: bool) -> None:
         """Have a number read again, once for all that is heard of it meanwhile."""

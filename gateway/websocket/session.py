@@ -10,7 +10,7 @@ from aiohttp import WSMsgType, web
 from common import errors
 from common.factorizations import Factorization
 from common.tasks import Task
-from gateway import problems
+from gateway import metrics, problems
 from gateway.keys import HUB, SETTINGS, owner_of
 from gateway.websocket.close_codes import CloseCode
 from gateway.websocket.hub import Hub, Watcher
@@ -48,6 +48,11 @@ def _check_origin(request: web.Request) -> None:
         raise web.HTTPForbidden(text="WebSockets are for pages of this site: use its own address")
 
 
+def _label(code: int | None) -> str:
+    """Return a close code for the metrics; a client may send any, and has no say in their number."""
+    return str(code) if code in {1000, 1001, 1006, *CloseCode} else "other"
+
+
 class Session:
     """One socket and what it follows."""
 
@@ -61,10 +66,13 @@ class Session:
         self._wake = asyncio.Event()
         self._watchers: dict[str, Watcher] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed_by_us: CloseCode | None = None
+        """The code that we closed with: aiohttp shows the client's answer to it instead."""
 
     async def run(self) -> None:
         """Read and write until the socket closes."""
         self._hub.closers.add(self._leave)
+        metrics.SOCKETS.inc()
         self._start(self._write())
         self._wake.set()
         try:
@@ -73,6 +81,9 @@ class Session:
                     self._receive(message.data)
         finally:
             self._hub.closers.discard(self._leave)
+            metrics.SOCKETS.dec()
+            code = self._closed_by_us or self._socket.close_code
+            metrics.SOCKETS_CLOSED.labels(_label(code)).inc()
             for watcher in self._watchers.values():
                 self._hub.unwatch(watcher)
             for task in self._tasks:
@@ -129,6 +140,7 @@ class Session:
         await self._close(CloseCode.SERVICE_RESTART, b"this gateway is leaving: come back")
 
     async def _close(self, code: CloseCode, message: bytes) -> None:
+        self._closed_by_us = self._closed_by_us or code
         with contextlib.suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._socket.close(code=code, message=message)

@@ -51,8 +51,13 @@ class Gateway(Program):
 class Worker(Program):
     """A worker; it counts as ready as soon as it runs, because work waits for it in the queue."""
 
-    def __init__(self, name: str, *, folder: Path, settings: Mapping[str, str]) -> None:
-        super().__init__(name, "factor_worker", folder=folder, settings=settings)
+    def __init__(
+        self, name: str, *, folder: Path, settings: Mapping[str, str], port: int = 0
+    ) -> None:
+        self.address = f"127.0.0.1:{port}"
+        """Of its /metrics, if a port was given."""
+        own = {"FACTORLINE_HOST": "127.0.0.1", "FACTORLINE_WORKER_PORT": str(port)}
+        super().__init__(name, "factor_worker", folder=folder, settings={**settings, **own})
 
 
 class Embedded(Program):

@@ -36,12 +36,14 @@ class Stack:
             "FACTORLINE_MANAGEMENT_URL": self.rabbitmq.management_url,
             "FACTORLINE_SLOTS": str(slots),
         }
+        ports = free_ports(workers + gateways)
         self.gateways = [
             Gateway(f"gateway-{i}", port=own, folder=logs, settings=settings)
-            for i, own in enumerate(free_ports(gateways), 1)
+            for i, own in enumerate(ports[workers:], 1)
         ]
         self.workers = [
-            Worker(f"worker-{i}", folder=logs, settings=settings) for i in range(1, workers + 1)
+            Worker(f"worker-{i}", port=own, folder=logs, settings=settings)
+            for i, own in enumerate(ports[:workers], 1)
         ]
         addresses = [gateway.address for gateway in self.gateways]
         self.haproxy = HAProxy(logs, addresses, port=port)
@@ -99,7 +101,8 @@ class Stack:
                 f"  {'balancer':<12}{self.haproxy.statistics_url}",
                 f"  {'rabbitmq':<12}{rabbitmq.management_url}  {login}",
                 f"  {'mongo':<12}{self.mongo.uri}",
-                f"  {'workers':<12}{len(self.workers)}, logs in {self.haproxy.folder}",
+                *(f"  {worker.name:<12}http://{worker.address}/metrics" for worker in self.workers),
+                f"  {'logs':<12}{self.haproxy.folder}",
             ]
         )
 

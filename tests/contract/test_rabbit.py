@@ -12,6 +12,7 @@ from common.events import Event
 from infra.local.rabbitmq import RabbitNode
 from tests import waiting
 from tests.contract.test_broker import Reader, curves, survey
+from tests.metrics import value
 
 
 async def published(broker: RabbitBroker, index: int) -> bool:
@@ -39,9 +40,12 @@ async def test_confirmed_units_survive_kill_9_and_everybody_comes_back(
 
     await broker.subscribe_events(hear, note_gap)
     await broker.publish([survey(i) for i in range(50)])
+    lost = value("factorline_broker_connections_lost_total")
+    failed = value("factorline_publishes_failed_total")
     private_rabbitmq.kill()
     await waiting.until(lambda: not broker.connected, "the loss of the connection")
     assert not await published(broker, 0)
+    assert failed < value("factorline_publishes_failed_total")
     reader = Reader()
     await broker.consume(Queue.SURVEY, reader, prefetch=5)
     await private_rabbitmq.start()
@@ -49,6 +53,7 @@ async def test_confirmed_units_survive_kill_9_and_everybody_comes_back(
     await waiting.until(lambda: bool(gaps), "the word about the gap", seconds=20)
     # Publishing has a connection of its own, which may come back later than that of the consumers.
     await waiting.until(lambda: broker.connected, "the publishing connection", seconds=20)
+    assert lost + 2 <= value("factorline_broker_connections_lost_total")
     await broker.tell(Event(number=BigInt(7), version=9))
     await waiting.until(lambda: heard == [9], "an event", seconds=20)
 

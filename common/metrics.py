@@ -1,0 +1,8 @@
+"""What every program counts about its connection to the broker, for Prometheus."""
+
+from prometheus_client import Counter
+
+CONNECTIONS_LOST = Counter("factorline_broker_connections_lost", "Connections to RabbitMQ lost")
+PUBLISHES_FAILED = Counter(
+    "factorline_publishes_failed", "Units and hints that RabbitMQ did not take, or not in time"
+)

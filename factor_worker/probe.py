@@ -1,0 +1,41 @@
+"""A worker's own two pages for operators: GET /metrics and GET /healthz, on a port of their own."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from common.broker import Broker
+from common.settings import Settings
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings, broker: Broker) -> AsyncIterator[None]:
+    """Serve the pages if the settings name a port.
+
+    Raises:
+        OSError: Something else listens there.
+
+    """
+    if not settings.worker_port:
+        yield
+        return
+
+    async def healthz(_request: web.Request) -> web.Response:
+        """Say that the event loop turns; a broker that is away is no reason to be restarted."""
+        return web.json_response({"status": "alive", "broker_connected": broker.connected})
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/metrics", metrics)
+    runner = web.AppRunner(app, access_log=None)
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, settings.host, settings.worker_port).start()
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,80 @@
+"""Each thing that a gateway counts is counted when it happens."""
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from common import lifecycle
+from common.broker.memory import MemoryBroker
+from common.codec import BigInt
+from common.events import Event
+from common.store.sqlite import SqliteStore
+from gateway.keys import HUB
+from gateway.websocket.close_codes import CloseCode
+from tests import waiting
+from tests.gateway.work import finish, part
+from tests.metrics import moves, value
+
+Client = TestClient[web.Request, web.Application]
+
+
+async def test_requests(client: Client) -> None:
+    """By route and not by path, so that nobody can make as many series as they like."""
+    async with (
+        moves("factorline_http_requests_total", route="/factor", method="POST", status="400"),
+        moves("factorline_http_request_seconds_count", route="/factor"),
+    ):
+        await client.post("/factor", json={"number": "what?"})
+    async with moves(
+        "factorline_http_requests_total", by=2, route="unknown", method="other", status="404"
+    ):
+        await client.request("PROPFIND", "/pot-1")
+        await client.request("PROPFIND", "/pot-2")
+
+
+async def test_sockets(client: Client) -> None:
+    """Open ones, and how those that ended did so."""
+    async with moves("factorline_websockets"):
+        socket = await client.ws_connect("/ws")
+    async with moves("factorline_websockets_closed_total", code="1000"):
+        await socket.close()
+    async with moves("factorline_websockets_closed_total", code="other"):
+        socket = await client.ws_connect("/ws")
+        await socket.close(code=4999)
+    async with moves("factorline_websockets_closed_total", code="4001"):
+        socket = await client.ws_connect("/ws")
+        for _ in range(30):
+            await socket.send_str("junk")
+        while not socket.closed:
+            await socket.receive(timeout=5)
+        assert CloseCode.TOO_MUCH_JUNK == socket.close_code
+    await waiting.until(lambda: value("factorline_websockets") == 0, "no socket")
+
+
+async def test_events(client: Client, store: SqliteStore, broker: MemoryBroker) -> None:
+    """Those that somebody here waits for, and those that nobody does."""
+    task = await (await client.post("/factor", json={"number": 1234})).json()
+    async with moves("factorline_events_total", followed="no"):
+        await broker.tell(Event(number=BigInt(1234), version=1))
+    async with moves("factorline_events_total", followed="yes"):
+        waits = asyncio.create_task(client.get(f"/tasks/{task['task_id']}?wait=20"))
+        await waiting.until(lambda: value("factorline_followed_numbers") == 1, "a follower")
+        await finish(store, broker, 1234, part(2), part(617))
+        assert (await (await waits).json())["done"]
+    assert 0 == value("factorline_followed_numbers")
+    assert (await lifecycle.require(store, 1234)).ended
+
+
+async def test_gaps(client: Client) -> None:
+    """After a reconnection everything is read again."""
+    async with moves("factorline_event_gaps_total"):
+        await client.app[HUB]._on_gap()  # noqa: SLF001 an embedded broker is never away
+
+
+async def test_metrics_are_shown(client: Client) -> None:
+    """In Prometheus's format, the worker's too in embedded mode."""
+    response = await client.get("/metrics")
+
+    assert "text/plain" in response.headers["Content-Type"]
+    assert "# TYPE factorline_http_requests_total counter" in await response.text()

@@ -1,0 +1,220 @@
+"""Each thing that a worker counts is counted when it happens."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+from msgspec.structs import replace
+
+from common import factorizations, lifecycle
+from common.broker import Queue
+from common.broker.memory import MemoryBroker, _Message
+from common.codec import BigInt
+from common.factorizations import Outstanding
+from common.settings import Settings
+from common.store.sqlite import SqliteStore
+from common.tasks import Task
+from common.units import Outcome, Solve, Unit, Whole
+from factor_worker.app import Worker
+from factor_worker.engine.siqs import parameters
+from factor_worker.sweeper import Sweeper
+from tests import waiting
+from tests.metrics import moves, value
+from tests.stack.client import semiprimes
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SIEVABLE = (10**22 + 9) * (10**21 + 117)
+
+
+class World:
+    """A worker of one slot over an embedded store and broker."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = SqliteStore(folder / "x.sqlite3")
+        self.broker = MemoryBroker()
+        self.worker = Worker(Settings(slots=1), self.store, self.broker)
+
+    async def submit(self, number: int) -> Task:
+        """Submit a number."""
+        task = lifecycle.new_task(number, str(number), "somebody")
+        [stored] = await lifecycle.accept(self.store, self.broker, [task])
+        return stored
+
+    async def end_of(self, number: int) -> None:
+        """Return when a number has ended."""
+
+        async def ended() -> bool:
+            known = await self.store.get_factorization(number)
+            return known is not None and known.ended is not None
+
+        await waiting.until(ended, f"the end of {number}", seconds=30)
+
+    def children(self) -> list[psutil.Process]:
+        """Return the engine's processes, the survey slot's among them."""
+        return [
+            child
+            for child in psutil.Process().children(recursive=True)
+            if "spawn_main" in " ".join(child.cmdline())
+        ]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """Yield a worker at work."""
+    world = World(tmp_path_factory.mktemp("world"))
+    await world.store.open()
+    await world.broker.open()
+    await world.worker.start(alone=True)
+    yield world
+    await world.worker.stop(grace_seconds=1)
+    await world.broker.close()
+    await world.store.close()
+
+
+async def test_units_with_their_times(world: World) -> None:
+    """A unit that is done, how long it took, and how long it had waited."""
+    async with (
+        moves("factorline_units_total", kind="survey", result="done"),
+        moves("factorline_unit_seconds_count", kind="survey"),
+        moves("factorline_queue_seconds_count", queue="factor.survey"),
+    ):
+        await world.submit(1234)
+        await world.end_of(1234)
+
+
+async def test_a_unit_that_was_settled_before(world: World) -> None:
+    """A second delivery is counted as what it is."""
+    [entry] = factorizations.begin(BigInt(1235), 0.0).outstanding.values()
+    await world.submit(1235)
+    await world.end_of(1235)
+    async with moves("factorline_units_settled_before_total"):
+        await world.broker.publish([entry.unit])
+
+
+async def test_messages_that_are_no_units(world: World) -> None:
+    """They are dead letters, and those are counted with their reason."""
+    async with (
+        moves("factorline_messages_malformed_total"),
+        moves("factorline_dead_letters_total", reason="rejected"),
+    ):
+        await world.broker._put(Queue.WORK, _Message(b"junk", {}))  # noqa: SLF001 nobody publishes junk
+
+
+async def test_a_swap_that_is_lost(world: World) -> None:
+    """Of two that read the same version, one has to read again."""
+    consumer = world.worker._consumer  # noqa: SLF001 two messages would have to come at the same time
+    known = factorizations.begin(BigInt(1236), time.time())
+    await world.store.create_factorization(known)
+    [unit_id] = known.outstanding
+    async with moves("factorline_swaps_lost_total"):
+        outcome = Outcome(unit_id=unit_id)
+        await asyncio.gather(*(consumer.settle(known.number, outcome) for _ in range(2)))
+
+
+async def test_engine_processes_that_die(world: World) -> None:
+    """While idle, and in the middle of a unit, during which the slot is busy."""
+    [hard] = semiprimes(1, digits=64, seed=9)
+    assert 0 == value("factorline_slots_busy")
+    async with moves("factorline_children_died_total", by=2, how="idle"):
+        for child in world.children():
+            child.kill()
+            await asyncio.to_thread(child.wait, 5)
+        task = await world.submit(hard)
+        await waiting.until(
+            lambda: value("factorline_units_total", kind="ecm", result="done") > 0, "a unit of work"
+        )
+    async with moves("factorline_children_died_total", how="crash"):
+        await waiting.until(lambda: value("factorline_slots_busy") > 0, "a busy slot")
+        for child in world.children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if child.cpu_times().user > 0 and child.nice() > 0:
+                    child.kill()
+    assert value("factorline_units_total", kind="ecm", result="crash") > 0
+    await lifecycle.cancel(world.store, world.broker, task)
+
+
+async def test_relations_that_are_refused(world: World) -> None:
+    """A batch that is not what it says is counted and left out."""
+    chosen = parameters.choose(SIEVABLE).to_dict()
+    solve = Solve(BigInt(SIEVABLE), chosen)
+    unit = Unit(unit_id="solve-1", number=BigInt(SIEVABLE), work=solve)
+    known = replace(
+        factorizations.begin(BigInt(SIEVABLE), time.time()),
+        outstanding={unit.unit_id: Outstanding(unit=unit, issued_at=time.time())},
+        outbox=(),
+    )
+    await world.store.create_factorization(known)
+    await world.store.insert_batch(solve.target, "sieve-1", bytes(16) + b"junk")
+    async with moves("factorline_batches_refused_total"):
+        await world.broker.publish([unit])
+
+
+async def test_sweeps(world: World) -> None:
+    """Each one that comes to its end is counted."""
+    del world
+    await waiting.until(lambda: value("factorline_sweeps_total", result="done") > 0, "a sweep")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def idle(tmp_path: Path) -> AsyncIterator[World]:
+    """Yield a store and a broker that no worker looks at."""
+    idle = World(tmp_path)
+    await idle.store.open()
+    await idle.broker.open()
+    yield idle
+    await idle.broker.close()
+    await idle.store.close()
+
+
+async def test_what_a_sweep_mends(idle: World) -> None:
+    """A task whose gateway died, an outbox nobody published, lost units, work that nobody wants."""
+    sweeper = Sweeper(idle.store, idle.broker)
+    task = lifecycle.new_task(1237, "1237", "somebody")
+    await idle.store.insert_tasks([task])
+    async with moves("factorline_swept_total", what="task"):
+        await sweeper.sweep(patience=0)
+    await idle.store.create_factorization(factorizations.begin(BigInt(1238), time.time()))
+    async with (
+        moves("factorline_swept_total", what="outbox"),
+        moves("factorline_swept_total", what="unwanted"),
+    ):
+        await sweeper.sweep(patience=0)
+    known = await lifecycle.require(idle.store, 1237)
+    lost = Unit(unit_id="lost", number=known.number, work=Whole(known.number))
+    after = known.touched(time.time())
+    after = replace(after, outstanding={"lost": Outstanding(unit=lost, issued_at=time.time())})
+    assert await idle.store.swap_factorization(after)
+    async with moves("factorline_swept_total", what="unit"):
+        await sweeper.sweep(patience=0)
+
+
+async def test_how_long_a_queue_has_been_waiting(idle: World) -> None:
+    """Where nobody takes units the age grows; the units count as waiting, not as lost."""
+    await idle.submit(1234)
+    sweeper = Sweeper(idle.store, idle.broker)
+    await sweeper.sweep()
+
+    assert 1 == value("factorline_queue_waiting", queue="factor.survey")
+    first = value("factorline_queue_age_seconds", queue="factor.survey")
+    await sweeper.sweep()
+    assert 0 < first < value("factorline_queue_age_seconds", queue="factor.survey")
+    assert 0 == value("factorline_queue_age_seconds", queue="factor.work")
+
+
+async def test_a_store_that_does_not_answer(tmp_path: Path) -> None:
+    """Every call that is repeated is counted."""
+    world = World(tmp_path)
+    await world.store.open()
+    await world.store.close()
+    before = value("factorline_store_retries_total")
+    consumer = world.worker._consumer  # noqa: SLF001 the whole worker would not even start
+    settling = asyncio.create_task(consumer.settle(BigInt(15), Outcome(unit_id="u")))
+    await waiting.until(lambda: value("factorline_store_retries_total") > before, "a repeated call")
+    settling.cancel()
+    await asyncio.gather(settling, return_exceptions=True)
