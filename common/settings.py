@@ -6,7 +6,7 @@ from typing import Self
 
 import msgspec
 
-from common import errors
+from common import errors, passwords
 
 SECRETS = ("FACTORLINE_AMQP_URL", "FACTORLINE_MONGODB_URI")
 """Variables that hold passwords; no child process may see them."""
@@ -27,8 +27,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The folder of the embedded store."""
     amqp_url: str = ""
     """RabbitMQ's address, password included; without it the broker is inside the process."""
+    amqp_password_file: str = ""
+    """A file with the password of the user in FACTORLINE_AMQP_URL, which then has none in it."""
     mongodb_uri: str = ""
     """MongoDB's address, password included; without it the store is a file."""
+    mongodb_password_file: str = ""
+    """A file with the password of the user in FACTORLINE_MONGODB_URI, which then has none in it."""
     management_url: str = ""
     """RabbitMQ's management page as an operator's browser reaches it; the status view links to it."""
     slots: int = os.cpu_count() or 1
@@ -72,6 +76,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 ) from error
         settings = msgspec.convert(given, type=cls, strict=False)
         settings._check()  # noqa: SLF001 our own
+        settings = msgspec.structs.replace(
+            settings,
+            amqp_url=passwords.inserted(settings.amqp_url, settings.amqp_password_file),
+            mongodb_uri=passwords.inserted(settings.mongodb_uri, settings.mongodb_password_file),
+        )
+        passwords.refuse_defaults("FACTORLINE_AMQP_URL", settings.amqp_url, implied="guest")
+        passwords.refuse_defaults("FACTORLINE_MONGODB_URI", settings.mongodb_uri)
         return settings
 
     def _check(self) -> None:

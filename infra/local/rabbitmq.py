@@ -6,6 +6,7 @@ What each variable is for: https://www.rabbitmq.com/docs/configure#supported-env
 import asyncio
 import os
 import secrets
+import subprocess
 from pathlib import Path
 
 import aiohttp
@@ -21,16 +22,18 @@ BEHIND_WRAPPERS = ("/usr/lib/rabbitmq/bin",)
 
 PROTOCOL_HEADER = b"AMQP\0\0\x09\x01"
 
-CONFIGURATION = """\
+FILES = Path(__file__).parents[1] / "rabbitmq"
+"""The configuration, the definitions and the start script, which are Compose's too."""
+MAKE_SECRETS = Path(__file__).parents[1] / "secrets.sh"
+USERS = ("gateway", "worker", "operator")
+
+LOCAL = """
+# Here, in a folder of its own and on loopback:
+load_definitions = {definitions}
 listeners.tcp.1 = 127.0.0.1:{amqp}
 management.tcp.ip = 127.0.0.1
 management.tcp.port = {management}
-default_user = {user}
-default_pass = {password}
-log.console = true
-log.console.level = info
-log.file = false
-vm_memory_high_watermark.absolute = 1GB
+vm_memory_high_watermark.relative = 0.2
 disk_free_limit.absolute = 50MB
 """
 
@@ -43,20 +46,33 @@ class RabbitNode(Process):
 
     def __init__(self, folder: Path, *, name: str = "rabbitmq") -> None:
         self.amqp_port, self.management_port, epmd_port, dist_port = free_ports(4)
-        self.user, self.password = "factorline", _password(folder)
+        self.secrets = folder / "secrets"
+        _make_secrets(folder, self.secrets)
+        self.user, self.password = "operator", self.secret("operator").read_text()
         self.vhost = "/"
         server = find_program("rabbitmq-server", how=HOW, first=BEHIND_WRAPPERS)
         self._ctl = find_program("rabbitmqctl", how=HOW, first=BEHIND_WRAPPERS)
         env = _environment(folder, epmd_port=epmd_port, dist_port=dist_port)
-        super().__init__(name, [server], folder=folder, env=env)
+        env["FACTORLINE_SECRETS"] = str(self.secrets)
+        env["FACTORLINE_DEFINITIONS"] = str(folder / "definitions.json")
+        command = ["sh", str(FILES / "start.sh"), server]
+        super().__init__(name, command, folder=folder, env=env)
         epmd = find_program("epmd", how=HOW, first=_beside_erl())
         arguments = [epmd, "-port", str(epmd_port), "-address", "127.0.0.1"]
         self._epmd = Process(f"{name}-epmd", arguments, folder=folder, env=env)
         self._configure()
 
+    def secret(self, user: str) -> Path:
+        """Return the file with a user's password."""
+        return self.secrets / f"rabbitmq_{user}"
+
+    def url_of(self, user: str) -> str:
+        """Return where a program connects as one of `USERS`, without the password."""
+        return f"amqp://{user}@127.0.0.1:{self.amqp_port}/"
+
     @property
     def amqp_url(self) -> str:
-        """Where programs connect, password included."""
+        """Where somebody who may do everything connects, password included."""
         vhost = "" if self.vhost == "/" else self.vhost
         return f"amqp://{self.user}:{self.password}@127.0.0.1:{self.amqp_port}/{vhost}"
 
@@ -112,13 +128,13 @@ class RabbitNode(Process):
 
     def _configure(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        text = CONFIGURATION.format(
+        local = LOCAL.format(
+            definitions=self.folder / "definitions.json",
             amqp=self.amqp_port,
             management=self.management_port,
-            user=self.user,
-            password=self.password,
         )
-        _write(self.folder / "rabbitmq.conf", text)
+        # Of a key that is there twice, the second value counts.
+        _write(self.folder / "rabbitmq.conf", (FILES / "rabbitmq.conf").read_text() + local)
         _write(self.folder / "plugins", "[rabbitmq_management].\n")
         _write(self.folder / "env.conf", "")
         _write(self.folder / "advanced.config", "[].\n")
@@ -158,16 +174,15 @@ def _beside_erl() -> tuple[str, ...]:
     )
 
 
-def _password(folder: Path) -> str:
-    """Return the password of the node in a folder: made with the node and kept with its data."""
+def _make_secrets(folder: Path, secrets_folder: Path) -> None:
+    """Make the passwords of the node in a folder and its Erlang cookie, kept with its data."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / "password"
-    if not path.exists():
-        _write(path, secrets.token_urlsafe(18))
-        cookie = folder / ".erlang.cookie"
+    names = [f"rabbitmq_{user}" for user in USERS]
+    subprocess.run(["sh", str(MAKE_SECRETS), str(secrets_folder), *names], check=True)  # noqa: S607
+    cookie = folder / ".erlang.cookie"
+    if not cookie.exists():
         _write(cookie, secrets.token_hex(20))
         cookie.chmod(0o400)  # Erlang refuses any other mode
-    return path.read_text()
 
 
 def _write(path: Path, text: str) -> None:

@@ -31,22 +31,30 @@ class Stack:
         self.rabbitmq = RabbitNode(folder / "rabbitmq")
         self.mongo = MongoServer(folder / "mongo")
         settings = {
-            "FACTORLINE_AMQP_URL": self.rabbitmq.amqp_url,
             "FACTORLINE_MONGODB_URI": self.mongo.uri,
             "FACTORLINE_MANAGEMENT_URL": self.rabbitmq.management_url,
             "FACTORLINE_SLOTS": str(slots),
         }
         ports = free_ports(workers + gateways)
         self.gateways = [
-            Gateway(f"gateway-{i}", port=own, folder=logs, settings=settings)
+            Gateway(
+                f"gateway-{i}", port=own, folder=logs, settings=settings | self._user("gateway")
+            )
             for i, own in enumerate(ports[workers:], 1)
         ]
         self.workers = [
-            Worker(f"worker-{i}", port=own, folder=logs, settings=settings)
+            Worker(f"worker-{i}", port=own, folder=logs, settings=settings | self._user("worker"))
             for i, own in enumerate(ports[:workers], 1)
         ]
         addresses = [gateway.address for gateway in self.gateways]
         self.haproxy = HAProxy(logs, addresses, port=port)
+
+    def _user(self, name: str) -> dict[str, str]:
+        """Return the settings of a program that may only do what its kind has to."""
+        return {
+            "FACTORLINE_AMQP_URL": self.rabbitmq.url_of(name),
+            "FACTORLINE_AMQP_PASSWORD_FILE": str(self.rabbitmq.secret(name)),
+        }
 
     @property
     def url(self) -> str:
