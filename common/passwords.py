@@ -59,6 +59,8 @@ def refuse_defaults(name: str, url: str, *, implied: str = "") -> None:
         errors.SettingError: The password is well known, the user's name, or too short.
 
     """
+    if not url:
+        return
     before, at, place = urllib.parse.urlsplit(url).netloc.rpartition("@")
     user, colon, password = before.partition(":")
     password = urllib.parse.unquote(password) if at else implied

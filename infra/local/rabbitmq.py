@@ -47,6 +47,8 @@ class RabbitNode(Process):
     def __init__(self, folder: Path, *, name: str = "rabbitmq") -> None:
         self.amqp_port, self.management_port, epmd_port, dist_port = free_ports(4)
         self.secrets = folder / "secrets"
+        self.definitions = folder / "definitions.json"
+        """What the node loads when it starts, passwords included."""
         _make_secrets(folder, self.secrets)
         self.user, self.password = "operator", self.secret("operator").read_text()
         self.vhost = "/"
@@ -54,7 +56,7 @@ class RabbitNode(Process):
         self._ctl = find_program("rabbitmqctl", how=HOW, first=BEHIND_WRAPPERS)
         env = _environment(folder, epmd_port=epmd_port, dist_port=dist_port)
         env["FACTORLINE_SECRETS"] = str(self.secrets)
-        env["FACTORLINE_DEFINITIONS"] = str(folder / "definitions.json")
+        env["FACTORLINE_DEFINITIONS"] = str(self.definitions)
         command = ["sh", str(FILES / "start.sh"), server]
         super().__init__(name, command, folder=folder, env=env)
         epmd = find_program("epmd", how=HOW, first=_beside_erl())
@@ -129,7 +131,7 @@ class RabbitNode(Process):
     def _configure(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         local = LOCAL.format(
-            definitions=self.folder / "definitions.json",
+            definitions=self.definitions,
             amqp=self.amqp_port,
             management=self.management_port,
         )
