@@ -3,16 +3,23 @@
 It is a beta: right for tests and for a look around, wrong for production and for measuring speed.
 """
 
+import json
 import os
 import struct
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import bson
+import pymongo
 
 from infra.local.processes import Process, find_program, free_ports, replies
+from infra.local.secrets import make_secrets
 
 HOW = "`make test` and `make stack` install it from requirements-dev.lock where it has a wheel"
+ROLES = Path(__file__).parents[1] / "mongo" / "roles.json"
+"""What each program may do, by collection; Compose's MongoDB is told the same."""
+DATABASE = "factorline"
 
 OP_MSG = 2013
 """The one message of MongoDB's wire protocol; a header, flags and a section of kind 0 follow."""
@@ -23,17 +30,79 @@ def _ping() -> bytes:
     return struct.pack("<iiii", 16 + len(body), 1, 0, OP_MSG) + body
 
 
+def roles() -> Mapping[str, Mapping[str, list[str]]]:
+    """Return the actions of each program on each collection."""
+    said: dict[str, dict[str, list[str]]] = json.loads(ROLES.read_text())
+    return said
+
+
 class MongoServer(Process):
     """A MongoDB-wire server that has synced what it acknowledged."""
 
     def __init__(self, folder: Path, *, name: str = "mongo") -> None:
         [self.port] = free_ports(1)
-        self.uri = f"mongodb://127.0.0.1:{self.port}/factorline?directConnection=true"
+        self._address = f"127.0.0.1:{self.port}/{DATABASE}?directConnection=true"
         program = find_program("secantusd-py", how=HOW, first=[str(Path(sys.executable).parent)])
         command = [program, "--host", "127.0.0.1", "--port", str(self.port), "--sync-on-commit"]
         command += ["--storage-path", str(folder / "data"), "--log-level", "WARNING"]
         super().__init__(name, command, folder=folder, env=os.environ)
 
+    @property
+    def uri(self) -> str:
+        """Where somebody who may do everything connects."""
+        return f"mongodb://{self._address}"
+
     async def ready(self) -> bool:
-        """Return whether the server answers a ping."""
+        """Return whether the server answers a ping, be it by a refusal."""
         return await replies(self.port, _ping())
+
+
+class GuardedMongoServer(MongoServer):
+    """A server that lets nobody in without a password, with a user for each program."""
+
+    def __init__(self, folder: Path, *, name: str = "mongo") -> None:
+        super().__init__(folder, name=name)
+        self._secrets = folder / "secrets"
+        make_secrets(self._secrets, ["mongo_root", *(f"mongo_{program}" for program in roles())])
+        self._guarded = folder / "guarded"
+        if self._guarded.exists():
+            self.command.append("--auth")
+
+    def secret(self, user: str) -> Path:
+        """Return the file with a user's password."""
+        return self._secrets / f"mongo_{user}"
+
+    def uri_of(self, user: str) -> str:
+        """Return where a program connects, without the password."""
+        return f"mongodb://{user}@{self._address}"
+
+    @property
+    def uri(self) -> str:
+        """Where somebody who may do everything connects, password included."""
+        return f"mongodb://root:{self.secret('root').read_text()}@{self._address}&authSource=admin"
+
+    async def start(self) -> None:
+        """Start the server and return when it serves; the first time, make its users before."""
+        await super().start()
+        if not self._guarded.exists():
+            await self._make_users()
+            await super().stop()
+            self._guarded.touch()
+            self.command.append("--auth")
+            await super().start()
+
+    async def _make_users(self) -> None:
+        """Do what infra/mongo/users.js does in a container."""
+        async with pymongo.AsyncMongoClient[dict[str, object]](super().uri) as client:
+            everything = [{"role": "root", "db": "admin"}]
+            root = self.secret("root").read_text()
+            await client["admin"].command("createUser", "root", pwd=root, roles=everything)
+            for name, collections in roles().items():
+                privileges = [
+                    {"resource": {"db": DATABASE, "collection": collection}, "actions": actions}
+                    for collection, actions in collections.items()
+                ]
+                database = client[DATABASE]
+                await database.command("createRole", name, privileges=privileges, roles=[])
+                password = self.secret(name).read_text()
+                await database.command("createUser", name, pwd=password, roles=[name])

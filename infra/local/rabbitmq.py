@@ -6,12 +6,12 @@ What each variable is for: https://www.rabbitmq.com/docs/configure#supported-env
 import asyncio
 import os
 import secrets
-import subprocess
 from pathlib import Path
 
 import aiohttp
 
 from infra.local.processes import Process, find_program, free_ports, replies
+from infra.local.secrets import make_secrets
 
 HOW = (
     "on Debian or Ubuntu `apt-get install -y --no-install-recommends rabbitmq-server`, "
@@ -24,7 +24,6 @@ PROTOCOL_HEADER = b"AMQP\0\0\x09\x01"
 
 FILES = Path(__file__).parents[1] / "rabbitmq"
 """The configuration, the definitions and the start script, which are Compose's too."""
-MAKE_SECRETS = Path(__file__).parents[1] / "secrets.sh"
 USERS = ("gateway", "worker", "operator")
 
 LOCAL = """
@@ -49,7 +48,8 @@ class RabbitNode(Process):
         self.secrets = folder / "secrets"
         self.definitions = folder / "definitions.json"
         """What the node loads when it starts, passwords included."""
-        _make_secrets(folder, self.secrets)
+        make_secrets(self.secrets, [f"rabbitmq_{user}" for user in USERS])
+        _make_cookie(folder)
         self.user, self.password = "operator", self.secret("operator").read_text()
         self.vhost = "/"
         server = find_program("rabbitmq-server", how=HOW, first=BEHIND_WRAPPERS)
@@ -176,11 +176,8 @@ def _beside_erl() -> tuple[str, ...]:
     )
 
 
-def _make_secrets(folder: Path, secrets_folder: Path) -> None:
-    """Make the passwords of the node in a folder and its Erlang cookie, kept with its data."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    names = [f"rabbitmq_{user}" for user in USERS]
-    subprocess.run(["sh", str(MAKE_SECRETS), str(secrets_folder), *names], check=True)  # noqa: S607
+def _make_cookie(folder: Path) -> None:
+    """Make the Erlang cookie of the node in a folder; it is kept with its data."""
     cookie = folder / ".erlang.cookie"
     if not cookie.exists():
         _write(cookie, secrets.token_hex(20))

@@ -15,7 +15,7 @@ from typing import Self
 from common import errors
 from common.signals import stop_on_signals
 from infra.local.haproxy import MOST_GATEWAYS, HAProxy
-from infra.local.mongo import MongoServer
+from infra.local.mongo import GuardedMongoServer
 from infra.local.processes import POLL_SECONDS, Process, free_ports, stop_all
 from infra.local.programs import Gateway, Worker
 from infra.local.rabbitmq import RabbitNode
@@ -29,9 +29,8 @@ class Stack:
     ) -> None:
         logs = folder / "log"
         self.rabbitmq = RabbitNode(folder / "rabbitmq")
-        self.mongo = MongoServer(folder / "mongo")
+        self.mongo = GuardedMongoServer(folder / "mongo")
         settings = {
-            "FACTORLINE_MONGODB_URI": self.mongo.uri,
             "FACTORLINE_MANAGEMENT_URL": self.rabbitmq.management_url,
             "FACTORLINE_SLOTS": str(slots),
         }
@@ -54,6 +53,8 @@ class Stack:
         return {
             "FACTORLINE_AMQP_URL": self.rabbitmq.url_of(name),
             "FACTORLINE_AMQP_PASSWORD_FILE": str(self.rabbitmq.secret(name)),
+            "FACTORLINE_MONGODB_URI": self.mongo.uri_of(name),
+            "FACTORLINE_MONGODB_PASSWORD_FILE": str(self.mongo.secret(name)),
         }
 
     @property

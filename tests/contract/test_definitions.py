@@ -100,7 +100,7 @@ async def test_programs_with_least_privilege_do_their_work(private_rabbitmq: Rab
 
 
 async def test_a_program_cannot_configure(connection: AbstractConnection) -> None:
-    """Neither make a queue or an exchange, nor do away with one. (A refusal closes its channel.)"""
+    """Neither make a queue or an exchange, nor do away with one."""
     attempts: tuple[Callable[[AbstractChannel], Awaitable[object]], ...] = (
         lambda it: it.declare_queue("mine", durable=True),
         lambda it: it.declare_exchange("mine"),
