@@ -1,0 +1,136 @@
+"""A real HAProxy with our configuration, in front of real gateways."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from common.broker.memory import MemoryBroker
+from common.settings import Settings
+from common.store.sqlite import SqliteStore
+from gateway.app import create_app
+from gateway.keys import HUB, READINESS
+from infra.local.haproxy import HAProxy
+from infra.local.processes import NotInstalled
+from tests import waiting
+
+RATE = 40
+
+
+class Front:
+    """Two gateways and what is in front of them."""
+
+    def __init__(self, proxy: HAProxy, gateways: list[web.Application]) -> None:
+        self.proxy = proxy
+        self.gateways = gateways
+        self.addresses: list[str] = []
+        """Of the clients, as the gateways hear them."""
+        self.sessions = aiohttp.ClientSession(proxy.url)
+
+    async def statuses(self, count: int, **headers: str) -> list[int]:
+        """Return what so many requests at once are answered with."""
+
+        async def one() -> int:
+            async with self.sessions.get("/healthz", headers=headers) as response:
+                return response.status
+
+        return await asyncio.gather(*(one() for _ in range(count)))
+
+    async def until_seen(self, words: str) -> None:
+        """Return when the statistics have a gateway in this state."""
+
+        async def seen() -> bool:
+            async with self.sessions.get(f"{self.proxy.statistics_url};csv") as response:
+                return words in await response.text()
+
+        await waiting.until(seen, f"{words} in the statistics")
+
+
+@pytest.fixture
+async def front(tmp_path: Path) -> AsyncIterator[Front]:
+    """Yield gateways behind a balancer with a small limit."""
+    async with contextlib.AsyncExitStack() as stack:
+        broker = MemoryBroker()
+        await broker.open()
+        stack.push_async_callback(broker.close)
+        apps, addresses, heard = [], [], list[str]()
+
+        async def note(request: web.Request, _response: web.StreamResponse) -> None:
+            if request.path == "/":
+                heard.extend(request.headers.getall("X-Forwarded-For"))
+
+        for name in ("a", "b"):
+            store = SqliteStore(tmp_path / f"{name}.sqlite3")
+            await store.open()
+            stack.push_async_callback(store.close)
+            apps.append(create_app(Settings(), store=store, broker=broker))
+            apps[-1].on_response_prepare.append(note)
+            server = await stack.enter_async_context(TestServer(apps[-1]))
+            addresses.append(f"127.0.0.1:{server.port}")
+        try:
+            proxy = HAProxy(tmp_path, addresses, rate=RATE)
+        except NotInstalled as error:
+            pytest.skip(f"haproxy: {error}")
+        front = Front(await stack.enter_async_context(proxy), apps)
+        front.addresses = heard
+        await stack.enter_async_context(front.sessions)
+        yield front
+
+
+async def test_too_many_requests_of_one_key_or_address(front: Front) -> None:
+    """Each key has an allowance of its own, and an address with ever new keys is stopped too."""
+    first = await front.statuses(2 * RATE, Authorization="Bearer one")
+    assert {200, 429} == set(first)
+    assert RATE == first.count(200)
+    async with front.sessions.get("/healthz", headers={"Authorization": "Bearer one"}) as refused:
+        assert (429, "10") == (refused.status, refused.headers["Retry-After"])
+        assert "application/problem+json" == refused.content_type
+        assert 429 == (await refused.json())["status"]
+    keys = [f"Bearer {number}" for number in range(10)]
+    invented = [await front.statuses(1, Authorization=key) for key in keys]
+    assert [429] in invented
+
+
+async def test_a_socket_through_a_drain(front: Front) -> None:
+    """A gateway that drains gets nobody new and keeps its WebSockets; least connections first."""
+    async with contextlib.AsyncExitStack() as stack:
+        sockets = [
+            await stack.enter_async_context(front.sessions.ws_connect("/ws")) for _ in range(4)
+        ]
+        for socket in sockets:
+            assert "hello" == (await socket.receive_json())["type"]
+        draining, other = front.gateways
+        draining[READINESS].draining = True
+        await front.until_seen(",NOLB,")
+        for socket in sockets:
+            await socket.send_json({"type": "ping", "id": 7})
+            assert {"type": "pong", "id": 7} == await socket.receive_json()
+        for _ in range(2):
+            socket = await stack.enter_async_context(front.sessions.ws_connect("/ws"))
+            assert "hello" == (await socket.receive_json())["type"]
+        assert (2, 4) == (len(draining[HUB].closers), len(other[HUB].closers))
+
+
+async def test_half_a_header_does_not_hold_a_connection(front: Front) -> None:
+    """It ends after five seconds, without a gateway hearing of it."""
+    port = int(front.proxy.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: half")
+    async with asyncio.timeout(15):
+        answer = await reader.read()
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_client_cannot_choose_its_address(front: Front) -> None:
+    """What a client says about where it comes from is replaced."""
+    async with front.sessions.get("/", headers={"X-Forwarded-For": "6.6.6.6"}) as response:
+        assert response.ok
+
+    assert ["127.0.0.1"] == front.addresses
