@@ -1,4 +1,4 @@
-help:           ## list the verbs: run stack test lint types lock bench paint screenshots docs licences command clean
+help:           ## list the verbs: run stack secrets test lint types lock bench paint screenshots docs licences command clean
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
@@ -6,7 +6,7 @@ PORT ?= 8080
 ARGS ?=
 PYTHON = .venv/bin/python
 
-.PHONY: help run stack test lint types lock bench paint screenshots docs licences command clean
+.PHONY: help run stack secrets test lint types lock bench paint screenshots docs licences command clean
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
@@ -17,6 +17,12 @@ stack:          ## RabbitMQ, a MongoDB-wire server, two gateways behind HAProxy,
 	@sh infra/venv.sh requirements-dev.lock
 	@sh infra/servers.sh
 	@exec $(PYTHON) -m infra.local.stack --port $(PORT) $(ARGS)
+
+SECRETS = rabbitmq_gateway rabbitmq_worker rabbitmq_operator \
+	mongo_key mongo_root mongo_gateway mongo_worker grafana_admin
+
+secrets:        ## the passwords of docker-compose.yml, in .secrets/, each made once
+	@sh infra/secrets.sh .secrets $(SECRETS)
 
 test:           ## all tests that can run here; ARGS="-k words" picks some
 	@sh infra/venv.sh requirements-dev.lock

@@ -101,7 +101,12 @@ Work = Survey | Curves | Whole | Sieve | Solve | Prove
 
 def kind_of(work: Work) -> str:
     """Return the kind of a piece of work as the queue, the metrics and the log name it."""
-    return str(type(work).__struct_config__.tag)
+    return kind_named(type(work))
+
+
+def kind_named(work: type[Work]) -> str:
+    """Return the name of a kind of work."""
+    return str(work.__struct_config__.tag)
 
 
 class Unit(Versioned, frozen=True, kw_only=True):

@@ -34,7 +34,15 @@ STOP_SECONDS = 0.8
 """A child that has not stopped by itself after so long is killed."""
 ADDRESS_SPACE_SPARE_BYTES = 4 << 30
 """Address space beyond the memory limit: most of what a program maps it never touches."""
-KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME")
+KEPT_ENVIRONMENT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "NUMBA_CACHE_DIR",
+    "NUMBA_CPU_NAME",
+    "NUMBA_CPU_FEATURES",
+)
 """All that a child sees of its worker's environment: nothing that could be a secret."""
 
 STAGES = ("verify", "filter", "matrix", "square root")

@@ -1,6 +1,10 @@
 """What a worker counts, for Prometheus."""
 
+from typing import get_args
+
 from prometheus_client import Counter, Gauge, Histogram
+
+from common.units import Fault, Work, kind_named
 
 UNITS = Counter("factorline_units", "Units that ended, by kind and result", ["kind", "result"])
 UNIT_SECONDS = Histogram(
@@ -41,3 +45,18 @@ BATCHES_REFUSED = Counter(
 SWEEPS = Counter("factorline_sweeps", "Sweeps, by whether they came to their end", ["result"])
 SWEPT = Counter("factorline_swept", "What a sweep had to put right", ["what"])
 SLOTS_BUSY = Gauge("factorline_slots_busy", "Units being computed by this worker")
+
+
+def begin_at_zero() -> None:
+    """Show the counters that alerts watch from the start: Prometheus sees no growth in a first value."""
+    for kind in get_args(Work):
+        UNITS.labels(kind_named(kind), Fault.WRONG.value)
+    for reason in ("rejected", "delivery_limit"):
+        DEAD_LETTERS.labels(reason)
+    for how in (Fault.CRASH.value, Fault.MEMORY.value, Fault.TIMEOUT.value, "idle"):
+        CHILDREN_DIED.labels(how)
+    for what in ("task", "outbox", "unit", "unwanted"):
+        SWEPT.labels(what)
+
+
+begin_at_zero()

@@ -1,60 +1,95 @@
 """`docker-compose.yml` says what it should, by Compose's own reading; no engine is needed for that."""
 
+import functools
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infra.local.mongo import roles
 from infra.local.programs import ROOT
+from infra.local.rabbitmq import USERS
 from tests import servers
 
 COMPOSE = Path(sys.executable).with_name("docker-compose")
-PASSWORDS = {"RABBITMQ_PASSWORD": "r", "MONGO_PASSWORD": "m"}
+FILE = ROOT / "docker-compose.yml"
+OURS = ("gateway", "worker")
+Service = dict[str, Any]
 
 
-def config(**passwords: str) -> subprocess.CompletedProcess[str]:
-    """Return how Compose reads the file."""
+@functools.cache
+def config() -> dict[str, Any]:
+    """Return how Compose reads the file, with everything that a profile adds."""
     if not COMPOSE.exists():
         pytest.skip("docker: docker-compose has no wheel for this machine")
     kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-    return subprocess.run(  # noqa: S603 our own file
-        [COMPOSE, "-f", ROOT / "docker-compose.yml", "config", "--format", "json"],
-        env={**kept, **passwords},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def services() -> dict[str, Any]:
-    """Return the services by name."""
-    read = config(**PASSWORDS)
+    command = [str(COMPOSE), "-f", str(FILE), "--profile", "*", "config", "--format", "json"]
+    read = subprocess.run(command, env=kept, capture_output=True, text=True, check=False)  # noqa: S603 our file
     assert 0 == read.returncode, read.stderr
-    found: dict[str, Any] = json.loads(read.stdout)["services"]
+    assert not read.stderr
+    found: dict[str, Any] = json.loads(read.stdout)
     return found
 
 
-@pytest.mark.parametrize("missing", PASSWORDS)
-def test_there_is_no_default_password(missing: str) -> None:
-    """Without one nothing starts, and the message says how to make one."""
-    refused = config(**{key: value for key, value in PASSWORDS.items() if key != missing})
+def services() -> dict[str, Service]:
+    """Return the services by name."""
+    found: dict[str, Service] = config()["services"]
+    return found
 
-    assert refused.returncode != 0
-    assert missing in refused.stderr
+
+def test_every_password_is_a_file_that_a_command_makes(tmp_path: Path) -> None:
+    """There is none in the file or in an environment; each one is made once, and not the same twice."""
+    wanted = {Path(secret["file"]).name for secret in config()["secrets"].values()}
+    assert wanted == {
+        *(f"rabbitmq_{user}" for user in USERS),
+        *(f"mongo_{user}" for user in ("key", "root", *roles())),
+        "grafana_admin",
+    }
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", "")
+    named = re.search(r"^SECRETS = (.*)$", makefile, re.MULTILINE)
+    assert named is not None
+    assert wanted == set(named[1].split())
+    for _ in range(2):
+        script = ["sh", str(ROOT / "infra" / "secrets.sh"), str(tmp_path / "made"), *wanted]
+        subprocess.run(script, check=True)  # noqa: S603 our own script
+    made = [path.read_text() for path in (tmp_path / "made").iterdir()]
+    assert len(wanted) == len(made) == len(set(made))
+    assert all(len(password) == 48 for password in made)
+    assert 0o700 == (tmp_path / "made").stat().st_mode & 0o777
+    for service in services().values():
+        for name, value in service.get("environment", {}).items():
+            assert "PASS" not in name or "/run/secrets/" in value, name
+
+
+def test_a_program_gets_its_own_passwords_only() -> None:
+    """Who breaks into a gateway cannot take work, and who breaks into a worker cannot take tasks."""
+    for name in OURS:
+        given = {secret["source"] for secret in services()[name]["secrets"]}
+        assert {f"rabbitmq_{name}", f"mongo_{name}"} == given
 
 
 def test_our_programs_can_write_nowhere_and_gain_nothing() -> None:
-    """Read-only, without capabilities, as an ordinary user."""
-    for name in ("gateway", "worker"):
-        service = services()[name]
-        assert service["read_only"]
-        assert ["ALL"] == service["cap_drop"]
-        assert ["no-new-privileges:true"] == service["security_opt"]
-    assert "\nUSER factorline\n" in (ROOT / "infra/docker/Dockerfile").read_text()
+    """Read-only, without capabilities, as an ordinary user, with a limit to what they take."""
+    for name in OURS:
+        assert services()[name]["read_only"]
+    for name, service in services().items():
+        assert ["ALL"] == service["cap_drop"], name
+        assert ["no-new-privileges:true"] == service["security_opt"], name
+        assert not service.get("privileged"), name
+        limits = service["deploy"]["resources"]["limits"]
+        assert {"memory", "pids"} <= limits.keys(), name
+        assert service["healthcheck"]["test"], name
+    dockerfile = (ROOT / "infra/docker/Dockerfile").read_text()
+    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", dockerfile, re.MULTILINE)
+    assert "root" != services()["rabbitmq"]["user"] != services()["mongo"]["user"]
 
 
 def test_images_are_pinned_and_are_those_of_the_tests() -> None:
@@ -63,12 +98,93 @@ def test_images_are_pinned_and_are_those_of_the_tests() -> None:
 
     assert servers.RABBITMQ_IMAGE == images["rabbitmq"]
     assert servers.MONGO_IMAGE == images["mongo"]
-    assert all(":" in image for image in images.values() if image != "factorline")
+    assert all(
+        re.search(r":v?\d+\.\d+", image) for image in images.values() if image != "factorline"
+    )
+    dockerfile = (ROOT / "infra/docker/Dockerfile").read_text()
+    assert re.search(r"^ARG PYTHON=python:3\.\d+-slim-[a-z]+$", dockerfile, re.MULTILINE)
+
+
+def test_kernels_are_compiled_for_a_class_of_processors_and_not_for_the_builder() -> None:
+    """Numba adds the features of the machine it runs on unless it is told that there are none."""
+    dockerfile = (ROOT / "infra/docker/Dockerfile").read_text()
+
+    assert 2 == len(re.findall(r"NUMBA_CPU_NAME=\$CPU NUMBA_CPU_FEATURES= ", dockerfile))
+    assert "x86-64-v3" == services()["worker"]["build"]["args"]["CPU"]
 
 
 def test_ports_are_published_on_loopback() -> None:
-    """Whoever wants the world to reach it says so."""
-    ports = [port for service in services().values() for port in service.get("ports", [])]
+    """Whoever wants the world to reach it says so; only HAProxy is in front."""
+    ports = {
+        port["published"]: (name, port["host_ip"])
+        for name, service in services().items()
+        for port in service.get("ports", [])
+    }
 
-    assert {"80", "15672"} == {port["published"] for port in ports}
-    assert {"127.0.0.1"} == {port["host_ip"] for port in ports}
+    assert {
+        "80": ("haproxy", "127.0.0.1"),
+        "8404": ("haproxy", "127.0.0.1"),
+        "15672": ("rabbitmq", "127.0.0.1"),
+        "9090": ("prometheus", "127.0.0.1"),
+        "3000": ("grafana", "127.0.0.1"),
+    } == ports
+
+
+def test_haproxy_reaches_neither_the_broker_nor_the_store() -> None:
+    """What faces the world is on a network of its own with the gateways."""
+    back = {name for name, service in services().items() if "back" in service["networks"]}
+
+    assert {"gateway", "worker", "rabbitmq", "mongo", "prometheus"} == back
+    assert ["front"] == list(services()["haproxy"]["networks"])
+
+
+def test_files_that_are_mounted_are_there() -> None:
+    """Docker would make an empty folder in the place of a missing file."""
+    sources = [
+        Path(volume["source"])
+        for service in services().values()
+        for volume in service.get("volumes", [])
+        if volume["type"] == "bind"
+    ]
+
+    assert sources
+    assert [] == [source for source in sources if not source.exists()]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[None]:
+    """Bring up the whole stack in containers, where there is an engine that has the images."""
+    images = [
+        service["image"] for name, service in services().items() if not service.get("profiles")
+    ]
+    for image in images:
+        if (why := servers.why_no_container(image)) is not None:
+            pytest.skip(f"docker: {why}")
+    docker = shutil.which("docker") or "docker"
+    make = ["make", "-C", str(ROOT), "secrets"]
+    compose = [docker, "compose", "-f", str(FILE), "-p", "factorline-test"]
+    subprocess.run(make, check=True)  # noqa: S603 ours
+    try:
+        subprocess.run([*compose, "up", "-d", "--wait", "--scale", "worker=4"], check=True)  # noqa: S603 ours
+        yield
+    finally:
+        subprocess.run([*compose, "down", "--volumes"], check=True)  # noqa: S603 ours
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("running")
+def test_the_two_calls_of_the_seed_in_containers() -> None:
+    """As a person would paste them, on port 80."""
+    number = """'{"number": 1234}'"""
+    submit = f"curl -d {number} -H 'Content-Type: application/json' http://localhost/factor"
+    task_id = json.loads(pasted(submit))["task_id"]
+    with urllib.request.urlopen(f"http://localhost/tasks/{task_id}?wait=30", timeout=60) as answer:
+        assert json.load(answer)["done"]
+
+    assert {"result": "2,617"} == json.loads(pasted(f"curl http://localhost/get/{task_id}"))
+
+
+def pasted(command: str) -> str:
+    """Return what a command prints in a shell."""
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)  # noqa: S603, S607 ours
+    return ran.stdout
