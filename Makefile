@@ -1,4 +1,4 @@
-help:           ## list the verbs: run stack secrets test lint types lock bench paint screenshots docs licences command clean
+help:           ## list the verbs: run stack secrets test lint types lock bench paint screenshots docs licences command audit clean
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
@@ -6,7 +6,7 @@ PORT ?= 8080
 ARGS ?=
 PYTHON = .venv/bin/python
 
-.PHONY: help run stack secrets test lint types lock bench paint screenshots docs licences command clean
+.PHONY: help run stack secrets test lint types lock bench paint screenshots docs licences command audit clean
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
@@ -70,6 +70,10 @@ licences:       ## renew docs/reference/dependencies.md from what is installed
 command:        ## renew docs/reference/command.md from the command line itself
 	@sh infra/venv.sh requirements-dev.lock
 	@$(PYTHON) -m client.command.reference
+
+audit:          ## sbom.json of what is shipped, and whether any of it is known to be unsafe (asks PyPI)
+	@sh infra/venv.sh requirements-dev.lock
+	@$(PYTHON) -m infra.audit
 
 clean:          ## remove the environment and caches, never data
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
