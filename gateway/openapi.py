@@ -68,7 +68,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "in": parameter.where,
         "required": parameter.where == "path",
         "description": parameter.says,
-        "schema": {"type": parameter.type},
+        "schema": dict(parameter.schema),
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 from aiohttp import web
 
-from gateway import assets, handlers, models, pages
+from gateway import assets, handlers, models, pages, parameters
 from gateway.websocket.session import websocket
 
 TEXT, HTML, ANY = "text/plain", "text/html", "*/*"
@@ -21,7 +21,7 @@ class Parameter:
     where: str
     """``path``, ``query`` or ``header``."""
     says: str
-    type: str = "string"
+    schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,22 @@ class Route:
     parameters: tuple[Parameter, ...] = field(default=())
 
 
+_SECONDS = {"type": "integer", "minimum": 0, "maximum": parameters.LONGEST_WAIT}
+_PAGE = {"type": "integer", "minimum": 1, "maximum": parameters.LARGEST_PAGE}
+_PRINTABLE = {"type": "string", "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"}
+
 _TASK_ID = Parameter("task_id", "path", "The id that submitting gave.")
-_WAIT = Parameter("wait", "query", "Seconds to wait for news, 0 to 60.", "number")
+_WAIT = Parameter("wait", "query", "Seconds to wait for news.", _SECONDS)
 _HELD = Parameter("If-None-Match", "header", "The entity tag of what the client holds.")
 _KEY = Parameter(
-    "Idempotency-Key", "header", "Repeating a request with its key makes no second task."
+    "Idempotency-Key",
+    "header",
+    "Repeating a request with its key makes no second task.",
+    _PRINTABLE,
 )
 _PREFER = Parameter("Prefer", "header", "wait=N stays up to N seconds (60 at most) for the answer.")
 _CURSOR = Parameter("cursor", "query", "The next_cursor of the page before.")
-_LIMIT = Parameter("limit", "query", "Tasks on a page, 1 to 100.", "integer")
+_LIMIT = Parameter("limit", "query", "Tasks on a page.", _PAGE)
 _NUMBER = Parameter("number", "path", "Digits or an expression, percent-encoded.")
 _NAME = Parameter("name", "path", "The last part of a problem's type.")
 _VERSION = Parameter("version", "path", "Changes with every change of any file.")
@@ -70,7 +77,7 @@ ROUTES = (
     ),
     Route(
         "GET",
-        "/tasks/{task_id}",
+        "/tasks/{task_id:(?!batch$)[^/]+}",
         handlers.get_task,
         {200: models.TaskView, 304: None},
         ("bad-request", *_TASK),
@@ -79,7 +86,7 @@ ROUTES = (
     ),
     Route(
         "DELETE",
-        "/tasks/{task_id}",
+        "/tasks/{task_id:(?!batch$)[^/]+}",
         handlers.cancel_task,
         {200: models.TaskView},
         _TASK,
