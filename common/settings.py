@@ -1,6 +1,7 @@
 """Settings: read once from the environment, checked at once, handed down as a value."""
 
 import os
+import platform
 from collections.abc import Mapping
 from typing import Self
 
@@ -22,7 +23,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker_port: int = 0
     """Port of a worker's own /metrics and /healthz; 0 for none."""
     name: str = ""
-    """This process's name in logs and in RabbitMQ's management page."""
+    """This process's name in logs and in RabbitMQ's management page; gateway@MACHINE or worker@MACHINE."""
     data: str = ".factorline"
     """The folder of the embedded store."""
     amqp_url: str = ""
@@ -84,6 +85,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         passwords.refuse_defaults("FACTORLINE_AMQP_URL", settings.amqp_url, implied="guest")
         passwords.refuse_defaults("FACTORLINE_MONGODB_URI", settings.mongodb_uri)
         return settings
+
+    def named(self, kind: str) -> Self:
+        """Return the settings of a program with a name: the given one, else its kind and machine."""
+        return msgspec.structs.replace(self, name=self.name or f"{kind}@{platform.node()}")
 
     def _check(self) -> None:
         limits = {

@@ -18,7 +18,7 @@ from factor_worker.app import Worker
 
 async def _main() -> None:
     """Run until SIGTERM or SIGINT; a second signal exits at once."""
-    settings = Settings.from_environ()
+    settings = Settings.from_environ().named("worker")
     forget_secrets()
     configure_logging(settings)
     if not (settings.amqp_url and settings.mongodb_uri):

@@ -28,7 +28,7 @@ SHUTDOWN_SECONDS = 5.0
 
 async def _main() -> None:
     """Run until SIGTERM or SIGINT; a second signal exits at once."""
-    settings = Settings.from_environ()
+    settings = Settings.from_environ().named("gateway")
     forget_secrets()
     configure_logging(settings)
     if not (settings.amqp_url and settings.mongodb_uri):

@@ -7,6 +7,7 @@ import aiohttp
 
 from infra.local.programs import Program
 from infra.local.stack import Stack
+from tests import waiting
 from tests.stack.client import Client, semiprimes
 
 
@@ -56,3 +57,32 @@ async def test_workers_show_their_metrics(stack: Stack) -> None:
                 assert "factorline_slots_busy 0.0" in await response.text()
             async with session.get("/healthz") as response:
                 assert {"status": "alive", "broker_connected": True} == await response.json()
+
+
+async def test_names_in_rabbitmqs_page_explain_themselves(stack: Stack) -> None:
+    """Whose connection it is and what for; who consumes what."""
+    node = stack.rabbitmq
+    programs = [process.name for process in (*stack.gateways, *stack.workers)]
+    connections = {f"{name}: {way}" for name in programs for way in ("publishing", "consuming")}
+    consumers = {f"{gateway.name}: events" for gateway in stack.gateways} | {
+        f"{worker.name}: {what}"
+        for worker in stack.workers
+        for what in ("factor.survey", "factor.work", "factor.dead", "control")
+    }
+    headers = {"Authorization": aiohttp.encode_basic_auth(node.user, node.password)}
+    async with aiohttp.ClientSession(node.management_url, headers=headers) as session:
+
+        async def listed(what: str) -> list[dict[str, Any]]:
+            async with session.get(f"api/{what}") as response:
+                found: list[dict[str, Any]] = await response.json()
+                return found
+
+        async def complete() -> bool:
+            named = {
+                connection.get("client_properties", {}).get("connection_name")
+                for connection in await listed("connections")
+            }
+            tags = {consumer["consumer_tag"] for consumer in await listed("consumers")}
+            return connections <= named and consumers <= tags
+
+        await waiting.until(complete, "every connection and consumer on the page", seconds=30)
