@@ -1,0 +1,161 @@
+"""infra/mongo/roles.json grants each program what it does, collection by collection, and nothing else.
+
+The local stack's server looks at databases only; so what the programs ask for is listened to.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from pymongo import monitoring
+
+from common import factorizations, lifecycle
+from common.broker.memory import MemoryBroker
+from common.codec import BigInt
+from common.settings import Settings
+from common.store.mongo import MongoStore
+from common.units import Sieve, Solve, Unit
+from factor_worker.app import Worker
+from factor_worker.engine.siqs import parameters
+from gateway.app import create_app
+from infra.local.mongo import roles
+from tests import waiting
+from tests.contract.conftest import opened_mongo
+
+SIEVABLE = BigInt((10**22 + 9) * (10**21 + 117))
+
+ACTIONS = {
+    "find": {"find"},
+    "aggregate": {"find"},
+    "count": {"find"},
+    "distinct": {"find"},
+    "insert": {"insert"},
+    "update": {"update"},
+    "delete": {"remove"},
+    "findAndModify": {"find", "update"},
+    "createIndexes": {"createIndex"},
+}
+"""What MongoDB wants for a command; an upsert inserts besides."""
+FREE = {
+    "hello",
+    "ismaster",
+    "ping",
+    "saslStart",
+    "saslContinue",
+    "endSessions",
+    "getMore",
+    "killCursors",
+}
+
+
+class Listener(monitoring.CommandListener):
+    """Notes which actions are asked for on which collections."""
+
+    def __init__(self) -> None:
+        self.asked: defaultdict[str, set[str]] = defaultdict(set)
+        self.strange: set[str] = set()
+        self.listening = True
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        """Note a command."""
+        name, command = event.command_name, event.command
+        if name in FREE or not self.listening:
+            return
+        if name not in ACTIONS:
+            self.strange.add(name)
+            return
+        actions = set(ACTIONS[name])
+        if any(update.get("upsert") for update in command.get("updates", ())):
+            actions.add("insert")
+        self.asked[str(command[name])] |= actions
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """Nothing: what is asked counts."""
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """Nothing, as above."""
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """Yield what listens to every client that is made meanwhile."""
+    listener = Listener()
+    monitoring.register(listener)
+    yield listener
+    monitoring._LISTENERS.command_listeners.remove(listener)  # noqa: SLF001 pymongo has no way back
+
+
+@pytest.fixture
+async def store(listener: Listener, mongodb_uri: str) -> AsyncIterator[MongoStore]:
+    """Yield an empty store that is listened to."""
+    del listener  # it has to be there before
+    async with opened_mongo(mongodb_uri) as store:
+        yield store
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[MemoryBroker]:
+    """Yield a broker."""
+    broker = MemoryBroker()
+    await broker.open()
+    yield broker
+    await broker.close()
+
+
+async def test_the_role_of_gateways(
+    listener: Listener, store: MongoStore, broker: MemoryBroker
+) -> None:
+    """All that HTTP has to offer."""
+    app = create_app(Settings(), store=store, broker=broker)
+    async with TestClient[web.Request, web.Application](TestServer(app)) as client:
+        submitted: list[dict[str, Any]] = []
+        for number in (1234, 1235, 1236):
+            response = await client.post("/factor", json={"number": number})
+            submitted.append(await response.json())
+        await client.post("/tasks/batch", json={"numbers": [91, "x"]})
+        for task in submitted:
+            await client.get(f"/get/{task['task_id']}")
+            await client.get(f"/tasks/{task['task_id']}")
+        await client.delete(f"/tasks/{submitted[0]['task_id']}")
+        await client.post("/factor", json={"number": 1234})
+        for path in ("/tasks", "/numbers/91", "/readyz", "/status"):
+            await client.get(path)
+
+    assert {name: set(actions) for name, actions in roles()["gateway"].items()} == listener.asked
+    assert not listener.strange
+
+
+async def test_the_role_of_workers(
+    listener: Listener, store: MongoStore, broker: MemoryBroker
+) -> None:
+    """Settle, sieve, solve, sweep, and say that one is there."""
+    listener.listening = False
+    task = lifecycle.new_task(1234, "1234", "somebody")
+    await lifecycle.accept(store, broker, [task])
+    await store.insert_tasks([lifecycle.new_task(1235, "1235", "somebody")])
+    await store.create_factorization(factorizations.begin(BigInt(1236), 1.0))
+    listener.listening = True
+    worker = Worker(Settings(slots=1), store, broker)
+    await worker.start(alone=True)
+
+    async def ended() -> bool:
+        known = await store.get_factorization(1234)
+        return known is not None and known.ended is not None
+
+    await waiting.until(ended, "an answer", seconds=30)
+    chosen = parameters.choose(SIEVABLE).to_dict()
+    sieve = Unit(unit_id="a", number=SIEVABLE, work=Sieve(SIEVABLE, chosen, 0, 1))
+    solve = Unit(unit_id="b", number=SIEVABLE, work=Solve(SIEVABLE, chosen))
+    consumer = worker._consumer  # noqa: SLF001 a number that is sieved in units would take too long
+    async with worker._slots.take() as slot:  # noqa: SLF001 the same
+        await consumer._run(slot, sieve)  # noqa: SLF001 the same
+        await consumer._run(slot, solve)  # noqa: SLF001 the same
+    done = factorizations.begin(BigInt(1237), 1.0)
+    await consumer._forget_relations(sieve, done)  # noqa: SLF001 the same
+    await worker.stop(grace_seconds=1)
+
+    assert {name: set(actions) for name, actions in roles()["worker"].items()} == listener.asked
+    assert not listener.strange
