@@ -16,6 +16,7 @@ from infra.local.programs import ROOT
 
 PROGRAM = """
 import logging, sys, structlog
+from common import tracing
 from common.observability import about, configure_logging
 from common.settings import Settings
 configure_logging(Settings(name="worker-7"), sys.stderr)
@@ -23,6 +24,8 @@ log = structlog.stdlib.get_logger("program")
 log.debug("nobody asked for this")
 log.info("A unit was stopped", unit_id="u-1", **about(-(10**999)))
 logging.getLogger("library").warning("GET %s", "/\\n{} \\x1b[2J")
+with tracing.serving("GET", "/", {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}):
+    log.info("in a trace")
 try:
     raise ValueError("first\\n{second} " + "7" * 1000)
 except ValueError:
@@ -45,13 +48,14 @@ def lines_of_a_machine() -> list[dict[str, Any]]:
 
 def test_a_line_is_an_object_with_its_ids() -> None:
     """One event, one line; a number is named by its digest and size; libraries speak the same way."""
-    unit, library, fault = lines_of_a_machine()
+    unit, library, traced, fault = lines_of_a_machine()
 
     ids = {"unit_id": "u-1", "digits": 1000, "level": "info", "process": "worker-7"}
     assert ids == {name: unit[name] for name in ids}
     assert (16, "A unit was stopped") == (len(unit["number"]), unit["event"])
     assert ("library", "warning") == (library["logger"], library["level"])
     assert "GET /\\n{} \\x1b[2J" == library["event"]
+    assert ("a" * 32, "b" * 16) == (traced["trace_id"], traced["span_id"])
     assert "ValueError: first" in fault["exception"]
     assert "{second} <1000 digits>" in fault["exception"]
 
@@ -70,7 +74,7 @@ def test_a_person_at_a_terminal_gets_words() -> None:
     finally:
         os.close(ours)
         process.wait()
-    first, second, third, *traceback = shown.decode().splitlines()
+    first, second, _traced, third, *traceback = shown.decode().splitlines()
 
     assert "A unit was stopped" in first
     assert "GET /\\n{} \\x1b[2J" in second
