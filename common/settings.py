@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Mapping
 from typing import Self
 
@@ -20,8 +21,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Address to listen on."""
     port: int = 8080
     """Port to listen on; 0 takes a free one."""
-    worker_port: int = 0
-    """Port of a worker's own /metrics and /healthz; 0 for none."""
+    metrics: str = ""
+    """Where a gateway or worker shows /metrics and /healthz to operators, such as 127.0.0.1:9100. No key is
+    asked for: keep it off public addresses."""
     name: str = ""
     """This process's name in logs and in RabbitMQ's management page; gateway@MACHINE or worker@MACHINE."""
     data: str = ".factorline"
@@ -90,10 +92,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Return the settings of a program with a name: the given one, else its kind and machine."""
         return msgspec.structs.replace(self, name=self.name or f"{kind}@{platform.node()}")
 
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of `metrics`, None if it is not set."""
+        host, _, port = self.metrics.rpartition(":")
+        return (host.strip("[]"), int(port)) if self.metrics else None
+
     def _check(self) -> None:
+        if self.metrics and not re.fullmatch(r".+:[0-9]{1,5}", self.metrics, re.ASCII):
+            why = "it has to be a host and a port, such as 127.0.0.1:9100"
+            raise errors.SettingError(name="FACTORLINE_METRICS", value=self.metrics, why=why)
         limits = {
             "port": (0, 65_535),
-            "worker_port": (0, 65_535),
             "slots": (1, 1024),
             "max_digits": (1, 4000),
             "max_batch": (1, 100_000),

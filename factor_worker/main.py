@@ -5,14 +5,13 @@ import sys
 
 import uvloop
 
-from common import errors
+from common import errors, probe
 from common.broker.factory import open_broker
 from common.observability import configure_logging
 from common.settings import Settings, forget_secrets
 from common.signals import stop_on_signals
 from common.store.factory import open_store
 from common.tracing import configure_tracing
-from factor_worker import probe
 from factor_worker.app import Worker
 
 

@@ -8,7 +8,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from common import errors
+from common import errors, probe
 from common.broker.factory import open_broker
 from common.observability import configure_logging
 from common.settings import Settings, forget_secrets
@@ -42,6 +42,7 @@ async def _main() -> None:
         stack.enter_context(configure_tracing(settings, service="factorline-gateway"))
         store = await stack.enter_async_context(open_store(settings))
         broker = await stack.enter_async_context(open_broker(settings))
+        await stack.enter_async_context(probe.serving(settings, broker))
         app = create_app(settings, store=store, broker=broker)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         try:

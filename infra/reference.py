@@ -25,7 +25,7 @@ program and names the variable.
 METRICS = """# Metrics
 
 Made by `make docs` from the programs, in Prometheus's text format: `GET /metrics` on a gateway (in embedded
-mode it shows the worker's too), and on a worker if `FACTORLINE_WORKER_PORT` is set.
+mode it shows the worker's too), and on the address that `FACTORLINE_METRICS` gives to a gateway or a worker.
 [How to operate it](../how-to/operate.md) says which ones to look at.
 
 | metric | labels | meaning |

@@ -38,9 +38,16 @@ class Program(Process):
 class Gateway(Program):
     """A gateway on a port of its own."""
 
-    def __init__(self, name: str, *, port: int, folder: Path, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, *, port: int, metrics_port: int, folder: Path, settings: Mapping[str, str]
+    ) -> None:
         self.address = f"127.0.0.1:{port}"
-        own = {"FACTORLINE_HOST": "127.0.0.1", "FACTORLINE_PORT": str(port)}
+        self.metrics_address = f"127.0.0.1:{metrics_port}"
+        own = {
+            "FACTORLINE_HOST": "127.0.0.1",
+            "FACTORLINE_PORT": str(port),
+            "FACTORLINE_METRICS": self.metrics_address,
+        }
         super().__init__(name, "gateway", folder=folder, settings={**settings, **own})
 
     async def ready(self) -> bool:
@@ -52,11 +59,10 @@ class Worker(Program):
     """A worker; it counts as ready as soon as it runs, because work waits for it in the queue."""
 
     def __init__(
-        self, name: str, *, folder: Path, settings: Mapping[str, str], port: int = 0
+        self, name: str, *, metrics_port: int, folder: Path, settings: Mapping[str, str]
     ) -> None:
-        self.address = f"127.0.0.1:{port}"
-        """Of its /metrics, if a port was given."""
-        own = {"FACTORLINE_HOST": "127.0.0.1", "FACTORLINE_WORKER_PORT": str(port)}
+        self.metrics_address = f"127.0.0.1:{metrics_port}"
+        own = {"FACTORLINE_METRICS": self.metrics_address}
         super().__init__(name, "factor_worker", folder=folder, settings={**settings, **own})
 
 

@@ -34,16 +34,25 @@ class Stack:
             "FACTORLINE_MANAGEMENT_URL": self.rabbitmq.management_url,
             "FACTORLINE_SLOTS": str(slots),
         }
-        ports = free_ports(workers + gateways)
+        ports = iter(free_ports(workers + 2 * gateways))
         self.gateways = [
             Gateway(
-                f"gateway-{i}", port=own, folder=logs, settings=settings | self._user("gateway")
+                f"gateway-{i}",
+                port=next(ports),
+                metrics_port=next(ports),
+                folder=logs,
+                settings=settings | self._user("gateway"),
             )
-            for i, own in enumerate(ports[workers:], 1)
+            for i in range(1, gateways + 1)
         ]
         self.workers = [
-            Worker(f"worker-{i}", port=own, folder=logs, settings=settings | self._user("worker"))
-            for i, own in enumerate(ports[:workers], 1)
+            Worker(
+                f"worker-{i}",
+                metrics_port=next(ports),
+                folder=logs,
+                settings=settings | self._user("worker"),
+            )
+            for i in range(1, workers + 1)
         ]
         addresses = [gateway.address for gateway in self.gateways]
         self.haproxy = HAProxy(logs, addresses, port=port)
@@ -110,7 +119,10 @@ class Stack:
                 f"  {'balancer':<12}{self.haproxy.statistics_url}",
                 f"  {'rabbitmq':<12}{rabbitmq.management_url}  {login}",
                 f"  {'mongo':<12}{self.mongo.uri}",
-                *(f"  {worker.name:<12}http://{worker.address}/metrics" for worker in self.workers),
+                *(
+                    f"  {worker.name:<12}http://{worker.metrics_address}/metrics"
+                    for worker in self.workers
+                ),
                 f"  {'logs':<12}{self.haproxy.folder}",
             ]
         )

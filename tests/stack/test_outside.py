@@ -5,7 +5,7 @@ from typing import Any
 
 import aiohttp
 
-from infra.local.programs import Program
+from infra.local.programs import Gateway, Program, Worker
 from infra.local.stack import Stack
 from tests import waiting
 from tests.stack.client import Client, semiprimes
@@ -49,12 +49,16 @@ async def test_a_task_can_be_followed_from_gateway_to_worker(stack: Stack, clien
     assert end["process"] in {worker.name for worker in stack.workers}
 
 
-async def test_workers_show_their_metrics(stack: Stack) -> None:
+async def test_programs_show_their_metrics_to_operators(stack: Stack) -> None:
     """Each on an address of its own, with its health beside it."""
-    for worker in stack.workers:
-        async with aiohttp.ClientSession(f"http://{worker.address}") as session:
+    shown: list[tuple[Gateway | Worker, str]] = [
+        *((gateway, "factorline_websockets 0.0") for gateway in stack.gateways),
+        *((worker, "factorline_slots_busy 0.0") for worker in stack.workers),
+    ]
+    for program, words in shown:
+        async with aiohttp.ClientSession(f"http://{program.metrics_address}") as session:
             async with session.get("/metrics") as response:
-                assert "factorline_slots_busy 0.0" in await response.text()
+                assert words in await response.text()
             async with session.get("/healthz") as response:
                 assert {"status": "alive", "broker_connected": True} == await response.json()
 

@@ -8,10 +8,13 @@ import sys
 import unicodedata
 from typing import Any
 
-from hypothesis import given
+import hypothesis
+import pytest
 from hypothesis import strategies as st
 
+from common import errors
 from common.observability import LONGEST_RUN, about, tamed
+from common.settings import Settings
 from infra.local.programs import ROOT
 
 PROGRAM = """
@@ -83,7 +86,7 @@ def test_a_person_at_a_terminal_gets_words() -> None:
     assert all(line.startswith("  | ") for line in traceback)
 
 
-@given(st.recursive(st.text() | st.integers() | st.binary() | st.none(), st.lists))
+@hypothesis.given(st.recursive(st.text() | st.integers() | st.binary() | st.none(), st.lists))
 def test_nothing_that_is_logged_can_steer_a_terminal(value: object) -> None:
     """No control character is left, and no row of digits that would be a number."""
     text = json.dumps(tamed(value), ensure_ascii=False)
@@ -99,3 +102,21 @@ def test_integers_of_any_size_are_safe() -> None:
     assert tamed(1 << 62) == 1 << 62
     assert about(7) == about(7)
     assert about(7) != about(8)
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [("127.0.0.1:9100", ("127.0.0.1", 9100)), ("[::1]:9100", ("::1", 9100)), ("", None)],
+)
+def test_where_metrics_are_shown(given: str, address: tuple[str, int] | None) -> None:
+    """A host and a port, or nowhere."""
+    settings = Settings.from_environ({"FACTORLINE_METRICS": given})
+
+    assert address == settings.metrics_address
+
+
+@pytest.mark.parametrize("given", ["9100", "localhost", "localhost:", ":9100", "x:123456"])
+def test_where_metrics_cannot_be_shown(given: str) -> None:
+    """The message names the variable."""
+    with pytest.raises(errors.SettingError, match=f"FACTORLINE_METRICS cannot be '{given}'"):
+        Settings.from_environ({"FACTORLINE_METRICS": given})

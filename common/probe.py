@@ -1,4 +1,4 @@
-"""A worker's own two pages for operators: GET /metrics and GET /healthz, on a port of their own."""
+"""A program's own two pages for operators, GET /metrics and GET /healthz, on an address of their own."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -12,13 +12,14 @@ from common.settings import Settings
 
 @contextlib.asynccontextmanager
 async def serving(settings: Settings, broker: Broker) -> AsyncIterator[None]:
-    """Serve the pages if the settings name a port.
+    """Serve the pages if the settings say where.
 
     Raises:
         OSError: Something else listens there.
 
     """
-    if not settings.worker_port:
+    address = settings.metrics_address
+    if address is None:
         yield
         return
 
@@ -35,7 +36,7 @@ async def serving(settings: Settings, broker: Broker) -> AsyncIterator[None]:
     runner = web.AppRunner(app, access_log=None)
     try:
         await runner.setup()
-        await web.TCPSite(runner, settings.host, settings.worker_port).start()
+        await web.TCPSite(runner, *address).start()
         yield
     finally:
         await runner.cleanup()
