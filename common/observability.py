@@ -71,6 +71,13 @@ def configure_logging(settings: Settings, stream: TextIO = sys.stderr) -> None:
     )
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
+    logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    """Leave out the traceback that aiohttp logs for bytes that are no HTTP: anybody can send them."""
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__module__ != "aiohttp.http_exceptions"
 
 
 def _renderers(*, person: bool) -> list[Processor]:

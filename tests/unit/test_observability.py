@@ -19,6 +19,7 @@ from infra.local.programs import ROOT
 
 PROGRAM = """
 import logging, sys, structlog
+from aiohttp.http_exceptions import BadHttpMessage
 from common import tracing
 from common.observability import about, configure_logging
 from common.settings import Settings
@@ -27,6 +28,7 @@ log = structlog.stdlib.get_logger("program")
 log.debug("nobody asked for this")
 log.info("A unit was stopped", unit_id="u-1", **about(-(10**999)))
 logging.getLogger("library").warning("GET %s", "/\\n{} \\x1b[2J")
+logging.getLogger("aiohttp.server").error("no HTTP", exc_info=BadHttpMessage("junk"))
 with tracing.serving("GET", "/", {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}):
     log.info("in a trace")
 try:
