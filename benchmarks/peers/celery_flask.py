@@ -61,9 +61,9 @@ def _install() -> None:
     """Make the peer's environment, unless it is there."""
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
+        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)  # noqa: S603 ours
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, "--require-hashes", "-r", str(LOCK)], check=True)
+    subprocess.run([*install, "--require-hashes", "-r", str(LOCK)], check=True)  # noqa: S603 ours
 
 
 @contextlib.asynccontextmanager
