@@ -17,9 +17,9 @@ from tests.docs.blocks import RUN, Block
 PORTS = ("8080", "8081")
 """What pages say that servers listen on; here each becomes a free port."""
 LEFT_OUT = {".git", ".factorline", "build"}
-BLOCK_SECONDS = 90.0
-CURLRC = "silent\nshow-error\nfail-with-body\n"
-"""A refusal fails the page, and no meter runs where there is no terminal."""
+BLOCK_SECONDS = 60.0
+CURLRC = "silent\nshow-error\n"
+"""No meter, as on a terminal."""
 
 
 def checkout(folder: Path) -> Path:
@@ -36,12 +36,12 @@ class Server(Process):
 
     ready_seconds = 240.0
 
-    def __init__(self, block: Block, script: Path, *, env: dict[str, str], port: str) -> None:
-        self.block = block
+    def __init__(
+        self, name: str, script: str, *, checkout: Path, env: dict[str, str], port: str
+    ) -> None:
         self.port = port
-        where = f'cd "$0" && . "{script}"'
-        command = ["sh", "-c", where, str(script.parent)]
-        super().__init__(f"server-{block.line}", command, folder=script.parent.parent, env=env)
+        command = ["sh", "-c", f'cd "$0"\n{script}', str(checkout)]
+        super().__init__(name, command, folder=checkout.parent, env=env)
 
     async def ready(self) -> bool:
         """Return whether it has said that it is ready."""
@@ -52,19 +52,20 @@ class Servers:
     """Servers by what starts them: pages that start the same share one."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.checkout = checkout(folder / "checkout")
         self._by_text: dict[str, Server] = {}
 
     async def start(self, block: Block, env: dict[str, str]) -> Server:
         """Return the running server of a block."""
         if block.text not in self._by_text:
             port, other = map(str, free_ports(2))
-            place = self.folder / f"server-{len(self._by_text)}"
-            place.mkdir()
-            script = checkout(place / "checkout") / "start.sh"
-            script.write_text(with_ports(block.text, port, other))
-            env = {**env, "PORT": port, "FACTORLINE_PORT": port}
-            self._by_text[block.text] = Server(block, script, env=env, port=port)
+            self._by_text[block.text] = Server(
+                f"server-{len(self._by_text)}",
+                with_ports(block.text, port, other),
+                checkout=self.checkout,
+                env={**env, "PORT": port, "FACTORLINE_PORT": port},
+                port=port,
+            )
             await self._by_text[block.text].start()
         return self._by_text[block.text]
 
@@ -84,12 +85,11 @@ def with_ports(text: str, *ports: str) -> str:
 class Reader:
     """Pastes one block after the other; what is set in one is there in the next."""
 
-    def __init__(self, folder: Path, servers: Servers) -> None:
-        self.folder = checkout(folder)
-        self.home = folder.with_name(f"{folder.name}-home")
-        self.home.mkdir()
+    def __init__(self, home: Path, servers: Servers) -> None:
+        self.folder = servers.checkout
+        self.home = home
         self._servers = servers
-        self._port = ""
+        self._ports: list[str] = []
         self._shell: asyncio.subprocess.Process | None = None
         self._mark = secrets.token_hex(8)
         self._errors = self.home / "errors"
@@ -138,10 +138,10 @@ class Reader:
                 continue
             if block.manner == "keeps running":
                 server = await self._servers.start(block, self.env)
-                self._port = server.port
+                self._ports = [server.port, *map(str, free_ports(1))]
                 printed = server.log.read_text()
-                url = f"http://127.0.0.1:{self._port}"
-                await self._paste(f"export PORT={self._port} FACTORLINE_URL={url}", block)
+                url = f"http://127.0.0.1:{server.port}"
+                await self._paste(f"export PORT={server.port} FACTORLINE_URL={url}", block)
             elif block.manner == "save as":
                 (self.folder / block.detail).write_text(self._adapted(block))
             elif block.language == "text":
@@ -150,9 +150,7 @@ class Reader:
                 printed = await self._run(block)
 
     def _adapted(self, block: Block) -> str:
-        if not self._port:
-            return block.text
-        return with_ports(block.text, self._port)
+        return with_ports(block.text, *self._ports)
 
     async def _run(self, block: Block) -> str:
         script = self.home / f"block-{block.line}"
@@ -168,12 +166,18 @@ class Reader:
         assert shell.stdin is not None
         assert shell.stdout is not None
         shell.stdin.write(f"set -e -o pipefail\n{command}\nset +e\necho {self._mark}\n".encode())
+        said = b""
         try:
             async with asyncio.timeout(BLOCK_SECONDS):
                 read = await shell.stdout.readuntil(f"{self._mark}\n".encode())
-        except asyncio.IncompleteReadError as error:
-            said = error.partial.decode(errors="replace") + self._errors.read_text()
-            raise AssertionError(f"{block.place} does not work: {block.text}\n{said}") from None
+        except (asyncio.IncompleteReadError, TimeoutError) as error:
+            if isinstance(error, asyncio.IncompleteReadError):
+                said = error.partial
+            said += self._errors.read_bytes()
+            raise AssertionError(
+                f"{block.place} does not work ({type(error).__name__}): {block.text}\n"
+                f"{said.decode(errors='replace')}"
+            ) from None
         return read.decode(errors="replace").removesuffix(f"{self._mark}\n")
 
 

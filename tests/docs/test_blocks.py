@@ -29,7 +29,7 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
 @pytest.mark.parametrize("page", [page for page in pages() if blocks(page)])
 async def test_a_page_works_as_pasted(page: str, servers: Servers, tmp_path: Path) -> None:
     """Every block of it, and what it prints is what the page shows."""
-    async with Reader(tmp_path / "checkout", servers) as reader:
+    async with Reader(tmp_path, servers) as reader:
         await reader.follow(blocks(page))
 
 
@@ -47,7 +47,7 @@ def test_every_block_is_run_or_says_why_not(page: str) -> None:
 async def test_a_step_that_fails_fails_the_page(servers: Servers, tmp_path: Path) -> None:
     """Not only the last one of a block."""
     block = Block("a.md", 3, "sh", "false\ntrue\n", "", "")
-    async with Reader(tmp_path / "checkout", servers) as reader:
+    async with Reader(tmp_path, servers) as reader:
         with pytest.raises(AssertionError, match=r"^a\.md:3 does not work"):
             await reader.follow([block])
 
@@ -61,7 +61,7 @@ async def test_blocks_share_their_shell(servers: Servers, tmp_path: Path) -> Non
         Block("a.md", 5, "sh", 'echo "$name $(cat file)"\n', "", ""),
         Block("a.md", 7, "text", "1234 saved\n", "", ""),
     ]
-    async with Reader(tmp_path / "checkout", servers) as reader:
+    async with Reader(tmp_path, servers) as reader:
         await reader.follow(page)
 
 
