@@ -156,7 +156,7 @@ class Reader:
         script = self.home / f"block-{block.line}"
         script.write_text(self._adapted(block))
         if block.language == "python":
-            return await self._paste(f'PYTHONPATH=. python -W error "{script}"', block)
+            return await self._paste(f'PYTHONPATH=. .venv/bin/python -W error "{script}"', block)
         return await self._paste(f'. "{script}"', block)
 
     async def _paste(self, command: str, block: Block) -> str:
