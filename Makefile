@@ -1,4 +1,4 @@
-help:           ## list the verbs: run stack test lint types lock bench paint screenshots docs licences command clean
+help:           ## list the verbs: run stack test lint types lock bench paint screenshots docs site licences command clean
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
@@ -6,7 +6,7 @@ PORT ?= 8080
 ARGS ?=
 PYTHON = .venv/bin/python
 
-.PHONY: help run stack test lint types lock bench paint screenshots docs licences command clean
+.PHONY: help run stack test lint types lock bench paint screenshots docs site licences command clean
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
@@ -55,6 +55,10 @@ screenshots:    ## renew docs/images from a service of its own, or ARGS=http://1
 
 docs: licences command  ## renew the pages that are made from the code
 	@$(PYTHON) -m infra.reference
+
+site:           ## render the documentation into build/site; a broken link is an error
+	@sh infra/venv.sh requirements-dev.lock
+	@$(PYTHON) -m infra.site
 
 licences:       ## renew docs/reference/dependencies.md from what is installed
 	@sh infra/venv.sh requirements-dev.lock

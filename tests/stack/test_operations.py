@@ -60,9 +60,8 @@ async def test_a_rolling_restart_loses_nothing(stack: Stack, client: Client) -> 
 
     async def watch(task: Task) -> None:
         async with FactorlineClient(stack.url) as watcher:
-            async for state in watcher.watch(task["task_id"]):
-                if state.done:
-                    ends.append(state.task_id)
+            states = [state async for state in watcher.watch(task["task_id"])]
+        ends.extend(state.task_id for state in states if state.done)
 
     watching = asyncio.gather(*(watch(task) for task in tasks))
     async with Traffic(stack.url) as traffic:
