@@ -78,6 +78,7 @@ def test_what_is_imported_is_ours_or_locked() -> None:
     distribution = {
         "flint": "python-flint",
         "bson": "pymongo",
+        "markdown_it": "markdown-it-py",
         "prometheus_client": "prometheus-client",
     }
     unknown = {
