@@ -34,7 +34,7 @@ def checkout(folder: Path) -> Path:
 class Server(Process):
     """What a page says to leave running; ready when it says so itself."""
 
-    ready_seconds = 240.0
+    ready_seconds = 90.0
 
     def __init__(
         self, name: str, script: str, *, checkout: Path, env: dict[str, str], port: str
@@ -49,29 +49,30 @@ class Server(Process):
 
 
 class Servers:
-    """Servers by what starts them: pages that start the same share one."""
+    """Servers by the command that starts them: pages that start the same share one."""
 
     def __init__(self, folder: Path) -> None:
         self.checkout = checkout(folder / "checkout")
-        self._by_text: dict[str, Server] = {}
+        self._by_command: dict[str, Server] = {}
 
     async def start(self, block: Block, env: dict[str, str]) -> Server:
         """Return the running server of a block."""
-        if block.text not in self._by_text:
+        command = re.sub(r"\s+#.*", "", block.text).strip()
+        if command not in self._by_command:
             port, other = map(str, free_ports(2))
-            self._by_text[block.text] = Server(
-                f"server-{len(self._by_text)}",
-                with_ports(block.text, port, other),
+            self._by_command[command] = Server(
+                f"server-{len(self._by_command)}",
+                with_ports(command, port, other),
                 checkout=self.checkout,
                 env={**env, "PORT": port, "FACTORLINE_PORT": port},
                 port=port,
             )
-            await self._by_text[block.text].start()
-        return self._by_text[block.text]
+            await self._by_command[command].start()
+        return self._by_command[command]
 
     async def stop(self) -> None:
         """Stop all of them."""
-        for server in self._by_text.values():
+        for server in self._by_command.values():
             await server.stop()
 
 
