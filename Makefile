@@ -1,4 +1,4 @@
-help:           ## list the verbs: run stack test lint types lock bench paint screenshots docs site licences command clean
+help:           ## list the verbs: run stack test rehearse lint types lock bench paint screenshots docs site licences command clean
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
@@ -6,7 +6,7 @@ PORT ?= 8080
 ARGS ?=
 PYTHON = .venv/bin/python
 
-.PHONY: help run stack test lint types lock bench paint screenshots docs site licences command clean
+.PHONY: help run stack test rehearse lint types lock bench paint screenshots docs site licences command clean
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
@@ -22,6 +22,11 @@ test:           ## all tests that can run here; ARGS="-k words" picks some
 	@sh infra/venv.sh requirements-dev.lock
 	@sh infra/servers.sh
 	@$(PYTHON) -m pytest $(ARGS)
+
+rehearse:       ## lose the broker's data and restore a store from a backup, in the middle of a sieve
+	@sh infra/venv.sh requirements-dev.lock
+	@sh infra/servers.sh
+	@$(PYTHON) -m pytest -m rehearsal tests/stack $(ARGS)
 
 lint:           ## style and formatting
 	@sh infra/venv.sh requirements-dev.lock

@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import secrets
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,14 +122,15 @@ class Reader:
                 cwd=self.folder,
                 env=self.env,
                 limit=1 << 24,
+                start_new_session=True,
             )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close the shell."""
+        """Close the shell, with whatever a page that failed has left running in it."""
         assert self._shell is not None
         with contextlib.suppress(ProcessLookupError):
-            self._shell.kill()
+            os.killpg(self._shell.pid, signal.SIGKILL)
         await self._shell.communicate()
 
     async def follow(self, blocks: Sequence[Block]) -> None:

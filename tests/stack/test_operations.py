@@ -99,6 +99,7 @@ async def in_service(stack: Stack, name: str) -> None:
     await waiting.until(up, f"{name} behind the balancer")
 
 
+@pytest.mark.rehearsal
 async def test_a_store_restored_from_a_backup(stack: Stack, client: Client) -> None:
     """In the middle of a sieve, with a broker as empty as the machine is new."""
     ended = await client.submit(1234)
