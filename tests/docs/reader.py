@@ -46,7 +46,9 @@ class Server(Process):
 
     async def ready(self) -> bool:
         """Return whether it has said that it is ready."""
-        return self.log.exists() and "is ready" in self.log.read_text(errors="replace")
+        return self.log.exists() and "Factorline is ready at" in self.log.read_text(
+            errors="replace"
+        )
 
 
 class Servers:
