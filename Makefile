@@ -1,4 +1,4 @@
-help:           ## list the verbs: run stack secrets test lint types lock bench paint screenshots docs licences command audit clean
+help:           ## list the verbs: run stack secrets test rehearse lint types lock bench paint screenshots docs site licences command audit clean
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
@@ -6,7 +6,7 @@ PORT ?= 8080
 ARGS ?=
 PYTHON = .venv/bin/python
 
-.PHONY: help run stack secrets test lint types lock bench paint screenshots docs licences command audit clean
+.PHONY: help run stack secrets test rehearse lint types lock bench paint screenshots docs site licences command audit clean
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
@@ -28,6 +28,11 @@ test:           ## all tests that can run here; ARGS="-k words" picks some
 	@sh infra/venv.sh requirements-dev.lock
 	@sh infra/servers.sh
 	@$(PYTHON) -m pytest $(ARGS)
+
+rehearse:       ## lose the broker's data and restore a store from a backup, in the middle of a sieve
+	@sh infra/venv.sh requirements-dev.lock
+	@sh infra/servers.sh
+	@$(PYTHON) -m pytest -m rehearsal tests/stack $(ARGS)
 
 lint:           ## style and formatting
 	@sh infra/venv.sh requirements-dev.lock
@@ -62,6 +67,10 @@ screenshots:    ## renew docs/images from a service of its own, or ARGS=http://1
 
 docs: licences command  ## renew the pages that are made from the code
 	@$(PYTHON) -m infra.reference
+
+site:           ## render the documentation into build/site; a broken link is an error
+	@sh infra/venv.sh requirements-dev.lock
+	@$(PYTHON) -m infra.site
 
 licences:       ## renew docs/reference/dependencies.md from what is installed
 	@sh infra/venv.sh requirements-dev.lock

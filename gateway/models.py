@@ -95,9 +95,13 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     """A task with all that is known of its number."""
 
     task_id: str
+    """Its name in every call; who knows it may read the task, so it cannot be guessed."""
     number: str
+    """In decimal digits."""
     expression: str
+    """The number as it was given."""
     status: Status
+    """How far the task is, in one word."""
     done: bool
     """Whether the status is final: wait for this and not for a status that you know."""
     result: str | None
@@ -110,8 +114,11 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     """It grows with every change; the entity tag is made of it."""
     created_at: str
+    """When it was accepted (RFC 3339)."""
     ended_at: str | None
+    """When it ended; null until then."""
     links: TaskLinks
+    """Paths of the task itself, of its number, and of its short answer."""
 
 
 class TaskPage(msgspec.Struct, frozen=True, kw_only=True):

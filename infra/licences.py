@@ -8,7 +8,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "dependencies.md"
 HEAD = """# Dependencies and their licences
 
 Made by `make licences` from what the locks install. `secantusdb` (GPL-2.0) and the `ecm` program inside
-`passagemath-libecm` (GPL and LGPL) are only ever started as processes of their own.
+`passagemath-libecm` (GPL and LGPL) are only ever started as processes of their own;
+so is `websocat`, whose licence file says MIT and whose classifier says otherwise.
 
 Vendored, unchanged, each with its licence and checksum beside it: the page's typefaces Inter and STIX Two
 Text (SIL OFL 1.1, [gateway/web](../../gateway/web/README.md)), and axe-core, which only tests use

@@ -1,16 +1,25 @@
-"""`make docs`: writes docs/reference/settings.md and metrics.md from the code that they are about."""
+"""`make docs`: writes pages of docs/reference from the code that they are about."""
 
 import ast
 import inspect
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import msgspec
 from prometheus_client import Counter, Gauge, Histogram
 
 from common import metrics as of_both
-from common import settings
+from common import settings, units
+from common.broker import topology
+from common.codec import BigInt, Versioned
+from common.events import Control, Event
 from factor_worker import metrics as of_workers
 from gateway import metrics as of_gateways
+from gateway import models
+from gateway.openapi import path_of
+from gateway.problems import KINDS
+from gateway.routes import ROUTES, Route
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -31,6 +40,68 @@ mode it shows the worker's too), and on the address that `FACTORLINE_METRICS` gi
 | metric | labels | meaning |
 |---|---|---|
 """
+HTTP = """# HTTP
+
+Made by `make docs` from the table of calls. A running service describes every member of every answer:
+`/openapi.json` for programs, `/docs` for people. `GET /ws` is [the WebSocket](websocket.md).
+
+Bodies are JSON, whatever their `Content-Type` says. A number is an integer, or a string with digits or an
+expression: `1234`, `"1234"`, `"2^128+1"`. Large integers come back as strings. `If-None-Match` with the
+`ETag` of a task gives 304 while nothing has changed; with `?wait=` the answer comes when something has. A
+GET answers HEAD too.
+
+`curl` without a page in mind gets `Hello Factor app!` from `/`; a browser gets the page.
+
+## Calls
+"""
+TASK = """
+## A task
+
+What `POST /factor`, `GET /tasks/{task_id}` and the frames of the WebSocket hold.
+
+| member | meaning |
+|---|---|
+"""
+STATUSES = """
+`status` is one of `queued`, `running`, `succeeded`, `partial` (some composite is left), `failed` and
+`cancelled`. The last four are final; look at `done`, so that a new status never makes you wait for ever.
+
+## Problems
+
+Every error is an RFC 9457 problem with `type`, `title`, `status` and `detail`, where the detail says what
+happened and what to do. `GET` on the type explains it.
+
+| type | status | what | what to do |
+|---|---|---|---|
+"""
+MESSAGES = """# Messages
+
+Made by `make docs` from the programs. What travels through RabbitMQ between gateways and workers. Nobody
+else needs to read or write it: clients have [HTTP](http.md) and [the WebSocket](websocket.md). Integers
+that may be large are decimal strings. `v` is the layout's major version: readers ignore members that they
+do not know and refuse another version.
+
+## Queues
+
+Declared by every program that may; a program that may not checks that they are there. All are durable.
+
+| queue | arguments |
+|---|---|
+"""
+EXCHANGES = """
+Units are published to the default exchange, with the queue as routing key: persistent, `mandatory`, and
+with a publisher's confirm. Workers acknowledge a unit when all that follows from it has been stored and
+published.
+
+| exchange | type | holds |
+|---|---|---|
+| `{events}` | {events_type} | events to every gateway; the routing key is a digest of the number |
+| `{control}` | {control_type} | control messages to every worker |
+
+Each reader of an exchange has a queue of its own, named by the server, `exclusive` and `auto_delete`, with
+the newest {kept} messages. They are hints that may be lost: the store is the truth.
+"""
+SURVEY_EXAMPLE = 2**128 + 1
 
 
 def settings_page() -> str:
@@ -73,10 +144,120 @@ def _metrics(values: Iterable[object]) -> Iterator[tuple[str, str, str]]:
             yield family.name + suffix, " ".join(metric._labelnames), family.documentation  # noqa: SLF001 nowhere else
 
 
+def http_page() -> str:
+    """Return the page of calls, tasks and problems."""
+    sections = "".join(_call(route) for route in ROUTES)
+    members = "".join(
+        f"| `{name}` | {says or ''} |\n" for name, says in _members(models.TaskView).items()
+    )
+    problems = "".join(
+        f"| `/problems/{kind.name}` | {kind.status} | {kind.title} | {kind.advice} |\n"
+        for kind in KINDS.values()
+    )
+    page = HTTP + sections + TASK + members + STATUSES + problems
+    return page.replace("``", "`")
+
+
+def _call(route: Route) -> str:
+    summary = inspect.cleandoc(route.handler.__doc__ or "").split("\n", 1)[0]
+    lines = [f"\n### `{route.method} {path_of(route)}`\n\n{summary}\n\n| | |\n|---|---|\n"]
+    if route.body is not None:
+        members = ", ".join(f"`{name}`" for name in route.body.__struct_fields__)
+        lines.append(f"| body | an object with {members}. {_summary(route.body)} |\n")
+    lines += [
+        f"| `{parameter.name}` ({parameter.where}) | {parameter.says} |\n"
+        for parameter in route.parameters
+    ]
+    for status, answer in route.answers.items():
+        says = _summary(answer) if isinstance(answer, type) else f"`{answer}`"
+        lines.append(f"| {status} | {says if answer else 'No body.'} |\n")
+    if route.problems:
+        names = ", ".join(f"`{name}`" for name in route.problems)
+        lines.append(f"| [problems](#problems) | {names} |\n")
+    return "".join(lines)
+
+
+def _summary(kind: type) -> str:
+    return inspect.cleandoc(kind.__doc__ or "").split("\n", 1)[0]
+
+
+def _members(kind: type[msgspec.Struct]) -> dict[str, str | None]:
+    """Return the members of a type as they are encoded, each with the docstring under it or its type."""
+    [body] = [
+        node.body
+        for node in ast.parse(inspect.getsource(kind)).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    says: dict[str, str | None] = {}
+    for field, after in zip(body, [*body[1:], None], strict=True):
+        if isinstance(field, ast.AnnAssign):
+            match after:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    says[ast.unparse(field.target)] = " ".join(text.split())
+                case _:
+                    says[ast.unparse(field.target)] = None
+    names = zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
+    inner = {"factors": models.Factor, "composites": models.Composite, "progress": models.Progress}
+    return {
+        encoded: says[name] or (_summary(inner[name]) if name in inner else "")
+        for name, encoded in names
+    }
+
+
+def messages_page() -> str:
+    """Return the page of queues, exchanges and the messages in them."""
+    rows = []
+    for queue in topology.QUEUES:
+        arguments = ", ".join(f"`{name}={value!r}`" for name, value in queue.arguments.items())
+        rows.append(f"| `{queue.name}` | {arguments} |\n")
+    exchanges = EXCHANGES.format(
+        events=topology.EVENTS,
+        control=topology.CONTROL,
+        events_type=topology.EXCHANGES[topology.EVENTS],
+        control_type=topology.EXCHANGES[topology.CONTROL],
+        kept=f"{topology.HINTS_KEPT:,}".replace(",", " "),
+    )
+    return MESSAGES + "".join(rows) + exchanges + "".join(_messages())
+
+
+def _messages() -> Iterator[str]:
+    number = BigInt(SURVEY_EXAMPLE)
+    parameters = {"multiplier": 1}
+    works: list[units.Work] = [
+        units.Survey(number),
+        units.Curves(number, units.Method.ECM, 50_000, 6, 25),
+        units.Whole(number),
+        units.Sieve(number, parameters, 0, 64),
+        units.Solve(number, parameters),
+        units.Prove(number),
+    ]
+    yield f"\n## Units\n\n{_summary(units.Unit)}\n"
+    for work in works:
+        unit = units.Unit(unit_id="7f3c…", number=number, work=work)
+        yield f"\n### `{unit.kind}`\n\n{_summary(type(work))}\n\n{_example(unit)}"
+    yield "\nThe parameters of a sieve are spelt out in full in a real message; here they are cut short.\n"
+    event = Event(number=number, version=17, urgent=True)
+    yield f"\n## Events\n\n{_summary(Event)}\n\n{_example(event)}"
+    yield f"\n## Control\n\n{_summary(Control)}\n\n{_example(Control(number=number))}"
+
+
+def _example(message: Versioned) -> str:
+    shown = json.dumps(json.loads(message.encode()), ensure_ascii=False)
+    return f"```json\n{shown}\n```\n"
+
+
+PAGES = {
+    "settings.md": settings_page,
+    "metrics.md": metrics_page,
+    "http.md": http_page,
+    "messages.md": messages_page,
+}
+
+
 def main() -> None:
     """Write the pages."""
-    (FOLDER / "settings.md").write_text(settings_page())
-    (FOLDER / "metrics.md").write_text(metrics_page())
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page())
 
 
 if __name__ == "__main__":

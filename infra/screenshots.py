@@ -57,6 +57,12 @@ async def finished(page: Page, url: str) -> None:
     await page.get_by_text("Factored", exact=True).wait_for(timeout=FINISH_MS)
 
 
+async def on_a_phone(page: Page, url: str) -> None:
+    """Another answer: one that was known already would have taken no time."""
+    await ask(page, url, "(10^59-1)/9")
+    await page.get_by_text("Factored", exact=True).wait_for(timeout=FINISH_MS)
+
+
 async def running(page: Page, url: str) -> None:
     """A number in its sieve; in its curves where the engine has none."""
     await ask(page, url, HARD)
@@ -69,8 +75,9 @@ async def running(page: Page, url: str) -> None:
 
 
 async def status(page: Page, url: str) -> None:
-    """The operators' view with something to do."""
-    await ask(page, url, HARD)
+    """The operators' view with something to do: the hard number of the picture before goes on."""
+    for number in ("2^128+1", "30!+1", "1234567890123456789"):
+        await ask(page, url, number)
     await page.goto(f"{url}/#/status")
     await page.wait_for_timeout(THROUGHPUT_MS)
 
@@ -89,7 +96,7 @@ PICTURES = (
     Picture(empty, "empty"),
     Picture(error, "error"),
     Picture(finished, "page"),
-    Picture(finished, "phone", window=PHONE, scale=1.5),
+    Picture(on_a_phone, "phone", window=PHONE, scale=1.5),
     Picture(running, "running", dark="dark"),
     Picture(status, "status"),
 )

@@ -7,8 +7,10 @@ Tests use `Stack` as an async context manager and kill what they like of it.
 import argparse
 import asyncio
 import os
+import shlex
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -28,6 +30,7 @@ class Stack:
         self, folder: Path, *, gateways: int = 2, workers: int = 2, port: int = 0, slots: int = 1
     ) -> None:
         logs = folder / "log"
+        self._environment = folder / "environment"
         self.rabbitmq = RabbitNode(folder / "rabbitmq")
         self.mongo = GuardedMongoServer(folder / "mongo")
         settings = {
@@ -56,6 +59,12 @@ class Stack:
         ]
         addresses = [gateway.address for gateway in self.gateways]
         self.haproxy = HAProxy(logs, addresses, port=port)
+        # A person at a shell may do everything, unlike the programs above.
+        everything = {
+            "FACTORLINE_AMQP_URL": self.rabbitmq.amqp_url,
+            "FACTORLINE_MONGODB_URI": self.mongo.uri,
+        }
+        self._write_environment({**settings, **everything})
 
     def _user(self, name: str) -> dict[str, str]:
         """Return the settings of a program that may only do what its kind has to."""
@@ -108,6 +117,18 @@ class Stack:
         while all(process.require_running() for process in (*self.servers, *self.programs)):
             await asyncio.sleep(POLL_SECONDS)
 
+    def _write_environment(self, settings: Mapping[str, str]) -> None:
+        """Write what a shell needs to talk to the stack and to start more programs for it."""
+        variables = {
+            "FACTORLINE_URL": self.url,
+            **{name: value for name, value in settings.items() if name != "FACTORLINE_SLOTS"},
+            "RABBITMQ_LOGIN": f"{self.rabbitmq.user}:{self.rabbitmq.password}",
+            "BALANCER_URL": self.haproxy.statistics_url,
+        }
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
+        self._environment.touch(mode=0o600)  # there are passwords in it
+        self._environment.write_text("".join(lines))
+
     def describe(self) -> str:
         """Return the addresses, one a line."""
         rabbitmq = self.rabbitmq
@@ -124,6 +145,7 @@ class Stack:
                     for worker in self.workers
                 ),
                 f"  {'logs':<12}{self.haproxy.folder}",
+                f"  {'settings':<12}. {self._environment}  (in a shell, to start more programs)",
             ]
         )
 

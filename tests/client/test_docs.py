@@ -1,10 +1,9 @@
-"""What the pages about clients show is run as it stands."""
+"""What the pages about clients show works in more ways than tests/docs tries."""
 
 import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -52,30 +51,14 @@ def test_the_javascript_client(
     assert (number == "abc") == ("not-a-number" in ran.stderr)
 
 
-@pytest.mark.parametrize("code", blocks("write-a-client.md", "python"))
-def test_the_python_examples(url: str, code: str) -> None:
-    """They run as pasted, and print primes."""
-    ran = subprocess.run(  # noqa: S603 the page's own code
-        [sys.executable, "-W", "error", "-c", code],
-        capture_output=True,
-        text=True,
-        env=environ(url),
-        timeout=SECONDS,
-        check=False,
-    )
-
-    assert (0, "") == (ran.returncode, ran.stderr)
-    assert re.search(r"\[(59649589127497217|2), ", ran.stdout)
-
-
 def test_the_script_example(url: str) -> None:
     """The shell tells the exit statuses apart."""
-    [code] = blocks("use-the-command.md", "sh")
+    [code] = [code for code in blocks("use-the-command.md", "sh") if "case $?" in code]
     said = []
     for number in ("15", "abc"):
-        command = environ(url, number=number, PATH=f"{ROOT}/.venv/bin:{os.environ['PATH']}")
+        command = environ(url, PATH=f"{ROOT}/.venv/bin:{os.environ['PATH']}")
         ran = subprocess.run(  # noqa: S603 the page's own code
-            ["/bin/sh", "-c", code],
+            ["/bin/sh", "-c", code, "sh", number],
             capture_output=True,
             text=True,
             env=command,

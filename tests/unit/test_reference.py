@@ -1,13 +1,11 @@
 """The reference pages are those that the code makes."""
 
+import pytest
+
 from infra import reference
 
 
-def test_the_page_of_settings_is_up_to_date() -> None:
+@pytest.mark.parametrize("name", reference.PAGES)
+def test_the_page_is_up_to_date(name: str) -> None:
     """`make docs` has been run."""
-    assert reference.settings_page() == (reference.FOLDER / "settings.md").read_text()
-
-
-def test_the_page_of_metrics_is_up_to_date() -> None:
-    """`make docs` has been run."""
-    assert reference.metrics_page() == (reference.FOLDER / "metrics.md").read_text()
+    assert reference.PAGES[name]() == (reference.FOLDER / name).read_text()
