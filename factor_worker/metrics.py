@@ -44,6 +44,12 @@ BATCHES_REFUSED = Counter(
 )
 SWEEPS = Counter("factorline_sweeps", "Sweeps, by whether they came to their end", ["result"])
 SWEPT = Counter("factorline_swept", "What a sweep had to put right", ["what"])
+ADMITTED = Counter(
+    "factorline_tasks_admitted", "Tasks begun that had waited for a place, by lane", ["lane"]
+)
+WAITING_QUEUES = Gauge(
+    "factorline_waiting_queues", "Owners and lanes served by this worker that have tasks waiting"
+)
 SLOTS_BUSY = Gauge("factorline_slots_busy", "Units being computed by this worker")
 
 

@@ -3,11 +3,22 @@
 import msgspec
 from aiohttp import web
 
+from common.admission import Places
 from common.broker import Broker
 from common.settings import Settings
 from common.store import Store
 from gateway import asyncapi, metrics, openapi, problems, representation
-from gateway.keys import ASYNCAPI, BROKER, HUB, OPENAPI, READINESS, SETTINGS, STORE, Readiness
+from gateway.keys import (
+    ASYNCAPI,
+    BROKER,
+    HUB,
+    OPENAPI,
+    PLACES,
+    READINESS,
+    SETTINGS,
+    STORE,
+    Readiness,
+)
 from gateway.routes import ROUTES, setup_routes
 from gateway.websocket.hub import Hub
 
@@ -19,6 +30,7 @@ def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Appli
         middlewares=[metrics.middleware, problems.middleware],
     )
     app[SETTINGS], app[STORE], app[BROKER] = settings, store, broker
+    app[PLACES] = Places(store)
     app[HUB] = Hub(store, broker, representation.view)
     app[READINESS] = Readiness()
     app[OPENAPI] = msgspec.json.encode(openapi.document(ROUTES))

@@ -12,7 +12,7 @@ from common.numbers import NumberError, parse
 from common.store import Store
 from common.tasks import Task
 from gateway import bodies, models, parameters, problems, representation
-from gateway.keys import BROKER, HUB, SETTINGS, STORE, owner_of
+from gateway.keys import BROKER, HUB, PLACES, SETTINGS, STORE, owner_of
 
 CONCURRENT_READS = 16
 POLL_SECONDS = "1"
@@ -50,7 +50,7 @@ async def submit(request: web.Request) -> web.Response:
         raise problems.BadRequest(why='The object has no member "number".')
     parsed = bodies.parse_number(document["number"], settings.max_digits)
     task = lifecycle.new_task(parsed.value, parsed.expression, owner, idempotency_key=key)
-    [stored] = await lifecycle.accept(store, request.app[BROKER], [task])
+    [stored] = await lifecycle.accept(store, request.app[BROKER], request.app[PLACES], [task])
     if stored.number != task.number:
         raise errors.KeyReused
     headers = {"Location": f"/tasks/{stored.task_id}"}
@@ -88,7 +88,8 @@ async def submit_batch(request: web.Request) -> web.Response:
             tasks[index] = lifecycle.new_task(
                 parsed.value, parsed.expression, owner, idempotency_key=own_key
             )
-    stored = await lifecycle.accept(store, request.app[BROKER], list(tasks.values()))
+    places = request.app[PLACES]
+    stored = await lifecycle.accept(store, request.app[BROKER], places, list(tasks.values()))
     if [task.number for task in stored] != [task.number for task in tasks.values()]:
         raise errors.KeyReused
     shown = dict(zip(tasks, await _shown(store, stored), strict=True))

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from common.admission import Places
 from common.broker import Broker
 from common.settings import Settings
 from common.store import Store
@@ -18,6 +19,7 @@ class Readiness:
 SETTINGS = web.AppKey("SETTINGS", Settings)
 STORE: web.AppKey[Store] = web.AppKey("STORE")
 BROKER: web.AppKey[Broker] = web.AppKey("BROKER")
+PLACES = web.AppKey("PLACES", Places)
 HUB = web.AppKey("HUB", Hub)
 READINESS = web.AppKey("READINESS", Readiness)
 OPENAPI = web.AppKey("OPENAPI", bytes)

@@ -177,8 +177,8 @@ class SqliteStore:
             f"AND (owner, {_LONG}) > (?, ?) ORDER BY owner, {_LONG} LIMIT 1"
         )
         oldest = (
-            "SELECT 1 FROM tasks WHERE live AND NOT joined AND created_at < ? AND owner = ? "
-            f"AND {_LONG} = ? LIMIT 1"
+            "SELECT 1 FROM tasks WHERE live AND NOT joined "  # noqa: S608 ours
+            f"AND created_at < ? AND owner = ? AND {_LONG} = ? LIMIT 1"
         )
 
         def skip(db: sqlite3.Connection) -> list[tuple[str, Lane]]:
