@@ -19,6 +19,10 @@ LEASE_SECONDS = 0.5
 than the policy in any window: rate * LEASE_SECONDS requests (at least one) for each gateway."""
 
 
+TICKET_SECONDS = 10.0
+"""An insertion has happened or failed by this time, several times over."""
+
+
 class Account(Versioned, frozen=True, kw_only=True):
     """What one owner has used. ``version`` is 0 before the first swap."""
 
@@ -30,6 +34,12 @@ class Account(Versioned, frozen=True, kw_only=True):
     day: int = 0
     """Of the CPU seconds, in days since the epoch."""
     cpu_seconds: float = 0.0
+    tickets: dict[str, tuple[int, float]] = {}  # noqa: RUF012 msgspec copies an empty default
+    """Tasks that are just being inserted: how many, and since when."""
+
+    def reserved(self, now: float) -> int:
+        """Return how many tasks may be on their way into the store."""
+        return sum(count for count, at in self.tickets.values() if now - at < TICKET_SECONDS)
 
     def cpu_today(self, now: float) -> float:
         """Return the CPU seconds that the day has seen."""
@@ -68,6 +78,21 @@ def charge(account: Account, cpu_seconds: float, now: float) -> Account:
         day=day_of(now),
         cpu_seconds=account.cpu_today(now) + cpu_seconds,
     )
+
+
+def reserve(account: Account, ticket: str, count: int, now: float) -> Account:
+    """Return the account with tasks on their way."""
+    fresh = {key: held for key, held in account.tickets.items() if now - held[1] < TICKET_SECONDS}
+    tickets = {**fresh, ticket: (count, now)}
+    return replace(account, version=account.version + 1, tickets=tickets)
+
+
+def release(account: Account, ticket: str) -> Account:
+    """Return the account after the insertion; the same account if the ticket has lapsed."""
+    if ticket not in account.tickets:
+        return account
+    left = {key: held for key, held in account.tickets.items() if key != ticket}
+    return replace(account, version=account.version + 1, tickets=left)
 
 
 def day_of(now: float) -> int:

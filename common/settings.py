@@ -26,6 +26,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     asked for: keep it off public addresses."""
     name: str = ""
     """This process's name in logs and in RabbitMQ's management page; gateway@MACHINE or worker@MACHINE."""
+    keys: bool = False
+    """Whether clients need an API key (`factorline keys make`); without, everybody may do everything."""
+    insecure: bool = False
+    """Whether a public address may be served without keys."""
+    origins: str = ""
+    """Other sites whose pages may open WebSockets, comma-separated, such as https://app.example."""
     data: str = ".factorline"
     """The folder of the embedded store."""
     amqp_url: str = ""
@@ -50,6 +56,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """WebSockets of one gateway."""
     max_subscriptions: int = 1000
     """Tasks that one WebSocket may watch."""
+    max_key_sockets: int = 1000
+    """WebSockets of one key in one gateway."""
+    max_key_subscriptions: int = 20_000
+    """Tasks that all WebSockets of one key may watch in one gateway."""
     unit_seconds: float = 900.0
     """Wall-clock limit of one unit."""
     memory_mb: int = 2048

@@ -7,7 +7,8 @@ from common.admission import Places
 from common.broker import Broker
 from common.settings import Settings
 from common.store import Store
-from gateway import asyncapi, metrics, openapi, problems, representation
+from gateway import access, asyncapi, metrics, openapi, problems, representation
+from gateway.access import DOORKEEPER, Doorkeeper
 from gateway.keys import (
     ASYNCAPI,
     BROKER,
@@ -19,6 +20,7 @@ from gateway.keys import (
     STORE,
     Readiness,
 )
+from gateway.limits import LIMITER, RATELIMIT, Limiter
 from gateway.routes import ROUTES, setup_routes
 from gateway.websocket.hub import Hub
 
@@ -30,6 +32,8 @@ def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Appli
         middlewares=[metrics.middleware, problems.middleware],
     )
     app[SETTINGS], app[STORE], app[BROKER] = settings, store, broker
+    access.check_exposure(settings)
+    app[DOORKEEPER], app[LIMITER] = Doorkeeper(settings, store), Limiter(store)
     app[PLACES] = Places(store)
     app[HUB] = Hub(store, broker, representation.view)
     app[READINESS] = Readiness()
@@ -44,12 +48,16 @@ def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Appli
 
 async def _start_hub(app: web.Application) -> None:
     await app[HUB].start()
+    await app[DOORKEEPER].start()
 
 
 async def _stop_hub(app: web.Application) -> None:
     """End sockets and long polls; at clean-up it would be too late, aiohttp waits for them first."""
+    await app[DOORKEEPER].stop()
     await app[HUB].stop()
 
 
-async def _harden(_request: web.Request, response: web.StreamResponse) -> None:
+async def _harden(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    for name, value in request.get(RATELIMIT, {}).items():
+        response.headers.setdefault(name, value)

@@ -1,4 +1,4 @@
-"""What a handler finds in its application, and whose request it serves."""
+"""What a handler finds in its application."""
 
 from aiohttp import web
 
@@ -24,8 +24,3 @@ HUB = web.AppKey("HUB", Hub)
 READINESS = web.AppKey("READINESS", Readiness)
 OPENAPI = web.AppKey("OPENAPI", bytes)
 ASYNCAPI = web.AppKey("ASYNCAPI", bytes)
-
-
-def owner_of(_request: web.Request) -> str:
-    """Return whose tasks a request may see and make; there are no accounts yet."""
-    return "anonymous"

@@ -7,10 +7,34 @@ from typing import Any
 import msgspec
 
 from gateway import models
+from gateway.access import Access
 from gateway.problems import CONTENT_TYPE, KINDS
 from gateway.routes import Parameter, Route
 
+SCHEME = "apiKey"
+BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key that `factorline keys make` printed, fl_ and 43 letters. A gateway without "
+    "keys (FACTORLINE_KEYS) needs none.",
+}
 _REFERENCE = "#/components/schemas/{name}"
+TOO_MANY = 429
+_LIMIT_HEADERS = {
+    name: {"description": says, "schema": {"type": "string"}}
+    for name, says in (
+        ("RateLimit-Policy", "The limits of the key, as draft-ietf-httpapi-ratelimit-headers-10."),
+        ("RateLimit", "What is left of them."),
+        ("Retry-After", "Seconds to wait."),
+    )
+}
+_KEYED = ("unauthenticated", "too-many-requests", "store-unavailable")
+_AT_THE_DOOR = {
+    Access.PUBLIC: (),
+    Access.OWNER: _KEYED,
+    Access.OPERATOR: (*_KEYED, "not-allowed"),
+}
+"""Problems that a call has because of what it asks of its caller."""
 
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
@@ -28,7 +52,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         },
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "paths": paths,
-        "components": {"schemas": _schemas(routes)},
+        "components": {"schemas": _schemas(routes), "securitySchemes": {SCHEME: BEARER}},
     }
 
 
@@ -55,6 +79,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "summary": summary,
         "parameters": [_parameter(parameter) for parameter in route.parameters],
         "responses": _responses(route),
+        "security": [] if route.access is Access.PUBLIC else [{SCHEME: []}],
     }
     if route.body is not None:
         content = {"application/json": {"schema": _reference(route.body)}}
@@ -74,11 +99,13 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 def _responses(route: Route) -> dict[str, Any]:
     responses = {str(status): _answer(answer) for status, answer in route.answers.items()}
-    for name in route.problems:
+    for name in dict.fromkeys((*route.problems, *_AT_THE_DOOR[route.access])):
         kind = KINDS[name]
         response = responses.setdefault(
             str(kind.status), {"description": "", "content": {CONTENT_TYPE: _problem_schema()}}
         )
+        if kind.status == TOO_MANY:
+            response["headers"] = _LIMIT_HEADERS
         response["description"] = "; ".join(filter(None, [response["description"], kind.title]))
     responses["default"] = {
         "description": "Any other problem",
