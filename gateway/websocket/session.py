@@ -102,20 +102,19 @@ class Session:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     self._receive(message.data)
         finally:
+            # Nothing may be awaited before all is given back: this may be a cancellation.
             self._hub.closers.discard(self._leave)
             metrics.SOCKETS.dec()
             code = self._closed_by_us or self._socket.close_code
             metrics.SOCKETS_CLOSED.labels(_label(code)).inc()
-            for watcher in self._watchers.values():
-                self._hub.unwatch(watcher)
-            if self._identity is not None:
-                self._door.close_socket(self._identity, self._revoke)
             for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
             for watcher in self._watchers.values():
                 self._hub.unwatch(watcher)
             self._protocol.leave()
+            if self._identity is not None:
+                self._door.close_socket(self._identity, self._revoke)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _receive(self, data: str | bytes) -> None:
         heard = self._protocol.receive(data)
