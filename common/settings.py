@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import urllib.parse
 from collections.abc import Mapping
 from typing import Self
 
@@ -12,6 +13,18 @@ from common import errors, passwords
 
 SECRETS = ("FACTORLINE_AMQP_URL", "FACTORLINE_MONGODB_URI")
 """Variables that hold passwords; no child process may see them."""
+
+
+UNVERIFIED = {
+    "amqp_url": {"no_verify_ssl"},
+    "mongodb_uri": {
+        "tlsinsecure",
+        "tlsallowinvalidcertificates",
+        "tlsallowinvalidhostnames",
+        "ssl_cert_reqs",
+    },
+}
+"""Options of addresses, in lower case, that would take any certificate for the server's."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +140,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             if not low <= value <= high:
                 name = f"FACTORLINE_{field.upper()}"
                 raise errors.SettingError(name=name, value=value, why=f"{low} to {high} is allowed")
+
+        for field, names in UNVERIFIED.items():
+            given = {name.lower() for name, _ in _options(getattr(self, field))}
+            for name in sorted(given & names):
+                raise errors.SettingError(
+                    name=f"FACTORLINE_{field.upper()}",
+                    value=f"…{name}…",
+                    why="the server's certificate is always verified: name its authority with "
+                    + ("cafile" if field == "amqp_url" else "tlsCAFile"),
+                )
+
+
+def _options(url: str) -> list[tuple[str, str]]:
+    return urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query, keep_blank_values=True)
 
 
 def forget_secrets() -> None:
