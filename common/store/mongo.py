@@ -425,6 +425,8 @@ class MongoStore:
                 await _answered(self._db[collection].create_indexes(indexes))
             long_gone = {"seen_at": {"$lt": time.time() - FORGET_WORKERS_SECONDS}}
             await _answered(self._db.workers.delete_many(long_gone))
+            laneless = {"unjoined": True, "lane": {"$exists": False}}  # of before there were lanes
+            await _answered(self._db.tasks.update_many(laneless, {"$set": {"lane": "short"}}))
             self._prepared = True
 
 

@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -23,7 +24,7 @@ OPEN = [(route.method, route.path) for route in ROUTES if route.access is Access
 
 def filled(path: str) -> str:
     """Return a path with something for each of its parameters."""
-    return re.sub(r"\{task_id\}", str(uuid.UUID(int=1)), re.sub(r"\{number:.*\}", "91", path))
+    return re.sub(r"\{task_id\}", str(uuid.UUID(int=1)), re.sub(r"\{number.*\}", "91", path))
 
 
 @pytest.mark.parametrize(("method", "path"), [pair for pair in CLOSED if pair[1] != "/ws"])
@@ -178,6 +179,28 @@ async def test_what_is_known_of_a_number_is_for_every_key(
     first = await (await client.get("/numbers/91", headers=bearer(bob))).text()
 
     assert "ann" not in first
+
+
+async def test_the_document_says_which_calls_need_a_key(client: Client) -> None:
+    """Each call of the document is answered as it says, and both documents name the scheme."""
+    document = await (await client.get("/openapi.json")).json()
+    asyncapi = await (await client.get("/asyncapi.json")).json()
+    for path, calls in document["paths"].items():
+        for method, call in calls.items():
+            pair = (method.upper(), path)
+            closed = {(each, filled(other)) for each, other in CLOSED}
+            assert bool(call["security"]) == ((pair[0], filled(path)) in closed), pair
+            assert bool(call["security"]) == ("401" in call["responses"]), pair
+    scheme = {"type": "http", "scheme": "bearer"}
+    for each in (document, asyncapi):
+        assert scheme.items() <= each["components"]["securitySchemes"]["apiKey"].items()
+
+
+def test_the_gateway_calls_nobody() -> None:
+    """No module of the gateway can open a connection to an address of a caller's choice."""
+    clients = re.compile(r"ClientSession|urllib\.request|http\.client|open_connection|urlopen")
+    modules = (Path(__file__).parents[2] / "gateway").rglob("*.py")
+    assert [] == [module.name for module in modules if clients.search(module.read_text())]
 
 
 async def test_a_public_address_without_keys_is_not_served(
