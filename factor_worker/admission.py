@@ -24,7 +24,8 @@ BUSY_SECONDS = 0.05
 IDLE_SECONDS = 0.25
 LEFT_SECONDS = 0.2
 """A gateway has begun a task by this time, or it leaves that to us (or it died)."""
-CONCURRENT_JOINS = 16
+CONCURRENT_JOINS = 64
+"""Together they share commits; one after the other they would let the slots run dry."""
 
 
 class Admission:

@@ -207,21 +207,21 @@ class MongoStore:
         return await _answered(db.tasks.count_documents(which, limit=limit)) if limit > 0 else 0
 
     async def list_queues(self, *, created_before: float) -> list[tuple[str, Lane]]:
-        """Return the owners and lanes with unjoined tasks, skipping from one to the next."""
+        """Return the owners and lanes with unjoined tasks, skipping from one owner to the next."""
         db = await self._ready()
         found: list[tuple[str, Lane]] = []
-        beyond: Document = {}
+        owner = ""
         while True:
-            cursor = db.tasks.find({"unjoined": True, **beyond}, {"owner": 1, "lane": 1})
-            order = [("owner", ASCENDING), ("lane", ASCENDING)]
-            page = await _answered(cursor.sort(order).limit(1).to_list(1))
+            cursor = db.tasks.find({"unjoined": True, "owner": {"$gt": owner}}, {"owner": 1})
+            page = await _answered(cursor.sort("owner", ASCENDING).limit(1).to_list(1))
             if not page:
-                break
-            owner, lane = page[0]["owner"], page[0]["lane"]
-            if await self.list_unjoined(owner, lane, created_before=created_before, limit=1):
-                found.append((owner, Lane(lane)))
-            beyond = {"$or": [{"owner": {"$gt": owner}}, {"owner": owner, "lane": {"$gt": lane}}]}
-        return found
+                return found
+            owner = page[0]["owner"]
+            found += [
+                (owner, lane)
+                for lane in Lane
+                if await self.list_unjoined(owner, lane, created_before=created_before, limit=1)
+            ]
 
     async def list_unjoined(
         self, owner: str, lane: Lane, *, created_before: float, limit: int

@@ -171,10 +171,9 @@ class SqliteStore:
         return await self._read(lambda db: int(db.execute(query, values).fetchone()[0]))
 
     async def list_queues(self, *, created_before: float) -> list[tuple[str, Lane]]:
-        """Return the owners and lanes with unjoined tasks, skipping from one to the next."""
-        query = (
-            f"SELECT owner, {_LONG} FROM tasks WHERE live AND NOT joined "  # noqa: S608 ours
-            f"AND (owner, {_LONG}) > (?, ?) ORDER BY owner, {_LONG} LIMIT 1"
+        """Return the owners and lanes with unjoined tasks, skipping from one owner to the next."""
+        next_owner = (
+            "SELECT owner FROM tasks WHERE live AND NOT joined AND owner > ? ORDER BY owner LIMIT 1"
         )
         oldest = (
             "SELECT 1 FROM tasks WHERE live AND NOT joined "  # noqa: S608 ours
@@ -183,10 +182,14 @@ class SqliteStore:
 
         def skip(db: sqlite3.Connection) -> list[tuple[str, Lane]]:
             found: list[tuple[str, Lane]] = []
-            place: tuple[str, int] = ("", -1)
-            while place := db.execute(query, place).fetchone():
-                if db.execute(oldest, (created_before, *place)).fetchone():
-                    found.append((place[0], Lane.LONG if place[1] else Lane.SHORT))
+            owner = ""
+            while row := db.execute(next_owner, (owner,)).fetchone():
+                owner = row[0]
+                found += [
+                    (owner, lane)
+                    for lane in Lane
+                    if db.execute(oldest, (created_before, owner, lane is Lane.LONG)).fetchone()
+                ]
             return found
 
         return await self._read(skip)
