@@ -94,9 +94,7 @@ async def test_owners_who_wait_take_turns(store: SqliteStore) -> None:
     await broker.close()
 
     owners = [number // 1000 for number in surveyor.seen]
-    assert all(
-        abs(owners[:n].count(1) - owners[:n].count(2)) <= 32 for n in range(most)
-    )
+    assert all(abs(owners[:n].count(1) - owners[:n].count(2)) <= 32 for n in range(most))
 
 
 async def test_long_numbers_leave_the_places_of_short_ones_alone(store: SqliteStore) -> None:
