@@ -37,7 +37,7 @@ def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Appli
     app[PLACES] = Places(store)
     app[HUB] = Hub(store, broker, representation.view)
     app[READINESS] = Readiness()
-    app[OPENAPI] = msgspec.json.encode(openapi.document(ROUTES))
+    app[OPENAPI] = msgspec.json.encode(openapi.document(ROUTES, keys=settings.keys))
     app[ASYNCAPI] = msgspec.json.encode(asyncapi.document())
     setup_routes(app)
     app.on_startup.append(_start_hub)

@@ -37,12 +37,12 @@ _AT_THE_DOOR = {
 """Problems that a call has because of what it asks of its caller."""
 
 
-def document(routes: Iterable[Route]) -> dict[str, Any]:
-    """Return the OpenAPI document of the calls."""
+def document(routes: Iterable[Route], *, keys: bool = False) -> dict[str, Any]:
+    """Return the OpenAPI document of the calls; without keys, a gateway takes requests that have none."""
     routes = tuple(routes)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(path_of(route), {})[route.method.lower()] = _operation(route)
+        paths.setdefault(path_of(route), {})[route.method.lower()] = _operation(route, keys=keys)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -72,19 +72,25 @@ def _schemas(routes: tuple[Route, ...]) -> dict[str, Any]:
     return schemas
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route, *, keys: bool) -> dict[str, Any]:
     summary = (route.handler.__doc__ or "").split("\n", 1)[0]
     made: dict[str, Any] = {
         "operationId": getattr(route.handler, "__name__", ""),
         "summary": summary,
         "parameters": [_parameter(parameter) for parameter in route.parameters],
         "responses": _responses(route),
-        "security": [] if route.access is Access.PUBLIC else [{SCHEME: []}],
+        "security": _security(route.access, keys=keys),
     }
     if route.body is not None:
         content = {"application/json": {"schema": _reference(route.body)}}
         made["requestBody"] = {"required": True, "content": content}
     return made
+
+
+def _security(access: Access, *, keys: bool) -> list[dict[str, list[str]]]:
+    if access is Access.PUBLIC:
+        return []
+    return [{SCHEME: []}] if keys else [{SCHEME: []}, {}]
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
