@@ -1,4 +1,4 @@
-help:           ## list the verbs: run stack secrets test rehearse lint types lock bench paint screenshots docs site licences command audit clean
+help:           ## list the verbs: run stack secrets test rehearse lint types lock bench fairness paint screenshots docs site licences command audit clean
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
@@ -6,7 +6,7 @@ PORT ?= 8080
 ARGS ?=
 PYTHON = .venv/bin/python
 
-.PHONY: help run stack secrets test rehearse lint types lock bench paint screenshots docs site licences command audit clean
+.PHONY: help run stack secrets test rehearse lint types lock bench fairness paint screenshots docs site licences command audit clean
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
@@ -56,6 +56,10 @@ lock:           ## renew the locks; ARGS=--upgrade takes newer releases
 bench:          ## check and time a running service; ARGS=http://127.0.0.1:8080
 	@sh infra/venv.sh requirements-dev.lock
 	@$(PYTHON) -m benchmarks.workload $(ARGS)
+
+fairness:       ## one key's single numbers while another key has 50 000 waiting
+	@sh infra/venv.sh requirements-dev.lock
+	@$(PYTHON) -m benchmarks.fairness $(ARGS)
 
 paint:          ## weigh the page and time its first paint; ARGS=http://127.0.0.1:8080
 	@sh infra/venv.sh requirements-dev.lock

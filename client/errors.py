@@ -43,11 +43,12 @@ class Unreachable(FactorlineError):
 
 
 class Unwell(FactorlineError):
-    """The service answers that it cannot serve now."""
+    """The service answers that it cannot serve now, or that the key has reached a limit."""
 
     def __init__(self, url: str, status: int, detail: str, *, retry_after_s: float = 0.0) -> None:
         self.retry_after_s = retry_after_s
-        super().__init__(f"The service at {url} is not well ({status}): {detail} Try again later.")
+        state = "asks for a pause" if status == 429 else "is not well"  # noqa: PLR2004 a limit of the key
+        super().__init__(f"The service at {url} {state} ({status}): {detail} Try again later.")
 
 
 class NotFactorline(FactorlineError):

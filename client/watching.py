@@ -53,6 +53,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 
     type: str
     limits: _Limits | None = None
+    authenticated: bool = True
     task: Task | None = None
     task_id: str | None = None
     problem: Problem | None = None

@@ -7,6 +7,7 @@
     │   ├── StoreUnavailable
     │   └── BrokerUnavailable
     ├── UnknownTask             no such task, or somebody else's (told apart to nobody)
+    ├── UnknownKey              no such API key
     ├── KeyReused               an Idempotency-Key came back with another request
     └── SettingError            a setting that cannot be obeyed
 
@@ -54,6 +55,10 @@ class BrokerUnavailable(Unavailable):
 
 class UnknownTask(FactorlineError, LookupError):
     """There is no task {task_id}."""
+
+
+class UnknownKey(FactorlineError, LookupError):
+    """There is no API key {key_id}: `factorline keys list` shows those there are."""
 
 
 class KeyReused(FactorlineError):

@@ -12,13 +12,14 @@ import msgspec
 import structlog
 
 from common import errors, factorizations
+from common.admission import Places
 from common.broker import Broker
 from common.codec import BigInt, shortened
 from common.events import Control, Event
 from common.factorizations import Factorization
 from common.observability import about
 from common.store import Store
-from common.tasks import Ending, Status, Task, new_task_id
+from common.tasks import Ending, Lane, Status, Task, new_task_id
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -143,6 +144,8 @@ async def cancel(store: Store, broker: Broker, task: Task) -> Task:
         return task
     ending = Ending(status=Status.CANCELLED, at=time.time(), reason="cancelled on request")
     task = await store.end_task(task.task_id, ending)
+    if known is None:  # it still waited
+        await _tell(broker, Event(number=task.key, version=0, urgent=True))
     while known is not None and known.active:
         wanted = await store.any_live(task.key)
         after = known.touched(time.time()) if wanted else known.rested(time.time())
@@ -158,8 +161,12 @@ async def cancel(store: Store, broker: Broker, task: Task) -> Task:
 async def tell(broker: Broker, known: Factorization, *, urgent: bool = False) -> None:
     """Tell every gateway the version of a factorization; a broker that is down loses only a hint."""
     urgent = urgent or known.ended is not None
+    await _tell(broker, Event(number=known.number, version=known.version, urgent=urgent))
+
+
+async def _tell(broker: Broker, event: Event) -> None:
     try:
-        await broker.tell(Event(number=known.number, version=known.version, urgent=urgent))
+        await broker.tell(event)
     except errors.BrokerUnavailable:
         return  # gateways read again what they have subscribers for
 
@@ -172,32 +179,48 @@ async def tell_workers(broker: Broker, number: int) -> None:
         return  # the units end by themselves, and their outcomes are ignored
 
 
-async def accept(store: Store, broker: Broker, tasks: Sequence[Task]) -> list[Task]:
-    """Insert new tasks durably and join those that need work; return them as stored.
+async def accept(store: Store, broker: Broker, places: Places, tasks: Sequence[Task]) -> list[Task]:
+    """Insert new tasks of one owner durably and join as many as there are places; return them as stored.
+
+    The rest waits in the store, and workers join it as places get free.
 
     Raises:
         errors.StoreUnavailable: Nothing may have been accepted; the same call can be repeated.
 
     """
-    places = asyncio.Semaphore(CONCURRENT_JOINS)
+    running = asyncio.Semaphore(CONCURRENT_JOINS)
 
     async def aimed(task: Task) -> Task:
         if task.ended is not None:
             return task
-        async with places:
+        async with running:
             return aim(task, await store.get_factorization(task.key))
 
     async def joined(task: Task) -> None:
-        async with places:
+        async with running:
             await join(store, broker, task)
 
-    stored = await store.insert_tasks(await asyncio.gather(*map(aimed, tasks)))
+    free, ready = await asyncio.gather(_take(places, tasks), asyncio.gather(*map(aimed, tasks)))
+    stored = await store.insert_tasks(ready)
     if len(stored) > 1:
         log.info("Tasks are accepted", count=len(stored))
     for task in stored:
         level = logging.DEBUG if len(stored) > 1 else logging.INFO  # a batch has 100 000
         log.log(level, "A task is accepted", task_id=task.task_id, **about(task.number))
-    await asyncio.gather(
-        *(joined(task) for task in stored if not task.joined and task.ended is None)
-    )
+    fresh = [task for task in stored if not task.joined and task.ended is None]
+    begun = [task for lane in Lane for task in _of_lane(fresh, lane)[: free[lane]]]
+    await asyncio.gather(*map(joined, begun))
     return stored
+
+
+async def _take(places: Places, tasks: Sequence[Task]) -> dict[Lane, int]:
+    """Return the places that there are for the tasks, by lane."""
+    wanted = {lane: _of_lane(tasks, lane) for lane in Lane}
+    return {
+        lane: await places.take(some[0].owner, lane, len(some)) if some else 0
+        for lane, some in wanted.items()
+    }
+
+
+def _of_lane(tasks: Sequence[Task], lane: Lane) -> list[Task]:
+    return [task for task in tasks if task.ended is None and task.lane is lane]

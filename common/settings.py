@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import urllib.parse
 from collections.abc import Mapping
 from typing import Self
 
@@ -12,6 +13,18 @@ from common import errors, passwords
 
 SECRETS = ("FACTORLINE_AMQP_URL", "FACTORLINE_MONGODB_URI")
 """Variables that hold passwords; no child process may see them."""
+
+
+UNVERIFIED = {
+    "amqp_url": {"no_verify_ssl"},
+    "mongodb_uri": {
+        "tlsinsecure",
+        "tlsallowinvalidcertificates",
+        "tlsallowinvalidhostnames",
+        "ssl_cert_reqs",
+    },
+}
+"""Options of addresses, in lower case, that would take any certificate for the server's."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +39,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     asked for: keep it off public addresses."""
     name: str = ""
     """This process's name in logs and in RabbitMQ's management page; gateway@MACHINE or worker@MACHINE."""
+    keys: bool = False
+    """Whether clients need an API key (`factorline keys make`); without, everybody may do everything."""
+    insecure: bool = False
+    """Whether a public address may be served without keys."""
+    origins: str = ""
+    """Other sites whose pages may open WebSockets, comma-separated, such as https://app.example."""
     data: str = ".factorline"
     """The folder of the embedded store."""
     amqp_url: str = ""
@@ -50,6 +69,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """WebSockets of one gateway."""
     max_subscriptions: int = 1000
     """Tasks that one WebSocket may watch."""
+    max_key_sockets: int = 1000
+    """WebSockets of one key in one gateway."""
+    max_key_subscriptions: int = 20_000
+    """Tasks that all WebSockets of one key may watch in one gateway."""
     unit_seconds: float = 900.0
     """Wall-clock limit of one unit."""
     memory_mb: int = 2048
@@ -117,6 +140,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             if not low <= value <= high:
                 name = f"FACTORLINE_{field.upper()}"
                 raise errors.SettingError(name=name, value=value, why=f"{low} to {high} is allowed")
+
+        for field, names in UNVERIFIED.items():
+            given = {name.lower() for name, _ in _options(getattr(self, field))}
+            for name in sorted(given & names):
+                raise errors.SettingError(
+                    name=f"FACTORLINE_{field.upper()}",
+                    value=f"…{name}…",
+                    why="the server's certificate is always verified: name its authority with "
+                    + ("cafile" if field == "amqp_url" else "tlsCAFile"),
+                )
+
+
+def _options(url: str) -> list[tuple[str, str]]:
+    return urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query, keep_blank_values=True)
 
 
 def forget_secrets() -> None:

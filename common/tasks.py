@@ -28,6 +28,19 @@ class Status(enum.StrEnum):
         return self not in (Status.QUEUED, Status.RUNNING)
 
 
+class Lane(enum.StrEnum):
+    """How long a number is likely to take, by its digits; each lane of an owner has its own places."""
+
+    SHORT = "short"
+    """A survey answers it, in well under a second."""
+    LONG = "long"
+    """It may need work units, up to hours of them."""
+
+
+SHORT_DIGITS = 45
+"""A survey answers every number of so many digits completely."""
+
+
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How and when something ended: ``at`` in seconds since the epoch."""
 
@@ -60,6 +73,11 @@ class Task(Versioned, frozen=True, kw_only=True):
     def key(self) -> BigInt:
         """The number whose factorization answers this task."""
         return BigInt(abs(self.number))
+
+    @property
+    def lane(self) -> Lane:
+        """The lane that the task waits in until its number is begun."""
+        return Lane.SHORT if len(str(int(self.key))) <= SHORT_DIGITS else Lane.LONG
 
 
 def new_task_id() -> str:

@@ -15,6 +15,7 @@ from common.settings import Settings
 from common.store import Store
 from common.workers import ALIVE_SECONDS, HEARTBEAT_SECONDS, WorkerStatus
 from factor_worker import metrics
+from factor_worker.admission import Admission
 from factor_worker.children import Limits, Slots
 from factor_worker.consumer import Consumer
 from factor_worker.sweeper import Sweeper
@@ -55,6 +56,7 @@ class Worker:
             store, broker, worker_id=self.worker_id, sieve_digits=settings.sieve_digits
         )
         self._sweeper = Sweeper(store, broker)
+        self._admission = Admission(store, broker, self.worker_id)
         self._subscriptions: list[Subscription] = []
         self._loops: list[asyncio.Task[None]] = []
         self._started_at = time.time()
@@ -71,6 +73,7 @@ class Worker:
         self._consumer.slowness = slowness
         await self._beat_patiently()
         if alone:
+            await self._admission.admit(patience=0.0)
             await self._sweeper.sweep(patience=0.0)
         consumer, consume = self._consumer, self._broker.consume
         self._subscriptions = [
@@ -91,6 +94,8 @@ class Worker:
             asyncio.create_task(self._heartbeat()),
             asyncio.create_task(self._recheck()),
             asyncio.create_task(self._sweeper.run()),
+            asyncio.create_task(self._admission.run()),
+            asyncio.create_task(self._consumer.meter.run()),
         ]
         log.info("Ready", worker_id=self.worker_id, slots=self._settings.slots)
 
@@ -106,6 +111,7 @@ class Worker:
         await asyncio.gather(*self._loops, return_exceptions=True)
         await asyncio.gather(self._slots.close(), self._survey_slots.close())
         with contextlib.suppress(errors.StoreUnavailable):
+            await self._consumer.meter.charge()
             await self._store.remove_worker(self.worker_id)
         log.info("Stopped", worker_id=self.worker_id)
 
@@ -129,6 +135,8 @@ class Worker:
         else:
             slots = max(1, sum(worker.slots for worker in workers))
             self._consumer.capacity = self._consumer.capacity._replace(slots=slots)
+            self._admission.slots = slots
+            self._admission.workers = [worker.worker_id for worker in workers]
 
     def _status(self) -> WorkerStatus:
         return WorkerStatus(

@@ -25,6 +25,7 @@ from common.store import Store
 from common.units import Failure, Fault, Outcome, Sieve, Solve, Unit
 from factor_worker import compute, metrics, plan
 from factor_worker.children import Slot, SlotBroken, Slots, UnitFailed, UnitStopped
+from factor_worker.metering import Meter
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -61,6 +62,7 @@ class Consumer:
         self.newest_issue: dict[str, float] = {}
         """By queue, when the newest unit received was issued, in seconds since the epoch."""
         self.units_done = 0
+        self.meter = Meter(store)
         self._leaving = False
 
     async def handle(self, slots: Slots, delivery: Delivery) -> None:
@@ -216,6 +218,7 @@ class Consumer:
                 known, before = after, known
                 if after.ended is not None:
                     log.info("A number has ended", status=after.ended.status.value, **about(number))
+                self.meter.note(number, outcome.cpu_seconds)
                 await self._drop_moot(before, after)
                 break
             metrics.SWAPS_LOST.inc()

@@ -4,6 +4,7 @@ from typing import get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from common.tasks import Lane
 from common.units import Fault, Work, kind_named
 
 UNITS = Counter("factorline_units", "Units that ended, by kind and result", ["kind", "result"])
@@ -44,6 +45,12 @@ BATCHES_REFUSED = Counter(
 )
 SWEEPS = Counter("factorline_sweeps", "Sweeps, by whether they came to their end", ["result"])
 SWEPT = Counter("factorline_swept", "What a sweep had to put right", ["what"])
+ADMITTED = Counter(
+    "factorline_tasks_admitted", "Tasks begun that had waited for a place, by lane", ["lane"]
+)
+WAITING_QUEUES = Gauge(
+    "factorline_waiting_queues", "Owners and lanes served by this worker that have tasks waiting"
+)
 SLOTS_BUSY = Gauge("factorline_slots_busy", "Units being computed by this worker")
 
 
@@ -55,8 +62,10 @@ def begin_at_zero() -> None:
         DEAD_LETTERS.labels(reason)
     for how in (Fault.CRASH.value, Fault.MEMORY.value, Fault.TIMEOUT.value, "idle"):
         CHILDREN_DIED.labels(how)
-    for what in ("task", "outbox", "unit", "unwanted"):
+    for what in ("outbox", "unit", "unwanted"):
         SWEPT.labels(what)
+    for lane in Lane:
+        ADMITTED.labels(lane.value)
 
 
 begin_at_zero()

@@ -1,7 +1,7 @@
 """The sweeper: repeats what a crash cut off. Every worker runs one; two at once do no harm.
 
-It looks for tasks that never met their factorization, outboxes that were not published, units that
-nobody has any more, and work that nobody wants. A long queue is not a fault.
+It looks for outboxes that were not published, units that nobody has any more, and work that nobody
+wants. A long queue is not a fault. (Tasks that never met their factorization are begun by `admission`.)
 """
 
 import asyncio
@@ -54,15 +54,8 @@ class Sweeper:
     async def sweep(self, *, patience: float = 1.0) -> None:
         """Look once at everything; ``patience`` scales the ages at which a thing counts as lost."""
         now = time.time()
-        await self._join_tasks(now - patience * LEFT_BEHIND_SECONDS)
         await self._publish_outboxes(now - patience * LEFT_BEHIND_SECONDS)
         await self._look_at_active(now - patience * LOST_SECONDS, now)
-
-    async def _join_tasks(self, before: float) -> None:
-        while tasks := await self._store.list_unjoined(created_before=before, limit=PAGE):
-            for task in tasks:
-                await lifecycle.join(self._store, self._broker, task)
-                metrics.SWEPT.labels("task").inc()
 
     async def _publish_outboxes(self, before: float) -> None:
         async for known in _pages(self._store.list_unpublished, before):

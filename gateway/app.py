@@ -3,11 +3,24 @@
 import msgspec
 from aiohttp import web
 
+from common.admission import Places
 from common.broker import Broker
 from common.settings import Settings
 from common.store import Store
-from gateway import asyncapi, metrics, openapi, problems, representation
-from gateway.keys import ASYNCAPI, BROKER, HUB, OPENAPI, READINESS, SETTINGS, STORE, Readiness
+from gateway import access, asyncapi, metrics, openapi, problems, representation
+from gateway.access import DOORKEEPER, Doorkeeper
+from gateway.keys import (
+    ASYNCAPI,
+    BROKER,
+    HUB,
+    OPENAPI,
+    PLACES,
+    READINESS,
+    SETTINGS,
+    STORE,
+    Readiness,
+)
+from gateway.limits import LIMITER, RATELIMIT, Limiter
 from gateway.routes import ROUTES, setup_routes
 from gateway.websocket.hub import Hub
 
@@ -19,9 +32,12 @@ def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Appli
         middlewares=[metrics.middleware, problems.middleware],
     )
     app[SETTINGS], app[STORE], app[BROKER] = settings, store, broker
+    access.check_exposure(settings)
+    app[DOORKEEPER], app[LIMITER] = Doorkeeper(settings, store), Limiter(store)
+    app[PLACES] = Places(store)
     app[HUB] = Hub(store, broker, representation.view)
     app[READINESS] = Readiness()
-    app[OPENAPI] = msgspec.json.encode(openapi.document(ROUTES))
+    app[OPENAPI] = msgspec.json.encode(openapi.document(ROUTES, keys=settings.keys))
     app[ASYNCAPI] = msgspec.json.encode(asyncapi.document())
     setup_routes(app)
     app.on_startup.append(_start_hub)
@@ -32,12 +48,16 @@ def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Appli
 
 async def _start_hub(app: web.Application) -> None:
     await app[HUB].start()
+    await app[DOORKEEPER].start()
 
 
 async def _stop_hub(app: web.Application) -> None:
     """End sockets and long polls; at clean-up it would be too late, aiohttp waits for them first."""
+    await app[DOORKEEPER].stop()
     await app[HUB].stop()
 
 
-async def _harden(_request: web.Request, response: web.StreamResponse) -> None:
+async def _harden(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    for name, value in request.get(RATELIMIT, {}).items():
+        response.headers.setdefault(name, value)

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from gateway import openapi
 from gateway.websocket.messages import CLIENT_MESSAGES, SERVER_MESSAGES
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -25,7 +26,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Factorline",
             "version": "1",
-            "description": "Follow tasks live. Offer the subprotocol factorline.v1; text frames.",
+            "description": "Follow tasks live. Offer the subprotocol factorline.v1; text frames. A key "
+            "comes with the handshake, or as the first frame.",
         },
         "defaultContentType": "application/json",
         "channels": {
@@ -42,13 +44,19 @@ def document() -> dict[str, Any]:
         "components": {
             "messages": {name_of(message): _message(message) for message in messages},
             "schemas": schemas,
+            "securitySchemes": {openapi.SCHEME: openapi.BEARER},
         },
     }
 
 
 def _operation(action: str, messages: Sequence[type[msgspec.Struct]]) -> dict[str, Any]:
     references = [{"$ref": f"#/channels/ws/messages/{name_of(message)}"} for message in messages]
-    return {"action": action, "channel": {"$ref": "#/channels/ws"}, "messages": references}
+    return {
+        "action": action,
+        "channel": {"$ref": "#/channels/ws"},
+        "messages": references,
+        "security": [{"$ref": f"#/components/securitySchemes/{openapi.SCHEME}"}],
+    }
 
 
 def _message(message: type[msgspec.Struct]) -> dict[str, Any]:

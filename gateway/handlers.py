@@ -12,7 +12,9 @@ from common.numbers import NumberError, parse
 from common.store import Store
 from common.tasks import Task
 from gateway import bodies, models, parameters, problems, representation
-from gateway.keys import BROKER, HUB, SETTINGS, STORE, owner_of
+from gateway.access import IDENTITY, owner_of
+from gateway.keys import BROKER, HUB, PLACES, SETTINGS, STORE
+from gateway.limits import LIMITER, tell
 
 CONCURRENT_READS = 16
 POLL_SECONDS = "1"
@@ -50,7 +52,7 @@ async def submit(request: web.Request) -> web.Response:
         raise problems.BadRequest(why='The object has no member "number".')
     parsed = bodies.parse_number(document["number"], settings.max_digits)
     task = lifecycle.new_task(parsed.value, parsed.expression, owner, idempotency_key=key)
-    [stored] = await lifecycle.accept(store, request.app[BROKER], [task])
+    [stored] = await _accept(request, [task])
     if stored.number != task.number:
         raise errors.KeyReused
     headers = {"Location": f"/tasks/{stored.task_id}"}
@@ -63,6 +65,15 @@ async def submit(request: web.Request) -> web.Response:
     )
     headers["Preference-Applied"] = f"wait={seconds}"
     return _answer_task(shown, status=200 if shown.done else 202, headers=headers)
+
+
+async def _accept(request: web.Request, tasks: Sequence[Task]) -> list[Task]:
+    """Accept new tasks within the limits of their owner."""
+    app = request.app
+    wanted = sum(task.ended is None for task in tasks)
+    async with app[LIMITER].submission(request[IDENTITY], wanted) as fields:
+        tell(request, fields)
+        return await lifecycle.accept(app[STORE], app[BROKER], app[PLACES], tasks)
 
 
 async def submit_batch(request: web.Request) -> web.Response:
@@ -88,7 +99,7 @@ async def submit_batch(request: web.Request) -> web.Response:
             tasks[index] = lifecycle.new_task(
                 parsed.value, parsed.expression, owner, idempotency_key=own_key
             )
-    stored = await lifecycle.accept(store, request.app[BROKER], list(tasks.values()))
+    stored = await _accept(request, list(tasks.values()))
     if [task.number for task in stored] != [task.number for task in tasks.values()]:
         raise errors.KeyReused
     shown = dict(zip(tasks, await _shown(store, stored), strict=True))

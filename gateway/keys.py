@@ -1,7 +1,8 @@
-"""What a handler finds in its application, and whose request it serves."""
+"""What a handler finds in its application."""
 
 from aiohttp import web
 
+from common.admission import Places
 from common.broker import Broker
 from common.settings import Settings
 from common.store import Store
@@ -18,12 +19,8 @@ class Readiness:
 SETTINGS = web.AppKey("SETTINGS", Settings)
 STORE: web.AppKey[Store] = web.AppKey("STORE")
 BROKER: web.AppKey[Broker] = web.AppKey("BROKER")
+PLACES = web.AppKey("PLACES", Places)
 HUB = web.AppKey("HUB", Hub)
 READINESS = web.AppKey("READINESS", Readiness)
 OPENAPI = web.AppKey("OPENAPI", bytes)
 ASYNCAPI = web.AppKey("ASYNCAPI", bytes)
-
-
-def owner_of(_request: web.Request) -> str:
-    """Return whose tasks a request may see and make; there are no accounts yet."""
-    return "anonymous"

@@ -29,6 +29,9 @@ EVENTS = Counter(
     "factorline_events", "Events heard, by whether anybody here follows the number", ["followed"]
 )
 EVENT_GAPS = Counter("factorline_event_gaps", "Reconnections, after which all is read again")
+REFUSED = Counter(
+    "factorline_refused", "Requests and sockets refused for their key or its limits", ["why"]
+)
 
 
 @web.middleware

@@ -7,18 +7,42 @@ from typing import Any
 import msgspec
 
 from gateway import models
+from gateway.access import Access
 from gateway.problems import CONTENT_TYPE, KINDS
 from gateway.routes import Parameter, Route
 
+SCHEME = "apiKey"
+BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key that `factorline keys make` printed, fl_ and 43 letters. A gateway without "
+    "keys (FACTORLINE_KEYS) needs none.",
+}
 _REFERENCE = "#/components/schemas/{name}"
+TOO_MANY = 429
+_LIMIT_HEADERS = {
+    name: {"description": says, "schema": {"type": "string"}}
+    for name, says in (
+        ("RateLimit-Policy", "The limits of the key, as draft-ietf-httpapi-ratelimit-headers-10."),
+        ("RateLimit", "What is left of them."),
+        ("Retry-After", "Seconds to wait."),
+    )
+}
+_KEYED = ("unauthenticated", "too-many-requests", "store-unavailable")
+_AT_THE_DOOR = {
+    Access.PUBLIC: (),
+    Access.OWNER: _KEYED,
+    Access.OPERATOR: (*_KEYED, "not-allowed"),
+}
+"""Problems that a call has because of what it asks of its caller."""
 
 
-def document(routes: Iterable[Route]) -> dict[str, Any]:
-    """Return the OpenAPI document of the calls."""
+def document(routes: Iterable[Route], *, keys: bool = False) -> dict[str, Any]:
+    """Return the OpenAPI document of the calls; without keys, a gateway takes requests that have none."""
     routes = tuple(routes)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(path_of(route), {})[route.method.lower()] = _operation(route)
+        paths.setdefault(path_of(route), {})[route.method.lower()] = _operation(route, keys=keys)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -28,7 +52,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         },
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "paths": paths,
-        "components": {"schemas": _schemas(routes)},
+        "components": {"schemas": _schemas(routes), "securitySchemes": {SCHEME: BEARER}},
     }
 
 
@@ -48,18 +72,25 @@ def _schemas(routes: tuple[Route, ...]) -> dict[str, Any]:
     return schemas
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route, *, keys: bool) -> dict[str, Any]:
     summary = (route.handler.__doc__ or "").split("\n", 1)[0]
     made: dict[str, Any] = {
         "operationId": getattr(route.handler, "__name__", ""),
         "summary": summary,
         "parameters": [_parameter(parameter) for parameter in route.parameters],
         "responses": _responses(route),
+        "security": _security(route.access, keys=keys),
     }
     if route.body is not None:
         content = {"application/json": {"schema": _reference(route.body)}}
         made["requestBody"] = {"required": True, "content": content}
     return made
+
+
+def _security(access: Access, *, keys: bool) -> list[dict[str, list[str]]]:
+    if access is Access.PUBLIC:
+        return []
+    return [{SCHEME: []}] if keys else [{SCHEME: []}, {}]
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
@@ -74,11 +105,13 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 def _responses(route: Route) -> dict[str, Any]:
     responses = {str(status): _answer(answer) for status, answer in route.answers.items()}
-    for name in route.problems:
+    for name in dict.fromkeys((*route.problems, *_AT_THE_DOOR[route.access])):
         kind = KINDS[name]
         response = responses.setdefault(
             str(kind.status), {"description": "", "content": {CONTENT_TYPE: _problem_schema()}}
         )
+        if kind.status == TOO_MANY:
+            response["headers"] = _LIMIT_HEADERS
         response["description"] = "; ".join(filter(None, [response["description"], kind.title]))
     responses["default"] = {
         "description": "Any other problem",

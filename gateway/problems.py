@@ -5,7 +5,15 @@ FactorlineError
 │   ├── BadRequest          400 bad-request
 │   ├── UnknownPage         404 not-found
 │   ├── BodyTooLarge        413 body-too-large
-│   └── BatchTooLarge       413 batch-too-large
+│   ├── BatchTooLarge       413 batch-too-large
+│   ├── Unauthenticated     401 unauthenticated
+│   ├── NotAllowed          403 not-allowed
+│   ├── OriginRefused       403 origin-refused
+│   ├── TooManySockets      429 too-many-sockets
+│   └── Limited
+│       ├── TooManyRequests 429 too-many-requests
+│       ├── TooManyTasks    429 too-many-tasks
+│       └── CpuUsedUp       429 cpu-used-up
 ├── UnknownTask             404 unknown-task
 ├── KeyReused               422 key-reused
 └── Unavailable
@@ -19,7 +27,7 @@ aiohttp's HTTPException     not-found, method-not-allowed, body-too-large, http-
 anything else               500 internal-error: a fault of ours, logged
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -40,6 +48,9 @@ _LONGEST_DETAIL = 1000
 class RequestError(errors.FactorlineError):
     """The request cannot be served."""
 
+    headers: Mapping[str, str] = {}
+    """Fields that the answer has besides."""
+
 
 class BadRequest(RequestError):
     """{why}"""  # noqa: D415 the sentence comes from whoever raises it
@@ -57,6 +68,51 @@ class BatchTooLarge(RequestError):
     """The batch has {count} numbers; the limit is {limit}: send several batches."""
 
 
+class Unauthenticated(RequestError):
+    """{why}: this needs an API key, sent as `Authorization: Bearer fl_...`."""
+
+    def __init__(self, *, why: str, invalid: bool = False) -> None:
+        super().__init__(why=why)
+        error = ', error="invalid_token"' if invalid else ""
+        self.headers = {"WWW-Authenticate": f'Bearer realm="factorline"{error}'}
+
+
+class NotAllowed(RequestError):
+    """{path} is for operators: a key that was made with --operator opens it."""
+
+    headers: Mapping[str, str] = {
+        "WWW-Authenticate": 'Bearer realm="factorline", error="insufficient_scope"'
+    }
+
+
+class OriginRefused(RequestError):
+    """Pages of {origin} may not open WebSockets here; FACTORLINE_ORIGINS lists those that may."""
+
+
+class TooManySockets(RequestError):
+    """This key has {limit} WebSockets here, which is the limit: close some."""
+
+
+class Limited(RequestError):
+    """A limit of the key is reached."""
+
+    def __init__(self, *, headers: Mapping[str, str], **details: object) -> None:
+        super().__init__(**details)
+        self.headers = headers
+
+
+class TooManyRequests(Limited):
+    """This key may make {rate:g} requests a second: come back after the seconds in Retry-After."""
+
+
+class TooManyTasks(Limited):
+    """There is room for {left} of these {count} tasks: this key may have {limit} in progress."""
+
+
+class CpuUsedUp(Limited):
+    """The {limit:g} CPU seconds that this key may use in a day (UTC) are used up."""
+
+
 class Kind(NamedTuple):
     """One type of problem; its URI is ``/problems/`` and the name."""
 
@@ -69,6 +125,9 @@ class Kind(NamedTuple):
 _AS_IS = "The same request will fail again: change it as the detail says."
 _LATER = "The service is not well. Repeat the request after the seconds in Retry-After."
 
+_KEY = "See docs/how-to/keys.md. The client and the command read the key from FACTORLINE_API_KEY."
+_SLOWER = "Repeat the request after the seconds in Retry-After; RateLimit says what is left."
+
 _KINDS: list[tuple[type[Exception], Kind]] = [
     (NotANumber, Kind("not-a-number", 400, "This is not a number", _AS_IS)),
     (NumberTooLarge, Kind("number-too-large", 400, "The number is too large", _AS_IS)),
@@ -77,6 +136,13 @@ _KINDS: list[tuple[type[Exception], Kind]] = [
     (BodyTooLarge, Kind("body-too-large", 413, "The body is too large", _AS_IS)),
     (BatchTooLarge, Kind("batch-too-large", 413, "The batch is too large", _AS_IS)),
     (BadRequest, Kind("bad-request", 400, "The request cannot be read", _AS_IS)),
+    (Unauthenticated, Kind("unauthenticated", 401, "This needs an API key", _KEY)),
+    (NotAllowed, Kind("not-allowed", 403, "This key does not open that", _KEY)),
+    (OriginRefused, Kind("origin-refused", 403, "Pages of that site may not connect", _KEY)),
+    (TooManySockets, Kind("too-many-sockets", 429, "The key has too many sockets", _AS_IS)),
+    (TooManyRequests, Kind("too-many-requests", 429, "Too many requests", _SLOWER)),
+    (TooManyTasks, Kind("too-many-tasks", 429, "Too many tasks in progress", _SLOWER)),
+    (CpuUsedUp, Kind("cpu-used-up", 429, "The CPU time of the day is used up", _SLOWER)),
     (
         errors.UnknownTask,
         Kind("unknown-task", 404, "There is no such task", "Check the id; it must be yours."),
@@ -95,9 +161,18 @@ _INTERNAL = Kind("internal-error", 500, "A fault of ours", "It was logged. Pleas
 KINDS = {kind.name: kind for kind in (*(kind for _, kind in _KINDS), _METHOD, _HTTP, _INTERNAL)}
 
 
+def _kind_of(error: Exception) -> Kind:
+    return next((kind for sort, kind in _KINDS if isinstance(error, sort)), _INTERNAL)
+
+
+def name_of(error: Exception) -> str:
+    """Return the last part of the type of the problem that an error is."""
+    return _kind_of(error).name
+
+
 def problem_of(error: Exception) -> Problem:
     """Return the problem that tells an error to the client."""
-    kind = next((kind for sort, kind in _KINDS if isinstance(error, sort)), _INTERNAL)
+    kind = _kind_of(error)
     detail = kind.advice if kind is _INTERNAL else str(error)
     return Problem(
         type=f"/problems/{kind.name}",
@@ -117,6 +192,8 @@ def response_of(error: Exception) -> web.Response:
     if problem.type == f"/problems/{_INTERNAL.name}":
         log.error("A request met a fault of ours", exc_info=error)
     response = _response(problem)
+    if isinstance(error, RequestError):
+        response.headers.update(error.headers)
     if isinstance(error, errors.Unavailable):
         response.headers["Retry-After"] = str(RETRY_SECONDS)
     return response

@@ -19,7 +19,8 @@ _MINUS_ONE = models.Factor(prime="-1", exponent=1, certainty="unit")
 
 def version_of(task: Task, known: Factorization | None) -> int:
     """Return a number that grows whenever the task's representation changes."""
-    return 2 * known.version + (task.ended is not None) if known else 1
+    ended = task.ended is not None
+    return 2 * known.version + ended if known else 1 + ended
 
 
 def view(task: Task, known: Factorization | None) -> models.TaskView:

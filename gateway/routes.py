@@ -1,12 +1,15 @@
 """The table of calls: the router and the OpenAPI document are both made from it."""
 
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 from aiohttp import web
 
-from gateway import assets, handlers, models, pages, parameters
+from gateway import assets, handlers, limits, models, pages, parameters
+from gateway.access import IDENTITY, Access, admit
+from gateway.limits import LIMITER
 from gateway.websocket.session import websocket
 
 TEXT, HTML, ANY = "text/plain", "text/html", "*/*"
@@ -35,6 +38,7 @@ class Route:
     problems: tuple[str, ...] = ()
     body: type[msgspec.Struct] | None = None
     parameters: tuple[Parameter, ...] = field(default=())
+    access: Access = Access.OWNER
 
 
 _SECONDS = {"type": "integer", "minimum": 0, "maximum": parameters.LONGEST_WAIT}
@@ -60,6 +64,7 @@ _FILE = Parameter("file", "path", "The name of a file.")
 
 _BODY = ("bad-request", "body-too-large", "store-unavailable")
 _NO_NUMBER = ("not-a-number", "number-too-large", "bad-expression")
+_FULL = ("too-many-tasks", "cpu-used-up")
 _TASK = ("unknown-task", "store-unavailable")
 
 ROUTES = (
@@ -68,7 +73,7 @@ ROUTES = (
         "/factor",
         handlers.submit,
         {202: models.TaskView, 200: models.TaskView},
-        (*_BODY, *_NO_NUMBER, "key-reused"),
+        (*_BODY, *_NO_NUMBER, "key-reused", *_FULL),
         models.FactorRequest,
         (_KEY, _PREFER),
     ),
@@ -107,7 +112,7 @@ ROUTES = (
         "/tasks/batch",
         handlers.submit_batch,
         {200: models.BatchResult},
-        (*_BODY, "batch-too-large", "key-reused"),
+        (*_BODY, "batch-too-large", "key-reused", *_FULL),
         models.BatchRequest,
         (_KEY,),
     ),
@@ -120,20 +125,21 @@ ROUTES = (
         None,
         (_NUMBER,),
     ),
-    Route("GET", "/ws", websocket, {101: None}, ("http-error",)),
-    Route("GET", "/healthz", pages.healthz, {200: models.Health}),
+    Route("GET", "/ws", websocket, {101: None}, ("http-error", "origin-refused")),
+    Route("GET", "/healthz", pages.healthz, {200: models.Health}, access=Access.PUBLIC),
     Route(
         "GET",
         "/readyz",
         pages.readyz,
         {200: models.Health, 404: models.Health},
         ("store-unavailable",),
+        access=Access.PUBLIC,
     ),
-    Route("GET", "/status", pages.status, {200: models.ServiceStatus}),
-    Route("GET", "/metrics", pages.metrics, {200: TEXT}),
-    Route("GET", "/openapi.json", pages.openapi, {200: JSON_DOCUMENT}),
-    Route("GET", "/asyncapi.json", pages.asyncapi, {200: JSON_DOCUMENT}),
-    Route("GET", "/docs", pages.docs, {200: HTML, 304: None}, (), None, (_HELD,)),
+    Route("GET", "/status", pages.status, {200: models.ServiceStatus}, access=Access.OPERATOR),
+    Route("GET", "/metrics", pages.metrics, {200: TEXT}, access=Access.OPERATOR),
+    Route("GET", "/openapi.json", pages.openapi, {200: JSON_DOCUMENT}, access=Access.PUBLIC),
+    Route("GET", "/asyncapi.json", pages.asyncapi, {200: JSON_DOCUMENT}, access=Access.PUBLIC),
+    Route("GET", "/docs", pages.docs, {200: HTML, 304: None}, (), None, (_HELD,), Access.PUBLIC),
     Route(
         "GET",
         "/problems/{name}",
@@ -142,8 +148,9 @@ ROUTES = (
         ("not-found",),
         None,
         (_NAME,),
+        Access.PUBLIC,
     ),
-    Route("GET", "/", pages.home, {200: TEXT, 304: None}, (), None, (_HELD,)),
+    Route("GET", "/", pages.home, {200: TEXT, 304: None}, (), None, (_HELD,), Access.PUBLIC),
     Route(
         "GET",
         "/web/{version}/{file}",
@@ -152,6 +159,7 @@ ROUTES = (
         ("not-found",),
         None,
         (_VERSION, _FILE, _HELD),
+        Access.PUBLIC,
     ),
 )
 
@@ -159,6 +167,20 @@ ROUTES = (
 def setup_routes(app: web.Application) -> None:
     """Add every call of the table; a GET answers HEAD as well."""
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, route.handler)
+        handler = route.handler if route.handler is websocket else _guarded(route)
+        app.router.add_route(route.method, route.path, handler)
         if route.method == "GET" and route.handler is not websocket:
-            app.router.add_route("HEAD", route.path, route.handler)
+            app.router.add_route("HEAD", route.path, handler)
+
+
+def _guarded(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Return the handler behind the door: first the key, then its limits, then the call."""
+
+    @functools.wraps(route.handler)
+    async def handle(request: web.Request) -> web.StreamResponse:
+        await admit(request, route.access)
+        if route.access is not Access.PUBLIC:
+            limits.tell(request, await request.app[LIMITER].request(request[IDENTITY]))
+        return await route.handler(request)
+
+    return handle

@@ -57,23 +57,27 @@ Port = Annotated[
         envvar="FACTORLINE_PORT", metavar="PORT", min=0, max=65535, help="Where to listen."
     ),
 ]
+Insecure = Annotated[
+    bool,
+    typer.Option("--insecure", help="Serve a public address without API keys: to everybody."),
+]
 _HOME = "http://127.0.0.1:8080"
 
 
 @app.command()
-def serve(port: Port = None) -> None:
+def serve(*, port: Port = None, insecure: Insecure = False) -> None:
     """Run everything in one process. Gateway, worker, store and broker: no other server is needed."""
     from client.command import launch
 
-    launch.replace_with("infra.local", port)
+    launch.replace_with("infra.local", port, insecure=insecure)
 
 
 @app.command()
-def gateway(port: Port = None) -> None:
+def gateway(*, port: Port = None, insecure: Insecure = False) -> None:
     """Run a gateway. The settings name its RabbitMQ and its MongoDB."""
     from client.command import launch
 
-    launch.replace_with("gateway", port)
+    launch.replace_with("gateway", port, insecure=insecure)
 
 
 @app.command()
@@ -182,6 +186,67 @@ def doctor(*, json: Json = False, url: Url = _HOME) -> None:
     from client.command import doctor as examination
 
     sys.exit(examination.doctor(url, json=json))
+
+
+keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(
+    keys, name="keys", help="API keys, in the store that the settings of the service name."
+)
+
+
+@keys.command(name="make")
+def keys_make(  # noqa: PLR0913 its options
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.")],
+    *,
+    owner: Annotated[
+        str | None,
+        typer.Option(metavar="OWNER", help="Whose tasks it opens; the name unless told."),
+    ] = None,
+    operator: Annotated[
+        bool, typer.Option("--operator", help="It opens /status and /metrics too.")
+    ] = False,
+    requests_per_second: Annotated[
+        float | None, typer.Option(metavar="RATE", help="Requests a second.")
+    ] = None,
+    burst: Annotated[
+        int | None, typer.Option(metavar="COUNT", help="Requests at once; those of a second.")
+    ] = None,
+    tasks: Annotated[int | None, typer.Option(metavar="COUNT", help="Tasks in progress.")] = None,
+    cpu_seconds: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="CPU seconds in a day (UTC).")
+    ] = None,
+) -> None:
+    """Make a key. Prints it once, on the standard output; the store keeps only a digest."""
+    from client.command import launch
+
+    options = {
+        "--owner": owner,
+        "--requests-per-second": requests_per_second,
+        "--burst": burst,
+        "--tasks": tasks,
+        "--cpu-seconds": cpu_seconds,
+    }
+    given = [f"{option}={value}" for option, value in options.items() if value is not None]
+    flags = ["--operator"] if operator else []
+    launch.replace_with("gateway.keyring", None, "make", *flags, *given, "--", name)
+
+
+@keys.command(name="list")
+def keys_list() -> None:
+    """List all keys, revoked ones too, with their owners and limits."""
+    from client.command import launch
+
+    launch.replace_with("gateway.keyring", None, "list")
+
+
+@keys.command(name="revoke")
+def keys_revoke(
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The id that `list` shows.")],
+) -> None:
+    """Revoke a key for good. Gateways refuse it and close its sockets within seconds."""
+    from client.command import launch
+
+    launch.replace_with("gateway.keyring", None, "revoke", "--", key_id)
 
 
 def main() -> None:

@@ -54,7 +54,16 @@ def page() -> str:
     """Return the whole page."""
     verbs: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     rows = "".join(f"| {status} | {says} |\n" for status, says in meanings())
-    return HEAD + rows + "".join(_section(name, verb) for name, verb in verbs.items())
+    return HEAD + rows + "".join(_section(name, verb) for name, verb in _flat(verbs))
+
+
+def _flat(verbs: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield every verb, those of groups with the group's name before theirs."""
+    for name, verb in verbs.items():
+        if inner := getattr(verb, "commands", None):
+            yield from ((f"{name} {part}", command) for part, command in _flat(inner))
+        else:
+            yield name, verb
 
 
 def _section(name: str, verb: Any) -> str:

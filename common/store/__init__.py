@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
+from common.accounts import Account
 from common.factorizations import Factorization
-from common.tasks import Ending, Task
+from common.keys import ApiKey
+from common.tasks import Ending, Lane, Task
 from common.workers import WorkerStatus
 
 
@@ -61,8 +63,21 @@ class Store(Protocol):
     async def mark_joined(self, task_ids: Sequence[str]) -> None:
         """Record that the tasks' factorizations exist and are wanted."""
 
-    async def list_unjoined(self, *, created_before: float, limit: int) -> list[Task]:
-        """Return live tasks that were never marked joined, oldest first."""
+    async def count_live(
+        self, owner: str, *, lane: Lane | None = None, joined: bool | None = None, limit: int
+    ) -> int:
+        """Count the owner's live tasks, of one lane or all, joined or not or both; stop at a limit."""
+
+    async def list_queues(self, *, created_before: float) -> list[tuple[str, Lane]]:
+        """Return the owners and lanes that have live tasks that were never marked joined."""
+
+    async def list_unjoined(
+        self, owner: str, lane: Lane, *, created_before: float, limit: int
+    ) -> list[Task]:
+        """Return live tasks of a queue that were never marked joined, oldest first."""
+
+    async def list_owners(self, numbers: Sequence[int], *, since: float) -> dict[int, set[str]]:
+        """Return, by number, the owners of its tasks that are live or ended after ``since``."""
 
     # --- factorizations ---
 
@@ -109,3 +124,26 @@ class Store(Protocol):
 
     async def list_workers(self, *, seen_after: float) -> list[WorkerStatus]:
         """Return the workers heard of since then, by id."""
+
+    # --- API keys and what their owners have used ---
+
+    async def insert_key(self, key: ApiKey) -> None:
+        """Keep a new key."""
+
+    async def find_keys(self, digests: Sequence[str]) -> list[ApiKey]:
+        """Return the keys that have these digests, revoked ones too, in any order."""
+
+    async def list_keys(self) -> list[ApiKey]:
+        """Return all keys, oldest first."""
+
+    async def revoke_key(self, key_id: str, at: float) -> ApiKey:
+        """Revoke a key for good and return it; the first revocation stays.
+
+        Raises `common.errors.UnknownKey`.
+        """
+
+    async def get_account(self, owner: str) -> Account:
+        """Return what an owner has used; a fresh account of version 0 if nothing is known."""
+
+    async def swap_account(self, new: Account) -> bool:
+        """Replace version ``new.version - 1`` by ``new``; return False if that is not the version."""

@@ -11,9 +11,11 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, PyMongoError
 
 from common import errors
+from common.accounts import Account
 from common.factorizations import Factorization
+from common.keys import ApiKey
 from common.store import TaskCursor
-from common.tasks import Ending, Task
+from common.tasks import Ending, Lane, Task
 from common.workers import WorkerStatus
 
 Result = TypeVar("Result")
@@ -41,9 +43,18 @@ INDEXES: Final = {
         ),
         IndexModel([("key", ASCENDING)], name="live", partialFilterExpression={"live": True}),
         IndexModel(
-            [("created_at", ASCENDING)], name="unjoined", partialFilterExpression={"unjoined": True}
+            [("owner", ASCENDING), ("lane", ASCENDING), ("created_at", ASCENDING)],
+            name="waiting",
+            partialFilterExpression={"unjoined": True},
         ),
+        IndexModel(
+            [("owner", ASCENDING), ("lane", ASCENDING), ("joined", ASCENDING)],
+            name="in_progress",
+            partialFilterExpression={"live": True},
+        ),
+        IndexModel([("key", ASCENDING), ("ended.at", ASCENDING)], name="number"),
     ],
+    "keys": [IndexModel([("key_id", ASCENDING)], name="key_id", unique=True)],
     "factorizations": [
         IndexModel(
             [("number", ASCENDING)], name="active", partialFilterExpression={"active": True}
@@ -183,12 +194,55 @@ class MongoStore:
         joined = {"$set": {"joined": True, "unjoined": False}}
         await _answered(db.tasks.update_many({"_id": {"$in": list(task_ids)}}, joined))
 
-    async def list_unjoined(self, *, created_before: float, limit: int) -> list[Task]:
-        """Return live tasks that were never marked joined, oldest first."""
+    async def count_live(
+        self, owner: str, *, lane: Lane | None = None, joined: bool | None = None, limit: int
+    ) -> int:
+        """Count the owner's live tasks, but no more than the limit."""
         db = await self._ready()
-        cursor = db.tasks.find({"unjoined": True, "created_at": {"$lt": created_before}})
+        which: Document = {"owner": owner, "live": True}
+        if lane is not None:
+            which["lane"] = lane.value
+        if joined is not None:
+            which["joined"] = joined
+        return await _answered(db.tasks.count_documents(which, limit=limit)) if limit > 0 else 0
+
+    async def list_queues(self, *, created_before: float) -> list[tuple[str, Lane]]:
+        """Return the owners and lanes with unjoined tasks, skipping from one owner to the next."""
+        db = await self._ready()
+        found: list[tuple[str, Lane]] = []
+        owner = ""
+        while True:
+            cursor = db.tasks.find({"unjoined": True, "owner": {"$gt": owner}}, {"owner": 1})
+            page = await _answered(cursor.sort("owner", ASCENDING).limit(1).to_list(1))
+            if not page:
+                return found
+            owner = page[0]["owner"]
+            found += [
+                (owner, lane)
+                for lane in Lane
+                if await self.list_unjoined(owner, lane, created_before=created_before, limit=1)
+            ]
+
+    async def list_unjoined(
+        self, owner: str, lane: Lane, *, created_before: float, limit: int
+    ) -> list[Task]:
+        """Return unjoined live tasks of a queue, oldest first."""
+        db = await self._ready()
+        which = {"owner": owner, "lane": str(lane), "unjoined": True}
+        cursor = db.tasks.find({**which, "created_at": {"$lt": created_before}})
         found = await _answered(cursor.sort("created_at", ASCENDING).limit(limit).to_list(limit))
         return [Task.from_document(document) for document in found]
+
+    async def list_owners(self, numbers: Sequence[int], *, since: float) -> dict[int, set[str]]:
+        """Return the owners of tasks that are live or ended lately."""
+        db = await self._ready()
+        keys = [str(int(number)) for number in numbers]
+        lately = {"key": {"$in": keys}, "$or": [{"live": True}, {"ended.at": {"$gt": since}}]}
+        cursor = db.tasks.find(lately, {"_id": 0, "key": 1, "owner": 1})
+        found: dict[int, set[str]] = {int(number): set() for number in numbers}
+        for document in await _answered(cursor.to_list(None)):
+            found[int(document["key"])].add(document["owner"])
+        return found
 
     # --- factorizations ---
 
@@ -306,6 +360,55 @@ class MongoStore:
         found = await _answered(cursor.to_list(None))
         return [WorkerStatus.from_document(document) for document in found]
 
+    # --- API keys and what their owners have used ---
+
+    async def insert_key(self, key: ApiKey) -> None:
+        """Keep a new key."""
+        db = await self._ready()
+        await _answered(db["keys"].insert_one({**key.to_document(), "_id": key.digest}))
+
+    async def find_keys(self, digests: Sequence[str]) -> list[ApiKey]:
+        """Return the keys that have these digests."""
+        db = await self._ready()
+        cursor = db["keys"].find({"_id": {"$in": list(digests)}})
+        return [ApiKey.from_document(found) for found in await _answered(cursor.to_list(None))]
+
+    async def list_keys(self) -> list[ApiKey]:
+        """Return all keys, oldest first."""
+        db = await self._ready()
+        cursor = db["keys"].find().sort([("created_at", ASCENDING), ("key_id", ASCENDING)])
+        return [ApiKey.from_document(found) for found in await _answered(cursor.to_list(None))]
+
+    async def revoke_key(self, key_id: str, at: float) -> ApiKey:
+        """Revoke a key for good and return it."""
+        db = await self._ready()
+        good = {"key_id": key_id, "revoked_at": None}
+        await _answered(db["keys"].update_one(good, {"$set": {"revoked_at": at}}))
+        found = await _answered(db["keys"].find_one({"key_id": key_id}))
+        if found is None:
+            raise errors.UnknownKey(key_id=key_id)
+        return ApiKey.from_document(found)
+
+    async def get_account(self, owner: str) -> Account:
+        """Return what an owner has used."""
+        db = await self._ready()
+        found = await _answered(db.accounts.find_one({"_id": owner}))
+        return Account.from_document(found) if found else Account(owner=owner)
+
+    async def swap_account(self, new: Account) -> bool:
+        """Replace the version before ``new``."""
+        db = await self._ready()
+        document = {**new.to_document(), "_id": new.owner}
+        if new.version == 1:
+            try:
+                await _answered(db.accounts.insert_one(document))
+            except _Duplicates:
+                return False
+            return True
+        which = {"_id": new.owner, "version": new.version - 1}
+        done = await _answered(db.accounts.replace_one(which, document))
+        return int(done.modified_count) == 1
+
     # --- the server ---
 
     async def _ready(self) -> "AsyncIOMotorDatabase[Document]":
@@ -322,6 +425,8 @@ class MongoStore:
                 await _answered(self._db[collection].create_indexes(indexes))
             long_gone = {"seen_at": {"$lt": time.time() - FORGET_WORKERS_SECONDS}}
             await _answered(self._db.workers.delete_many(long_gone))
+            laneless = {"unjoined": True, "lane": {"$exists": False}}  # of before there were lanes
+            await _answered(self._db.tasks.update_many(laneless, {"$set": {"lane": "short"}}))
             self._prepared = True
 
 
@@ -354,6 +459,7 @@ def _task_document(task: Task) -> Document:
         **task.to_document(),
         "_id": task.task_id,
         "key": str(int(task.key)),
+        "lane": task.lane.value,
         "live": live,
         "unjoined": live and not task.joined,
     }

@@ -11,15 +11,20 @@ from typing import TypeVar, cast
 import msgspec
 
 from common import errors
+from common.accounts import Account
 from common.factorizations import Factorization
+from common.keys import ApiKey
 from common.store import TaskCursor
-from common.tasks import Ending, Task
+from common.tasks import SHORT_DIGITS, Ending, Lane, Task
 from common.workers import WorkerStatus
 
 Result = TypeVar("Result")
 Call = Callable[[sqlite3.Connection], object]
 
-SCHEMA = """
+_LONG = f"(length(number) > {SHORT_DIGITS})"
+"""Whether a task is in the long lane, as queries and indexes have it."""
+
+SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS tasks (
     task_id TEXT PRIMARY KEY, owner TEXT NOT NULL, number TEXT NOT NULL, created_at REAL NOT NULL,
     round INTEGER NOT NULL, joined INTEGER NOT NULL, live INTEGER NOT NULL, idempotency_key TEXT,
@@ -27,8 +32,13 @@ CREATE TABLE IF NOT EXISTS tasks (
 CREATE UNIQUE INDEX IF NOT EXISTS tasks_idempotency ON tasks (owner, idempotency_key)
     WHERE idempotency_key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS tasks_newest ON tasks (owner, created_at, task_id);
-CREATE INDEX IF NOT EXISTS tasks_live ON tasks (number) WHERE live;
-CREATE INDEX IF NOT EXISTS tasks_unjoined ON tasks (created_at) WHERE live AND NOT joined;
+CREATE INDEX IF NOT EXISTS tasks_number ON tasks (number, live);
+CREATE INDEX IF NOT EXISTS tasks_in_progress ON tasks (owner, {_LONG}, joined)
+    WHERE live;
+CREATE INDEX IF NOT EXISTS tasks_waiting ON tasks (owner, {_LONG}, created_at)
+    WHERE live AND NOT joined;
+DROP INDEX IF EXISTS tasks_live;
+DROP INDEX IF EXISTS tasks_unjoined;
 CREATE TABLE IF NOT EXISTS factorizations (
     number TEXT PRIMARY KEY, version INTEGER NOT NULL, touched_at REAL NOT NULL,
     active INTEGER NOT NULL, unpublished INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
@@ -38,6 +48,11 @@ CREATE TABLE IF NOT EXISTS batches (
     number TEXT, unit_id TEXT, batch BLOB NOT NULL, PRIMARY KEY (number, unit_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS workers (
     worker_id TEXT PRIMARY KEY, seen_at REAL NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS keys (
+    digest TEXT PRIMARY KEY, key_id TEXT UNIQUE NOT NULL, created_at REAL NOT NULL,
+    body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS accounts (
+    owner TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 """
 
 BATCHES_A_PAGE = 16
@@ -143,13 +158,67 @@ class SqliteStore:
 
         await self._write(mark)
 
-    async def list_unjoined(self, *, created_before: float, limit: int) -> list[Task]:
-        """Return live tasks that were never marked joined, oldest first."""
-        query = (
-            "SELECT body FROM tasks WHERE live AND NOT joined AND created_at < ? "
-            "ORDER BY created_at LIMIT ?"
+    async def count_live(
+        self, owner: str, *, lane: Lane | None = None, joined: bool | None = None, limit: int
+    ) -> int:
+        """Count the owner's live tasks, but no more than the limit."""
+        where, values = "owner = ? AND live", [owner]
+        if lane is not None:
+            where += f" AND {_LONG} = {int(lane is Lane.LONG)}"
+        if joined is not None:
+            where += f" AND joined = {int(joined)}"
+        query = f"SELECT count(*) FROM (SELECT 1 FROM tasks WHERE {where} LIMIT {limit:d})"  # noqa: S608 ours
+        return await self._read(lambda db: int(db.execute(query, values).fetchone()[0]))
+
+    async def list_queues(self, *, created_before: float) -> list[tuple[str, Lane]]:
+        """Return the owners and lanes with unjoined tasks, skipping from one owner to the next."""
+        next_owner = (
+            "SELECT owner FROM tasks WHERE live AND NOT joined AND owner > ? ORDER BY owner LIMIT 1"
         )
-        return await self._list(Task.decode, query, created_before, limit)
+        oldest = (
+            "SELECT 1 FROM tasks WHERE live AND NOT joined "  # noqa: S608 ours
+            f"AND created_at < ? AND owner = ? AND {_LONG} = ? LIMIT 1"
+        )
+
+        def skip(db: sqlite3.Connection) -> list[tuple[str, Lane]]:
+            found: list[tuple[str, Lane]] = []
+            owner = ""
+            while row := db.execute(next_owner, (owner,)).fetchone():
+                owner = row[0]
+                found += [
+                    (owner, lane)
+                    for lane in Lane
+                    if db.execute(oldest, (created_before, owner, lane is Lane.LONG)).fetchone()
+                ]
+            return found
+
+        return await self._read(skip)
+
+    async def list_unjoined(
+        self, owner: str, lane: Lane, *, created_before: float, limit: int
+    ) -> list[Task]:
+        """Return unjoined live tasks of a queue, oldest first."""
+        query = (
+            "SELECT body FROM tasks WHERE live AND NOT joined AND owner = ? "  # noqa: S608 ours
+            f"AND {_LONG} = {int(lane is Lane.LONG)} AND created_at < ? ORDER BY created_at LIMIT ?"
+        )
+        return await self._list(Task.decode, query, owner, created_before, limit)
+
+    async def list_owners(self, numbers: Sequence[int], *, since: float) -> dict[int, set[str]]:
+        """Return the owners of tasks that are live or ended lately."""
+        query = "SELECT body FROM tasks WHERE number = ?"
+
+        def look(db: sqlite3.Connection) -> dict[int, set[str]]:
+            found: dict[int, set[str]] = {}
+            for number in numbers:
+                rows = db.execute(query, (str(int(number)),))
+                tasks = [Task.decode(body) for (body,) in rows]
+                found[int(number)] = {
+                    task.owner for task in tasks if task.ended is None or task.ended.at > since
+                }
+            return found
+
+        return await self._read(look)
 
     # --- factorizations ---
 
@@ -258,6 +327,61 @@ class SqliteStore:
         """Return the workers heard of since then, by id."""
         query = "SELECT body FROM workers WHERE seen_at > ? ORDER BY worker_id"
         return await self._list(WorkerStatus.decode, query, seen_after)
+
+    # --- API keys and what their owners have used ---
+
+    async def insert_key(self, key: ApiKey) -> None:
+        """Keep a new key."""
+        await self._write(lambda db: _put_key(db, key))
+
+    async def find_keys(self, digests: Sequence[str]) -> list[ApiKey]:
+        """Return the keys that have these digests."""
+        query = "SELECT body FROM keys WHERE digest = ?"
+
+        def find(db: sqlite3.Connection) -> list[ApiKey]:
+            rows = (db.execute(query, (digest,)).fetchone() for digest in digests)
+            return [ApiKey.decode(row[0]) for row in rows if row]
+
+        return await self._read(find)
+
+    async def list_keys(self) -> list[ApiKey]:
+        """Return all keys, oldest first."""
+        query = "SELECT body FROM keys ORDER BY created_at, key_id"
+        return await self._list(ApiKey.decode, query)
+
+    async def revoke_key(self, key_id: str, at: float) -> ApiKey:
+        """Revoke a key for good and return it."""
+
+        def revoke(db: sqlite3.Connection) -> ApiKey:
+            row = db.execute("SELECT body FROM keys WHERE key_id = ?", (key_id,)).fetchone()
+            if row is None:
+                raise errors.UnknownKey(key_id=key_id)
+            key = ApiKey.decode(row[0])
+            if key.revoked_at is not None:
+                return key
+            return _put_key(db, msgspec.structs.replace(key, revoked_at=at))
+
+        return await self._write(revoke)
+
+    async def get_account(self, owner: str) -> Account:
+        """Return what an owner has used."""
+        query = "SELECT body FROM accounts WHERE owner = ?"
+        found = await self._list(Account.decode, query, owner)
+        return found[0] if found else Account(owner=owner)
+
+    async def swap_account(self, new: Account) -> bool:
+        """Replace the version before ``new``."""
+
+        def swap(db: sqlite3.Connection) -> bool:
+            query = "SELECT version FROM accounts WHERE owner = ?"
+            row = db.execute(query, (new.owner,)).fetchone()
+            if (row[0] if row else 0) != new.version - 1:
+                return False
+            values = (new.owner, new.version, new.encode())
+            db.execute("REPLACE INTO accounts VALUES (?, ?, ?)", values)
+            return True
+
+        return await self._write(swap)
 
     # --- the thread ---
 
@@ -375,6 +499,12 @@ def _put_task(db: sqlite3.Connection, task: Task) -> Task:
     )
     db.execute("REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
     return task
+
+
+def _put_key(db: sqlite3.Connection, key: ApiKey) -> ApiKey:
+    values = (key.digest, key.key_id, key.created_at, key.encode())
+    db.execute("REPLACE INTO keys VALUES (?, ?, ?, ?)", values)
+    return key
 
 
 def _end(db: sqlite3.Connection, task: Task, ending: Ending) -> Task:

@@ -1,5 +1,7 @@
 // Speaks HTTP with the gateway: answers are objects, everything else is a Refused with a problem in it.
 
+import {key, need} from "./key.js";
+
 const SUBMIT_PATIENCE_MS = 90000;
 const LONGEST_PAUSE_MS = 4000;
 const REQUEST_MS = 20000;
@@ -24,6 +26,8 @@ export async function call(path, {method = "GET", body, headers = {}, signal} = 
     given.body = JSON.stringify(body);
     given.headers["Content-Type"] = "application/json";
   }
+  const shown = key();
+  if (shown) given.headers.Authorization = `Bearer ${shown}`;
   let answer, document;
   try {
     answer = await fetch(path, given);
@@ -33,6 +37,7 @@ export async function call(path, {method = "GET", body, headers = {}, signal} = 
     throw new Refused({title: "The service cannot be reached", status: answer ? answer.status || 502 : 0,
       detail: "The service cannot be reached at the moment."});
   }
+  if (answer.status === 401) need(shown);
   if (!answer.ok) throw new Refused(document);
   return document;
 }

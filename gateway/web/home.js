@@ -73,6 +73,7 @@ function hint(parts) {
 
 /** Show why it is refused, and where in the text. */
 function refuse(text, {message, problem, passing}) {
+  if (problem.status === 401) return hint(["The service asks for an API key first."]);
   if (!passing) byId("number").setAttribute("aria-invalid", "true");
   const at = problem.position;
   byId("hint").className = "hint bad";

@@ -1,17 +1,21 @@
 // One WebSocket for the page (subprotocol factorline.v1): follows tasks, and comes back by itself.
 
 import {call, jitter} from "./api.js";
+import {key, need} from "./key.js";
 
 const PING_MS = 15000;
 const PONG_MS = 5000;
 const POLLED_TASKS = 20;
 const IDS_A_FRAME = 500;
+const NOT_AUTHENTICATED = 4002;
+const KEY_REVOKED = 4003;
 
 /** Task id → {task, hearers, subscribed}. */
 const followed = new Map();
 const lineHearers = new Set();
 let socket = null;
 let greeted = false;
+let shown = "";
 let limit = 0;
 let attempts = 0;
 let timer = 0;
@@ -58,7 +62,7 @@ export function hurry() {
 }
 
 function connect() {
-  if (line.state === "refused") return;
+  if (line.state === "refused" || (line.state === "locked" && !key())) return;
   clearTimeout(timer);
   timer = 0;
   tell("connecting");
@@ -72,15 +76,23 @@ function hear(message) {
   clearTimeout(silence);
   silence = setTimeout(ping, PING_MS);
   if (message.type === "hello") {
-    greeted = true;
-    attempts = 0;
     limit = message.limits.subscriptions;
-    tell("live");
-    subscribe();
-  } else if (message.task) {
+    shown = key();
+    if (message.authenticated) greet();
+    else if (shown) send({type: "authenticate", key: shown});
+    else lost(NOT_AUTHENTICATED);
+  } else if (message.type === "authenticated") greet();
+  else if (message.task) {
     offer(message.task);
     if (message.type === "done") subscribe(); // a place is free
   } else if (message.type === "error" && message.task_id) refuse(message.task_id, message.problem);
+}
+
+function greet() {
+  greeted = true;
+  attempts = 0;
+  tell("live");
+  subscribe();
 }
 
 function refuse(id, problem) {
@@ -122,6 +134,10 @@ function lost(code) {
   greeted = false;
   old.close();
   for (const entry of followed.values()) entry.subscribed = false;
+  if (code === NOT_AUTHENTICATED || code === KEY_REVOKED) {
+    need(shown);
+    return tell("locked");
+  }
   if (code >= 4000 && code < 4100) return tell("refused");
   if (attempts > 0) poll();
   const soon = code === 1001 || code === 1012 || (code >= 4200 && code < 4300);

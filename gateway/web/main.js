@@ -3,6 +3,7 @@
 import * as batch from "./batch.js";
 import {byId, h} from "./dom.js";
 import * as home from "./home.js";
+import * as key from "./key.js";
 import {hurry, watchLine} from "./live.js";
 import * as mine from "./mine.js";
 import * as status from "./status.js";
@@ -36,7 +37,7 @@ let ticking = 0;
 function lineChanged(line) {
   clearInterval(ticking);
   const box = byId("offline");
-  if (line.state === "live") {
+  if (line.state === "live" || line.state === "locked") {
     box.hidden = true;
     return;
   }
@@ -53,6 +54,11 @@ function lineChanged(line) {
   ticking = setInterval(show, 300);
 }
 
+key.setUp();
+key.onKey(() => {
+  route();
+  hurry();
+});
 home.setUp();
 mine.setUp();
 batch.setUp();

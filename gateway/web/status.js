@@ -3,6 +3,7 @@
 import {Refused, call} from "./api.js";
 import {chart} from "./chart.js";
 import {byId, h} from "./dom.js";
+import {key} from "./key.js";
 import {brief} from "./maths.js";
 import {figures} from "./panels.js";
 import {between, count, duration, moment, plural} from "./text.js";
@@ -76,7 +77,7 @@ function draw(now, tasks) {
     tasks?.length ? taskTable(tasks) : null,
     h("p", {class: "links"},
       now.management_url?.startsWith("http") ? h("a", {href: now.management_url, rel: "noreferrer"}, "RabbitMQ management") : null,
-      h("a", {href: now.metrics_url}, "Metrics"), h("a", {href: "/readyz"}, "Readiness")),
+      key() ? null : h("a", {href: now.metrics_url}, "Metrics"), h("a", {href: "/readyz"}, "Readiness")),
   ].filter(Boolean));
 }
 

@@ -5,6 +5,13 @@ import msgspec
 from gateway.models import Problem, TaskView
 
 
+class Authenticate(msgspec.Struct, frozen=True, kw_only=True, tag="authenticate"):
+    """Show an API key, within 5 seconds: for browsers, which cannot send it with the handshake."""
+
+    key: str
+    id: str | int | None = None
+
+
 class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag="subscribe"):
     """Follow tasks: each gets one snapshot, updates, and one done."""
 
@@ -37,6 +44,16 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
 
     heartbeat_s: float
     limits: Limits
+    authenticated: bool
+    """Whether subscriptions are taken; else a key comes first."""
+
+
+class Authenticated(
+    msgspec.Struct, frozen=True, kw_only=True, tag="authenticated", omit_defaults=True
+):
+    """The key is good; subscriptions are taken from now on."""
+
+    id: str | int | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot", omit_defaults=True):
@@ -72,8 +89,8 @@ class Pong(msgspec.Struct, frozen=True, kw_only=True, tag="pong", omit_defaults=
     id: str | int | None = None
 
 
-CLIENT_MESSAGES = (Subscribe, Unsubscribe, Ping)
-SERVER_MESSAGES = (Hello, Snapshot, Update, Done, Error, Pong)
+CLIENT_MESSAGES = (Authenticate, Subscribe, Unsubscribe, Ping)
+SERVER_MESSAGES = (Hello, Authenticated, Snapshot, Update, Done, Error, Pong)
 
-ClientMessage = Subscribe | Unsubscribe | Ping
-ServerMessage = Hello | Snapshot | Update | Done | Error | Pong
+ClientMessage = Authenticate | Subscribe | Unsubscribe | Ping
+ServerMessage = Hello | Authenticated | Snapshot | Update | Done | Error | Pong

@@ -5,11 +5,15 @@ answers are never dropped; too many of them waiting means that the client does n
 """
 
 import collections
+from typing import NamedTuple
+from typing import Protocol as Shape
 
 import msgspec
 
 from gateway.models import Problem, TaskView
 from gateway.websocket.messages import (
+    Authenticate,
+    Authenticated,
     ClientMessage,
     Done,
     Error,
@@ -20,6 +24,7 @@ from gateway.websocket.messages import (
     ServerMessage,
     Snapshot,
     Subscribe,
+    Unsubscribe,
     Update,
 )
 
@@ -31,20 +36,74 @@ _SPARE_FRAMES = 100
 
 _decoder: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
 _encoder = msgspec.json.Encoder()
+_KEY_FIRST = Problem(
+    type="/problems/unauthenticated",
+    title="This needs an API key",
+    status=401,
+    detail="Send a frame of the type authenticate with the key before any other.",
+)
+
+
+class Places(Shape):
+    """Subscriptions that several sockets share."""
+
+    def take(self, count: int) -> bool:
+        """Take places if there are so many."""
+
+    def give(self, count: int = 1) -> None:
+        """Give places back."""
+
+
+class Heard(NamedTuple):
+    """What a frame asks the shell to do."""
+
+    begin: list[str]
+    """Ids of tasks to follow."""
+    stop: list[str]
+    """Ids of tasks to follow no more."""
+    key: Authenticate | None = None
+    """A key to be looked up; `authenticate` or `refuse_key` tell the protocol how that ended."""
+
+
+_NOTHING = Heard([], [])
 
 
 class Protocol:
-    """The state of one socket: what it follows, and what waits to be sent."""
+    """The state of one socket: whether it is let in, what it follows, and what waits to be sent."""
 
-    def __init__(self, max_subscriptions: int) -> None:
+    def __init__(self, max_subscriptions: int, places: Places | None) -> None:
+        """Begin; without places the client has to authenticate first."""
         self._max_subscriptions = max_subscriptions
+        self._places = places
         self._versions: dict[str, int] = {}
         self._ids: dict[str, str | int | None] = {}
         self._frames: collections.deque[ServerMessage] = collections.deque()
         self._updates: dict[str, Update] = {}
         self._junk = 0
         limits = Limits(subscriptions=max_subscriptions, frame_bytes=FRAME_BYTES)
-        self._frames.append(Hello(heartbeat_s=HEARTBEAT_SECONDS, limits=limits))
+        self._frames.append(
+            Hello(heartbeat_s=HEARTBEAT_SECONDS, limits=limits, authenticated=places is not None)
+        )
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether the client is let in."""
+        return self._places is not None
+
+    def authenticate(self, places: Places, message: Authenticate) -> None:
+        """Let the client in."""
+        self._places = places
+        self._frames.append(Authenticated(id=message.id))
+
+    def refuse_key(self, problem: Problem, message: Authenticate) -> None:
+        """Take the news that a key opens nothing."""
+        self._junk += 1
+        self._frames.append(Error(problem=problem, id=message.id))
+
+    def leave(self) -> None:
+        """Give back the places of what is followed: the socket is closed."""
+        for task_id in list(self._versions):
+            self._forget(task_id)
 
     @property
     def too_much_junk(self) -> bool:
@@ -56,28 +115,42 @@ class Protocol:
         """Whether more waits to be sent than a client that reads leaves waiting."""
         return len(self._frames) > 2 * self._max_subscriptions + _SPARE_FRAMES
 
-    def receive(self, data: str | bytes) -> tuple[list[str], list[str]]:
-        """Take a frame; return the ids of tasks to begin and to stop following."""
+    def receive(self, data: str | bytes) -> Heard:
+        """Take a frame; return what it asks for."""
         if isinstance(data, bytes):
             self._refuse("binary frames have no meaning here: send JSON in text frames")
-            return [], []
+            return _NOTHING
         try:
             message = _decoder.decode(data)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             self._refuse(f"the frame is no message: {error}")
-            return [], []
-        if isinstance(message, Ping):
-            self._frames.append(Pong(id=message.id))
-            return [], []
-        if isinstance(message, Subscribe):
-            return self._subscribe(message), []
-        return [], [task_id for task_id in message.task_ids if self._forget(task_id)]
+            return _NOTHING
+        match message:
+            case Ping(id=message_id):
+                self._frames.append(Pong(id=message_id))
+            case Authenticate(id=message_id):
+                if self._places is None:
+                    return Heard([], [], message)
+                self._refuse("this socket is authenticated already", message_id)
+            case _ if self._places is None:
+                self._junk += 1
+                self._frames.append(Error(problem=_KEY_FIRST, id=message.id))
+            case Subscribe():
+                return Heard(self._subscribe(message, self._places), [])
+            case Unsubscribe(task_ids=task_ids):
+                return Heard([], [task_id for task_id in task_ids if self._forget(task_id)])
+        return _NOTHING
 
-    def _subscribe(self, message: Subscribe) -> list[str]:
+    def _subscribe(self, message: Subscribe, places: Places) -> list[str]:
         fresh = [key for key in dict.fromkeys(message.task_ids) if key not in self._versions]
         if len(self._versions) + len(fresh) > self._max_subscriptions:
             self._refuse(
                 f"a socket can follow {self._max_subscriptions} tasks: unsubscribe some", message.id
+            )
+            return []
+        if not places.take(len(fresh)):
+            self._refuse(
+                "the sockets of this key follow too many tasks: unsubscribe some", message.id
             )
             return []
         for task_id in fresh:
@@ -122,7 +195,10 @@ class Protocol:
     def _forget(self, task_id: str) -> bool:
         self._updates.pop(task_id, None)
         self._ids.pop(task_id, None)
-        return self._versions.pop(task_id, None) is not None
+        followed = self._versions.pop(task_id, None) is not None
+        if followed and self._places is not None:
+            self._places.give()
+        return followed
 
     def _refuse(self, detail: str, message_id: str | int | None = None) -> None:
         self._junk += 1

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import urllib.parse
 from collections.abc import Coroutine
 
 from aiohttp import WSMsgType, web
@@ -10,22 +9,34 @@ from aiohttp import WSMsgType, web
 from common import errors
 from common.factorizations import Factorization
 from common.tasks import Task
-from gateway import metrics, problems
-from gateway.keys import HUB, SETTINGS, owner_of
+from gateway import limits, metrics, problems
+from gateway.access import DOORKEEPER, IDENTITY, Access, Doorkeeper, Identity, admit
+from gateway.keys import HUB, SETTINGS
+from gateway.limits import LIMITER, Limiter
 from gateway.websocket.close_codes import CloseCode
 from gateway.websocket.hub import Hub, Watcher
+from gateway.websocket.messages import Authenticate
 from gateway.websocket.protocol import FRAME_BYTES, HEARTBEAT_SECONDS, Protocol
 
 SUBPROTOCOL = "factorline.v1"
 SEND_SECONDS = 30.0
 """A frame that cannot be sent for so long means that nobody reads."""
 CLOSE_SECONDS = 2.0
+AUTHENTICATE_SECONDS = 5.0
+"""A client that has not shown a good key by then is sent away."""
+LONGEST_REASON = 123
+"""Bytes of a close frame's reason."""
 
 
 async def websocket(request: web.Request) -> web.WebSocketResponse:
-    """Serve ``GET /ws``."""
-    hub, settings = request.app[HUB], request.app[SETTINGS]
-    _check_origin(request)
+    """Serve ``GET /ws``; a key comes with the handshake, or as the first frame."""
+    hub, settings, door = request.app[HUB], request.app[SETTINGS], request.app[DOORKEEPER]
+    door.check_origin(request)
+    identity = None
+    if not door.enabled or "Authorization" in request.headers:
+        await admit(request, Access.OWNER)
+        identity = request[IDENTITY]
+        limits.tell(request, await request.app[LIMITER].request(identity))
     socket = web.WebSocketResponse(
         protocols=(SUBPROTOCOL,),
         heartbeat=HEARTBEAT_SECONDS,
@@ -34,18 +45,12 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
         timeout=CLOSE_SECONDS,
     )
     await socket.prepare(request)
-    if len(hub.closers) >= settings.max_sockets:
+    if len(hub.closers) >= settings.max_sockets or (identity is None and door.crowded):
         await socket.close(code=CloseCode.TOO_MANY_SOCKETS, message=b"try again later")
         return socket
-    await Session(socket, hub, owner_of(request), settings.max_subscriptions).run()
+    session = Session(socket, hub, door, request.app[LIMITER], settings.max_subscriptions)
+    await session.run(identity)
     return socket
-
-
-def _check_origin(request: web.Request) -> None:
-    """Refuse a page of another site: a browser would send its user's credentials along."""
-    origin = request.headers.get("Origin")
-    if origin is not None and urllib.parse.urlsplit(origin).netloc != request.host:
-        raise web.HTTPForbidden(text="WebSockets are for pages of this site: use its own address")
 
 
 def _label(code: int | None) -> str:
@@ -57,52 +62,116 @@ class Session:
     """One socket and what it follows."""
 
     def __init__(
-        self, socket: web.WebSocketResponse, hub: Hub, owner: str, max_subscriptions: int
+        self,
+        socket: web.WebSocketResponse,
+        hub: Hub,
+        door: Doorkeeper,
+        limiter: Limiter,
+        max_subscriptions: int,
     ) -> None:
         self._socket = socket
         self._hub = hub
-        self._owner = owner
-        self._protocol = Protocol(max_subscriptions)
+        self._door = door
+        self._limiter = limiter
+        self._max_subscriptions = max_subscriptions
+        self._identity: Identity | None = None
+        self._let_in = asyncio.Event()
         self._wake = asyncio.Event()
         self._watchers: dict[str, Watcher] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed_by_us: CloseCode | None = None
         """The code that we closed with: aiohttp shows the client's answer to it instead."""
 
-    async def run(self) -> None:
-        """Read and write until the socket closes."""
+    async def run(self, identity: Identity | None) -> None:
+        """Read and write until the socket closes; without an identity, a key has to come first."""
+        try:
+            places = self._door.open_socket(identity, self._revoke) if identity else None
+        except problems.RequestError as error:
+            await self._close(_code_of(error), str(error).encode()[:LONGEST_REASON])
+            return
+        self._identity = identity
+        self._protocol = Protocol(self._max_subscriptions, places)
         self._hub.closers.add(self._leave)
         metrics.SOCKETS.inc()
         self._start(self._write())
+        if identity is None:
+            self._start(self._expect_key())
         self._wake.set()
         try:
             async for message in self._socket:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     self._receive(message.data)
         finally:
+            # Nothing may be awaited before all is given back: this may be a cancellation.
             self._hub.closers.discard(self._leave)
             metrics.SOCKETS.dec()
             code = self._closed_by_us or self._socket.close_code
             metrics.SOCKETS_CLOSED.labels(_label(code)).inc()
-            for watcher in self._watchers.values():
-                self._hub.unwatch(watcher)
             for task in self._tasks:
                 task.cancel()
+            for watcher in self._watchers.values():
+                self._hub.unwatch(watcher)
+            self._protocol.leave()
+            if self._identity is not None:
+                self._door.close_socket(self._identity, self._revoke)
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _receive(self, data: str | bytes) -> None:
-        begin, stop = self._protocol.receive(data)
-        for task_id in stop:
+        heard = self._protocol.receive(data)
+        for task_id in heard.stop:
             self._unwatch(task_id)
-        for task_id in begin:
-            self._start(self._watch(task_id))
+        if heard.key is not None:
+            self._start(self._authenticate(heard.key))
+        if heard.begin and self._identity is not None:
+            self._start(self._subscribe(heard.begin, self._identity))
         self._wake.set()
         if self._protocol.too_much_junk:
             self._start(self._close(CloseCode.TOO_MUCH_JUNK, b"too many frames were no messages"))
 
-    async def _watch(self, task_id: str) -> None:
+    async def _expect_key(self) -> None:
+        self._door.strangers += 1
         try:
-            watcher = await self._hub.watch(task_id, self._owner, self._hear)
+            async with asyncio.timeout(AUTHENTICATE_SECONDS):
+                await self._let_in.wait()
+        except TimeoutError:
+            await self._close(CloseCode.NOT_AUTHENTICATED, b"no good key came in time")
+        finally:
+            self._door.strangers -= 1
+
+    async def _authenticate(self, message: Authenticate) -> None:
+        try:
+            identity = await self._door.identify_secret(message.key)
+            await self._limiter.request(identity)
+            if self._protocol.authenticated:
+                return  # two keys at once: the first one counts
+            places = self._door.open_socket(identity, self._revoke)
+        except (problems.RequestError, errors.StoreUnavailable) as error:
+            self._protocol.refuse_key(problems.problem_of(error), message)
+            self._wake.set()
+            if isinstance(error, problems.RequestError):
+                await asyncio.sleep(0)  # the writer sends the reason first
+                await self._close(_code_of(error), str(error).encode()[:LONGEST_REASON])
+            return
+        self._identity = identity
+        self._let_in.set()
+        self._protocol.authenticate(places, message)
+        self._wake.set()
+
+    async def _subscribe(self, task_ids: list[str], identity: Identity) -> None:
+        """Begin to follow tasks; a frame counts as a request."""
+        try:
+            await self._limiter.request(identity)
+        except (problems.RequestError, errors.StoreUnavailable) as error:
+            for task_id in task_ids:
+                self._protocol.fail(task_id, problems.problem_of(error))
+            self._wake.set()
+            return
+        for task_id in task_ids:
+            self._start(self._watch(task_id, identity.owner))
+
+    async def _watch(self, task_id: str, owner: str) -> None:
+        try:
+            watcher = await self._hub.watch(task_id, owner, self._hear)
         except (errors.UnknownTask, errors.StoreUnavailable) as error:
             self._protocol.fail(task_id, problems.problem_of(error))
             self._wake.set()
@@ -139,6 +208,9 @@ class Session:
     async def _leave(self) -> None:
         await self._close(CloseCode.SERVICE_RESTART, b"this gateway is leaving: come back")
 
+    async def _revoke(self) -> None:
+        await self._close(CloseCode.KEY_REVOKED, b"the API key was revoked")
+
     async def _close(self, code: CloseCode, message: bytes) -> None:
         self._closed_by_us = self._closed_by_us or code
         with contextlib.suppress(ConnectionError, TimeoutError):
@@ -149,3 +221,9 @@ class Session:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _code_of(error: problems.RequestError) -> CloseCode:
+    """Return what a client should do about a key that lets nobody in."""
+    unknown = isinstance(error, problems.Unauthenticated)
+    return CloseCode.NOT_AUTHENTICATED if unknown else CloseCode.TOO_MANY_SOCKETS

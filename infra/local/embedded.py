@@ -17,6 +17,7 @@ from common.signals import stop_on_signals
 from common.store.factory import open_store
 from common.tracing import configure_tracing
 from factor_worker.app import Worker
+from gateway.access import check_exposure
 from gateway.app import create_app
 
 GRACE_SECONDS = 1.0
@@ -25,6 +26,7 @@ GRACE_SECONDS = 1.0
 
 async def serve(settings: Settings, *, stopping: asyncio.Event) -> None:
     """Serve until told to stop; print the address when ready."""
+    check_exposure(settings)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(configure_tracing(settings, service="factorline"))
         store = await stack.enter_async_context(open_store(settings))

@@ -64,7 +64,8 @@ async def show(page: Page, service: str) -> Show:
     def on_socket(route: WebSocketRoute) -> None:
         route.on_message(lambda _: None)
         opened.append(route)
-        send(Hello(heartbeat_s=20.0, limits=Limits(subscriptions=10, frame_bytes=1000)))
+        limits = Limits(subscriptions=10, frame_bytes=1000)
+        send(Hello(heartbeat_s=20.0, limits=limits, authenticated=True))
 
     await page.route("**/tasks/*", lambda route: route.abort())
     await page.route_web_socket("**/ws", on_socket)

@@ -143,7 +143,7 @@ def test_frames_agree_both_ways(asyncapi: dict[str, Any]) -> None:
     names = {
         entry["$ref"].rpartition("/")[2] for entry in asyncapi["operations"]["toClient"]["messages"]
     }
-    assert {"hello", "snapshot", "update", "done", "error", "pong"} == names
+    assert {"hello", "authenticated", "snapshot", "update", "done", "error", "pong"} == names
     for name in names:
         properties = schemas[name.capitalize()]["properties"]
         known = {"type", "id", "heartbeat_s", *watching.Frame.__struct_fields__}

@@ -13,8 +13,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from pymongo import monitoring
 
 from common import factorizations, lifecycle
+from common.admission import Places
 from common.broker.memory import MemoryBroker
 from common.codec import BigInt
+from common.keys import Limits, new_key
 from common.settings import Settings
 from common.store.mongo import MongoStore
 from common.units import Sieve, Solve, Unit
@@ -108,9 +110,14 @@ async def broker() -> AsyncIterator[MemoryBroker]:
 async def test_the_role_of_gateways(
     listener: Listener, store: MongoStore, broker: MemoryBroker
 ) -> None:
-    """All that HTTP has to offer."""
-    app = create_app(Settings(), store=store, broker=broker)
-    async with TestClient[web.Request, web.Application](TestServer(app)) as client:
+    """All that HTTP has to offer, to a key with limits, and `factorline keys`."""
+    app = create_app(Settings(keys=True), store=store, broker=broker)
+    limits = Limits(requests_per_second=100, tasks=100)
+    made = new_key("somebody", operator=True, limits=limits, now=1.0)
+    await store.insert_key(made.key)
+    headers = {"Authorization": f"Bearer {made.secret}"}
+    server = TestServer(app)
+    async with TestClient[web.Request, web.Application](server, headers=headers) as client:
         submitted: list[dict[str, Any]] = []
         for number in (1234, 1235, 1236):
             response = await client.post("/factor", json={"number": number})
@@ -122,7 +129,8 @@ async def test_the_role_of_gateways(
         await client.delete(f"/tasks/{submitted[0]['task_id']}")
         await client.post("/factor", json={"number": 1234})
         for path in ("/tasks", "/numbers/91", "/readyz", "/status"):
-            await client.get(path)
+            assert (await client.get(path)).status == 200
+    await store.revoke_key(made.key.key_id, 2.0)
 
     assert {name: set(actions) for name, actions in roles()["gateway"].items()} == listener.asked
     assert not listener.strange
@@ -134,7 +142,7 @@ async def test_the_role_of_workers(
     """Settle, sieve, solve, sweep, and say that one is there."""
     listener.listening = False
     task = lifecycle.new_task(1234, "1234", "somebody")
-    await lifecycle.accept(store, broker, [task])
+    await lifecycle.accept(store, broker, Places(store), [task])
     await store.insert_tasks([lifecycle.new_task(1235, "1235", "somebody")])
     await store.create_factorization(factorizations.begin(BigInt(1236), 1.0))
     listener.listening = True
@@ -155,6 +163,9 @@ async def test_the_role_of_workers(
         await consumer._run(slot, solve)  # noqa: SLF001 the same
     done = factorizations.begin(BigInt(1237), 1.0)
     await consumer._forget_relations(sieve, done)  # noqa: SLF001 the same
+    for _ in range(2):
+        consumer.meter.note(1234, 1.0)
+        await consumer.meter.charge()
     await worker.stop(grace_seconds=1)
 
     assert {name: set(actions) for name, actions in roles()["worker"].items()} == listener.asked

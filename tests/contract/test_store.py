@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from common import errors, factorizations, lifecycle
+from common import accounts, errors, factorizations, keys, lifecycle
 from common.codec import BigInt
 from common.factorizations import Effort, Factorization, Part
 from common.store import Store, TaskCursor
-from common.tasks import Ending, Status, Task
+from common.tasks import Ending, Lane, Status, Task
 from common.units import Certainty
 from common.workers import WorkerStatus
 
@@ -144,10 +144,95 @@ async def test_tasks_that_never_met_their_number_are_found(store: Store) -> None
     await store.mark_joined([joined.task_id])
     await store.end_task(ended.task_id, CANCELLED)
 
-    assert [old, new] == await store.list_unjoined(created_before=9.0, limit=10)
-    assert [old] == await store.list_unjoined(created_before=2.0, limit=10)
-    assert [old] == await store.list_unjoined(created_before=9.0, limit=1)
+    short = Lane.SHORT
+    assert [old, new] == await store.list_unjoined("ann", short, created_before=9.0, limit=10)
+    assert [old] == await store.list_unjoined("ann", short, created_before=2.0, limit=10)
+    assert [old] == await store.list_unjoined("ann", short, created_before=9.0, limit=1)
+    assert [] == await store.list_unjoined("ann", Lane.LONG, created_before=9.0, limit=1)
+    assert [] == await store.list_unjoined("bob", short, created_before=9.0, limit=1)
     assert (await store.get_task(joined.task_id, "ann")).joined
+
+
+async def test_queues_are_owners_and_lanes_with_something_waiting(store: Store) -> None:
+    """Each is named once, however long it is; what is joined, ended or new does not count."""
+    ann = [task(number) for number in range(100, 130)]
+    cat, dan, eve = task(owner="cat"), task(owner="dan"), task(owner="eve", at=8.0)
+    await store.insert_tasks([*ann, task(BIG), task(BIG, owner="bob"), cat, dan, eve])
+    await store.mark_joined([cat.task_id])
+    await store.end_task(dan.task_id, CANCELLED)
+
+    assert [("ann", Lane.LONG), ("ann", Lane.SHORT), ("bob", Lane.LONG)] == sorted(
+        await store.list_queues(created_before=5.0)
+    )
+    assert 4 == len(await store.list_queues(created_before=9.0))
+
+
+async def test_live_tasks_are_counted_by_owner_lane_and_joining(store: Store) -> None:
+    """The count stops at its limit."""
+    joined, ended = task(), task()
+    await store.insert_tasks([joined, ended, task(), task(), task(-BIG), task(owner="bob")])
+    await store.mark_joined([joined.task_id])
+    await store.end_task(ended.task_id, CANCELLED)
+
+    assert 4 == await store.count_live("ann", limit=9)
+    assert 2 == await store.count_live("ann", limit=2)
+    assert 3 == await store.count_live("ann", lane=Lane.SHORT, limit=9)
+    assert 1 == await store.count_live("ann", lane=Lane.LONG, limit=9)
+    assert 1 == await store.count_live("ann", lane=Lane.SHORT, joined=True, limit=9)
+    assert 2 == await store.count_live("ann", lane=Lane.SHORT, joined=False, limit=9)
+    assert 0 == await store.count_live("cat", limit=9)
+    assert 0 == await store.count_live("ann", limit=0)
+
+
+async def test_owners_of_numbers_are_those_who_want_or_wanted_them_lately(store: Store) -> None:
+    """The sign of a number does not matter, nor how many tasks an owner has."""
+    mine, gone, just = task(91), task(91, owner="bob"), task(91, owner="cat")
+    await store.insert_tasks([mine, task(-91), gone, just, task(92, owner="dan")])
+    await store.end_task(gone.task_id, ENDED)
+    await store.end_task(just.task_id, CANCELLED)
+
+    found = await store.list_owners([91, 92, 93], since=5.5)
+    assert {91: {"ann", "cat"}, 92: {"dan"}, 93: set()} == found
+
+
+async def test_a_key_is_found_by_its_digest_alone(store: Store) -> None:
+    """It comes back whole; nothing in the store holds the secret."""
+    limits = keys.Limits(requests_per_second=2.5, burst=7, tasks=9, cpu_seconds_a_day=1e6)
+    made = keys.new_key("laptop", owner="ann", operator=True, limits=limits, now=2.0)
+    other = keys.new_key("bob", now=1.0)
+    for each in (made, other):
+        await store.insert_key(each.key)
+    digest = keys.digest_of_secret(made.secret)
+
+    assert [made.key] == await store.find_keys([digest, "0" * 64])
+    assert [other.key, made.key] == await store.list_keys()
+    assert made.secret not in repr(await store.list_keys())
+    assert [] == await store.find_keys([made.secret])
+
+
+async def test_a_key_is_revoked_once_and_for_good(store: Store) -> None:
+    """The first revocation counts, and an unknown key is told."""
+    made = keys.new_key("laptop", now=2.0).key
+    await store.insert_key(made)
+    revoked = await store.revoke_key(made.key_id, 3.0)
+
+    assert replace(made, revoked_at=3.0) == revoked
+    assert revoked == await store.revoke_key(made.key_id, 4.0)
+    assert [revoked] == await store.find_keys([made.digest])
+    with pytest.raises(errors.UnknownKey, match="keys list"):
+        await store.revoke_key("nobody", 3.0)
+
+
+async def test_an_accounts_versions_are_swapped_one_at_a_time(store: Store) -> None:
+    """Of rivals from the same version one wins, the very first version included."""
+    for version in range(3):
+        known = await store.get_account("ann")
+        assert version == known.version
+        rivals = [accounts.charge(known, float(i), 1.0) for i in range(1, 11)]
+        won = await asyncio.gather(*(store.swap_account(rival) for rival in rivals))
+        assert 1 == sum(won)
+        assert rivals[won.index(True)] == await store.get_account("ann")
+    assert 0 == (await store.get_account("bob")).version
 
 
 def rich(number: int) -> Factorization:

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from common.number_errors import NumberError
 from gateway import asyncapi
+from gateway.access import Quota
 from gateway.bodies import parse_number, read_json
 from gateway.problems import BadRequest
 from gateway.websocket.messages import SERVER_MESSAGES
@@ -25,7 +26,19 @@ LIMIT = 4
 """Tasks that a socket may follow here."""
 
 WORDS = st.sampled_from(
-    ["subscribe", "unsubscribe", "ping", "pong", "hello", "type", "task_ids", "id", "\ud800", ""]
+    [
+        "authenticate",
+        "subscribe",
+        "unsubscribe",
+        "ping",
+        "pong",
+        "hello",
+        "type",
+        "task_ids",
+        "id",
+        "\ud800",
+        "",
+    ]
 )
 ANYTHING: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | WORDS,
@@ -66,9 +79,9 @@ ANSWER = Draft202012Validator(
 @given(st.lists(FRAMES, max_size=8))
 def test_any_frames_are_answered_by_the_book(sent: list[str | bytes]) -> None:
     """Nothing raises, every answer is a message of the document, and no cap is passed."""
-    protocol, followed = Protocol(LIMIT), set[str]()
+    protocol, followed = Protocol(LIMIT, Quota(LIMIT)), set[str]()
     for frame in sent:
-        begin, stop = protocol.receive(frame)
+        begin, stop, _ = protocol.receive(frame)
         assert not followed & set(begin)
         assert set(stop) <= followed
         followed = (followed | set(begin)) - set(stop)

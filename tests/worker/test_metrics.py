@@ -12,6 +12,7 @@ import pytest_asyncio
 from msgspec.structs import replace
 
 from common import factorizations, lifecycle
+from common.admission import Places
 from common.broker import Queue
 from common.broker.memory import MemoryBroker, _Message
 from common.codec import BigInt
@@ -20,6 +21,7 @@ from common.settings import Settings
 from common.store.sqlite import SqliteStore
 from common.tasks import Task
 from common.units import Outcome, Solve, Unit, Whole
+from factor_worker.admission import Admission
 from factor_worker.app import Worker
 from factor_worker.engine.siqs import parameters
 from factor_worker.sweeper import Sweeper
@@ -43,7 +45,7 @@ class World:
     async def submit(self, number: int) -> Task:
         """Submit a number."""
         task = lifecycle.new_task(number, str(number), "somebody")
-        [stored] = await lifecycle.accept(self.store, self.broker, [task])
+        [stored] = await lifecycle.accept(self.store, self.broker, Places(self.store), [task])
         return stored
 
     async def end_of(self, number: int) -> None:
@@ -174,11 +176,12 @@ async def idle(tmp_path: Path) -> AsyncIterator[World]:
 
 async def test_what_a_sweep_mends(idle: World) -> None:
     """A task whose gateway died, an outbox nobody published, lost units, work that nobody wants."""
+    admission = Admission(idle.store, idle.broker, "w")
     sweeper = Sweeper(idle.store, idle.broker)
     task = lifecycle.new_task(1237, "1237", "somebody")
     await idle.store.insert_tasks([task])
-    async with moves("factorline_swept_total", what="task"):
-        await sweeper.sweep(patience=0)
+    async with moves("factorline_tasks_admitted_total", lane="short"):
+        await admission.admit(patience=0)
     await idle.store.create_factorization(factorizations.begin(BigInt(1238), time.time()))
     async with (
         moves("factorline_swept_total", what="outbox"),

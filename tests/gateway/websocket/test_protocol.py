@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from common import factorizations, lifecycle
 from gateway import representation
+from gateway.access import Quota
 from gateway.models import TaskView
-from gateway.websocket.protocol import JUNK_LIMIT, Protocol
+from gateway.websocket.protocol import JUNK_LIMIT, Heard, Protocol
 
 TASK = lifecycle.new_task(91, "91", "anonymous")
 VIEW = representation.view(TASK, factorizations.begin(91, 0.0))
@@ -31,7 +32,7 @@ def frames(protocol: Protocol) -> list[dict[str, Any]]:
 
 def subscribed(limit: int = 10) -> Protocol:
     """Return a protocol that follows the task and has said hello."""
-    protocol = Protocol(limit)
+    protocol = Protocol(limit, Quota(limit))
     protocol.receive(json.dumps({"type": "subscribe", "task_ids": [TASK.task_id], "id": 7}))
     frames(protocol)
     return protocol
@@ -39,7 +40,7 @@ def subscribed(limit: int = 10) -> Protocol:
 
 def test_hello_comes_first_and_names_the_limits() -> None:
     """A client learns what it may ask for before it asks."""
-    [hello] = frames(Protocol(10))
+    [hello] = frames(Protocol(10, Quota(10)))
 
     assert ("hello", 10) == (hello["type"], hello["limits"]["subscriptions"])
 
@@ -79,7 +80,7 @@ def test_updates_that_wait_coalesce() -> None:
 
 def test_junk_gets_an_error_up_to_a_limit() -> None:
     """Nonsense is answered and counted."""
-    protocol = Protocol(10)
+    protocol = Protocol(10, Quota(10))
     junk: list[str | bytes] = ["", "[", '{"type": "dance"}', "[" * 9_000, b"\x00"]
     for frame in junk * (JUNK_LIMIT // len(junk)):
         protocol.receive(frame)
@@ -92,7 +93,7 @@ def test_junk_gets_an_error_up_to_a_limit() -> None:
 
 def test_ping_is_answered_with_its_id() -> None:
     """The id of a ping comes back on its pong."""
-    protocol = Protocol(10)
+    protocol = Protocol(10, Quota(10))
     protocol.receive('{"type": "ping", "id": "a"}')
 
     assert {"type": "pong", "id": "a"} == frames(protocol)[-1]
@@ -101,7 +102,7 @@ def test_ping_is_answered_with_its_id() -> None:
 def test_too_many_subscriptions_are_refused_and_old_ones_stay() -> None:
     """The cap names itself; what was followed is followed still."""
     protocol = subscribed(limit=1)
-    assert ([], []) == protocol.receive('{"type": "subscribe", "task_ids": ["a", "b"]}')
+    assert Heard([], []) == protocol.receive('{"type": "subscribe", "task_ids": ["a", "b"]}')
 
     assert "error" == frames(protocol)[-1]["type"]
     assert protocol.follows(TASK.task_id)
@@ -111,7 +112,7 @@ def test_an_unsubscribed_task_is_not_shown() -> None:
     """Nothing is sent about a task after its unsubscribe."""
     protocol = subscribed()
     message = {"type": "unsubscribe", "task_ids": [TASK.task_id]}
-    assert ([], [TASK.task_id]) == protocol.receive(json.dumps(message))
+    assert Heard([], [TASK.task_id]) == protocol.receive(json.dumps(message))
 
     assert not protocol.show(view(3))
     assert [] == frames(protocol)

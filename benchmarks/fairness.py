@@ -1,0 +1,119 @@
+"""`make fairness`: how long a key's single number takes while another key has 50 000 waiting.
+
+Runs a service of its own in one process, with keys, a store in a temporary folder and every core. One
+key submits the crowd in batches; another one submits single numbers of the same size, one after the
+other, before, during and after that, and waits for each.
+"""
+
+import argparse
+import asyncio
+import random
+import tempfile
+import time
+from pathlib import Path
+
+import aiohttp
+import gmpy2
+
+from common.keys import NewKey, new_key
+from common.store.sqlite import SqliteStore
+from infra.local.processes import free_ports
+from infra.local.programs import Embedded
+
+BATCH = 1000
+DIGITS = 30
+PROBES = 20
+
+
+def semiprime(chance: random.Random, digits: int) -> str:
+    """Return a number with two prime factors of half its digits each."""
+    low, high = 10 ** (digits // 2 - 1), 10 ** (digits // 2)
+    return str(
+        gmpy2.next_prime(chance.randrange(low, high))
+        * gmpy2.next_prime(chance.randrange(low, high))
+    )
+
+
+class Caller:
+    """Somebody with a key."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, made: NewKey) -> None:
+        self._session = session
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {made.secret}"}
+
+    async def factor(self, number: str) -> float:
+        """Submit a number, wait until it is factored, and return the seconds that took."""
+        started = time.perf_counter()
+        headers = {**self._headers, "Prefer": "wait=60"}
+        body = {"number": number}
+        async with self._session.post(f"{self._url}/factor", json=body, headers=headers) as answer:
+            task = await answer.json()
+        while not task["done"]:
+            path = f"{self._url}{task['links']['self']}?wait=60"
+            async with self._session.get(path, headers=self._headers) as answer:
+                task = await answer.json()
+        assert task["status"] == "succeeded", task  # noqa: S101 a benchmark of wrong answers is none
+        return time.perf_counter() - started
+
+    async def batch(self, numbers: list[str]) -> int:
+        """Submit many; return how many were taken."""
+        body = {"numbers": numbers}
+        async with self._session.post(
+            f"{self._url}/tasks/batch", json=body, headers=self._headers
+        ) as answer:
+            return int((await answer.json())["accepted"])
+
+
+async def probe(caller: Caller, chance: random.Random, digits: int, what: str) -> None:
+    """Submit single numbers one after the other; print how long they took."""
+    seconds = sorted([await caller.factor(semiprime(chance, digits)) for _ in range(PROBES)])
+    print(
+        f"{what}: {PROBES} single numbers, median {seconds[PROBES // 2] * 1000:.0f} ms, "
+        f"longest {seconds[-1] * 1000:.0f} ms",
+        flush=True,
+    )
+
+
+async def measure(folder: Path, crowd: int, digits: int) -> None:
+    """Run the service and print the figures."""
+    [port] = free_ports(1)
+    chance = random.Random(1)
+    async with Embedded(folder, port=port, settings={"FACTORLINE_KEYS": "true"}) as service:
+        store = SqliteStore(folder / "data" / "factorline.sqlite3")
+        await store.open()
+        made = [new_key(name, now=time.time()) for name in ("crowd", "single")]
+        for each in made:
+            await store.insert_key(each.key)
+        timeout = aiohttp.ClientTimeout(total=300)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            many, single = (Caller(session, service.url, each) for each in made)
+            await probe(single, chance, digits, "before")
+            numbers = [semiprime(chance, digits) for _ in range(crowd)]
+            started, taken = time.perf_counter(), 0
+            for first in range(0, crowd, BATCH):
+                taken += await many.batch(numbers[first : first + BATCH])
+            elapsed = time.perf_counter() - started
+            print(f"{taken} numbers of {digits} digits taken in {elapsed:.1f} s", flush=True)
+            for _ in range(3):
+                left = await store.count_live("crowd", limit=crowd)
+                await probe(single, chance, digits, f"while {left} wait")
+            begun, left = time.perf_counter(), await store.count_live("crowd", limit=crowd)
+            await asyncio.sleep(10)
+            done = left - await store.count_live("crowd", limit=crowd)
+            print(f"the crowd goes on at {done / (time.perf_counter() - begun):.0f} a second")
+        await store.close()
+
+
+def main() -> None:
+    """Measure as the arguments ask."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fairness", description=__doc__)
+    parser.add_argument("--crowd", type=int, default=50_000)
+    parser.add_argument("--digits", type=int, default=DIGITS)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="factorline-") as folder:
+        asyncio.run(measure(Path(folder), asked.crowd, asked.digits))
+
+
+if __name__ == "__main__":
+    main()

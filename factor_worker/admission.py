@@ -1,0 +1,90 @@
+"""Begins the tasks that wait in the store: a bounded number for each owner, the owners taking turns.
+
+Every owner is served by one worker, chosen by all workers alike from those that are alive. Should they
+differ for a moment, two of them begin the same task, which does no harm.
+"""
+
+import asyncio
+import hashlib
+import itertools
+import logging
+import time
+
+from common import errors, lifecycle
+from common.admission import places
+from common.broker import Broker
+from common.store import Store
+from common.tasks import Task
+from factor_worker import metrics
+
+log = logging.getLogger(__name__)
+
+BUSY_SECONDS = 0.05
+"""Time between two looks while something waits."""
+IDLE_SECONDS = 0.25
+LEFT_SECONDS = 0.2
+"""A gateway has begun a task by this time, or it leaves that to us (or it died)."""
+CONCURRENT_JOINS = 64
+"""Together they share commits; one after the other they would let the slots run dry."""
+
+
+class Admission:
+    """Begins what waits, as places get free."""
+
+    def __init__(self, store: Store, broker: Broker, worker_id: str) -> None:
+        self._store = store
+        self._broker = broker
+        self._worker_id = worker_id
+        self.workers: list[str] = []
+        """The workers that are alive, as the last heartbeat saw them."""
+        self.slots = 1
+        """Of all workers together."""
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            waiting = False
+            try:
+                waiting = await self.admit()
+            except errors.Unavailable as error:
+                log.warning("What waits is not begun: %s", error)
+            await asyncio.sleep(BUSY_SECONDS if waiting else IDLE_SECONDS)
+
+    async def admit(self, *, patience: float = 1.0) -> bool:
+        """Begin what there are places for; return whether any owner of ours had something waiting.
+
+        ``patience`` scales the age from which a task counts as left to us.
+        """
+        before = time.time() - patience * LEFT_SECONDS
+        found = await self._store.list_queues(created_before=before)
+        queues = [(owner, lane) for owner, lane in found if self._serves(owner)]
+        turns: list[list[Task]] = []
+        for owner, lane in queues:
+            most = places(lane, self.slots)
+            taken = await self._store.count_live(owner, lane=lane, joined=True, limit=most)
+            if most > taken:
+                turns.append(
+                    await self._store.list_unjoined(
+                        owner, lane, created_before=before, limit=most - taken
+                    )
+                )
+        metrics.WAITING_QUEUES.set(len(queues))
+        in_turn = (task for tasks in itertools.zip_longest(*turns) for task in tasks if task)
+        running = asyncio.Semaphore(CONCURRENT_JOINS)
+        await asyncio.gather(*(self._begin(task, running) for task in in_turn))
+        return bool(queues)
+
+    async def _begin(self, task: Task, running: asyncio.Semaphore) -> None:
+        async with running:
+            await lifecycle.join(self._store, self._broker, task)
+            metrics.ADMITTED.labels(task.lane.value).inc()
+
+    def _serves(self, owner: str) -> bool:
+        """Whether the owner is ours: the largest digest with its name wins."""
+        if self._worker_id not in self.workers:
+            return True
+        return self._worker_id == max(self.workers, key=lambda each: _rank(each, owner))
+
+
+def _rank(worker_id: str, owner: str) -> bytes:
+    return hashlib.sha256(f"{worker_id}\0{owner}".encode()).digest()

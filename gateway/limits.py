@@ -1,0 +1,182 @@
+"""What an owner may use: requests a second, tasks in progress, CPU seconds a day.
+
+The accounts are in the store, see `common.accounts`: the limits hold over all gateways. The fields in
+answers follow draft-ietf-httpapi-ratelimit-headers-10.
+"""
+
+import asyncio
+import contextlib
+import math
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from common import accounts, errors
+from common.keys import Limits
+from common.store import Store
+from gateway import metrics, problems
+from gateway.access import Identity
+
+TASKS_RETRY_SECONDS = 5
+"""When to look again for tasks that have ended; nobody knows when they will."""
+RATELIMIT = web.RequestKey("RATELIMIT", dict[str, str])
+"""Fields for the answer, whatever it is."""
+
+
+@dataclass
+class _Lease:
+    """Requests that this gateway has drawn for an owner in advance."""
+
+    granted: int = 0
+    left: int = 0
+    drawn_at: float = 0.0
+    closed_until: float = 0.0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Limiter:
+    """Draws on the accounts of owners whose keys have limits; all others cost nothing."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._leases: dict[str, _Lease] = {}
+        self._submitting: dict[str, asyncio.Lock] = {}
+
+    async def request(self, identity: Identity) -> dict[str, str]:
+        """Count a request; return the fields that tell how many are left.
+
+        Raises:
+            problems.TooManyRequests: None is left.
+            errors.StoreUnavailable: The account cannot be reached.
+
+        """
+        limits = identity.key.limits if identity.key else None
+        if limits is None or limits.requests_per_second is None:
+            return {}
+        lease = self._leases.setdefault(identity.owner, _Lease())
+        async with lease.lock:
+            if lease.granted and time.time() - lease.drawn_at > 2 * accounts.LEASE_SECONDS:
+                lease.granted = 0  # it would let through too much, too late
+            if not lease.granted:
+                await self._draw(identity.owner, lease, limits)
+            fields = _request_fields(limits, lease)
+            if lease.granted:
+                lease.granted -= 1
+                return _request_fields(limits, lease)
+        wait = max(1, math.ceil(lease.closed_until - time.time()))
+        raise _counted(
+            problems.TooManyRequests(
+                rate=limits.requests_per_second, headers={**fields, "Retry-After": str(wait)}
+            )
+        )
+
+    async def _draw(self, owner: str, lease: _Lease, limits: Limits) -> None:
+        now = time.time()
+        while now >= lease.closed_until:
+            drawn = accounts.draw(await self._store.get_account(owner), limits, now)
+            if drawn.granted == 0:
+                lease.left, lease.closed_until = 0, now + drawn.next_in_s
+            elif await self._store.swap_account(drawn.account):
+                lease.granted, lease.left, lease.drawn_at = drawn.granted, drawn.left, now
+                return
+
+    @contextlib.asynccontextmanager
+    async def submission(self, identity: Identity, count: int) -> AsyncIterator[Mapping[str, str]]:
+        """Hold places for new tasks while they are inserted; yield fields for the answer.
+
+        The places are written into the account before the tasks are, so that two gateways do not
+        give away the same ones.
+
+        Raises:
+            problems.TooManyTasks: The owner has too many in progress.
+            problems.CpuUsedUp: The CPU seconds of the day are used up.
+            errors.StoreUnavailable: The account cannot be reached.
+
+        """
+        limits = identity.key.limits if identity.key else Limits()
+        if limits.tasks is None and limits.cpu_seconds_a_day is None:
+            yield {}
+            return
+        ticket = secrets.token_hex(6)
+        async with self._submitting.setdefault(identity.owner, asyncio.Lock()):
+            fields = await self._reserve(identity.owner, limits, ticket, count)
+        try:
+            yield fields
+        finally:
+            if limits.tasks is not None:
+                with contextlib.suppress(errors.StoreUnavailable):  # it lapses by itself
+                    await self._release(identity.owner, ticket)
+
+    async def _reserve(self, owner: str, limits: Limits, ticket: str, count: int) -> dict[str, str]:
+        while True:
+            now = time.time()
+            account = await self._store.get_account(owner)
+            cpu = account.cpu_today(now)
+            if limits.cpu_seconds_a_day is not None and cpu >= limits.cpu_seconds_a_day:
+                wait = math.ceil(accounts.seconds_to_tomorrow(now))
+                fields = _submission_fields(limits, 0, cpu, now)
+                headers = {**fields, "Retry-After": str(wait)}
+                raise _counted(problems.CpuUsedUp(limit=limits.cpu_seconds_a_day, headers=headers))
+            if limits.tasks is None:
+                return _submission_fields(limits, 0, cpu, now)
+            live = await self._store.count_live(owner, limit=limits.tasks)
+            left = limits.tasks - live - account.reserved(now)
+            if count > left:
+                fields = _submission_fields(limits, left, cpu, now)
+                headers = {**fields, "Retry-After": str(TASKS_RETRY_SECONDS)}
+                raise _counted(
+                    problems.TooManyTasks(
+                        limit=limits.tasks, left=max(0, left), count=count, headers=headers
+                    )
+                )
+            if await self._store.swap_account(accounts.reserve(account, ticket, count, now)):
+                return _submission_fields(limits, left - count, cpu, now)
+
+    async def _release(self, owner: str, ticket: str) -> None:
+        while True:
+            account = await self._store.get_account(owner)
+            after = accounts.release(account, ticket)
+            if after is account or await self._store.swap_account(after):
+                return
+
+
+LIMITER = web.AppKey("LIMITER", Limiter)
+
+
+def tell(request: web.Request, fields: Mapping[str, str]) -> None:
+    """Put fields into the answer of a request, after those that are there."""
+    told = request.setdefault(RATELIMIT, {})
+    for name, value in fields.items():
+        told[name] = f"{told[name]}, {value}" if name in told else value
+
+
+def _counted(error: problems.Limited) -> problems.Limited:
+    metrics.REFUSED.labels(problems.name_of(error)).inc()
+    return error
+
+
+def _request_fields(limits: Limits, lease: _Lease) -> dict[str, str]:
+    rate = limits.requests_per_second or 1.0
+    burst, left = math.floor(limits.largest_burst), lease.granted + lease.left
+    window = max(1, math.ceil(burst / rate))
+    full = max(0, math.ceil((burst - left) / rate))
+    return {
+        "RateLimit-Policy": f'"requests";q={burst};w={window}',
+        "RateLimit": f'"requests";r={left};t={full}',
+    }
+
+
+def _submission_fields(limits: Limits, left: int, cpu: float, now: float) -> dict[str, str]:
+    policies, states = [], []
+    if limits.tasks is not None:
+        policies.append(f'"tasks";q={limits.tasks};qu="tasks"')
+        states.append(f'"tasks";r={max(0, left)}')
+    if limits.cpu_seconds_a_day is not None:
+        quota = math.floor(limits.cpu_seconds_a_day)
+        rest = max(0, math.floor(limits.cpu_seconds_a_day - cpu))
+        policies.append(f'"cpu";q={quota};w={accounts.DAY_SECONDS};qu="cpu-seconds"')
+        states.append(f'"cpu";r={rest};t={math.ceil(accounts.seconds_to_tomorrow(now))}')
+    return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}

@@ -1,0 +1,71 @@
+"""Two gateways with keys on, over one store: what holds, holds over both."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from common.broker.memory import MemoryBroker
+from common.keys import Limits, NewKey, new_key
+from common.settings import Settings
+from common.store.sqlite import SqliteStore
+from gateway.app import create_app
+
+Client = TestClient[web.Request, web.Application]
+MakeKey = Callable[..., Awaitable[NewKey]]
+SETTINGS = Settings(
+    keys=True, max_key_sockets=3, max_key_subscriptions=5, origins="https://a.example"
+)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    """Yield an empty store."""
+    store = SqliteStore(tmp_path / "x.sqlite3")
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[MemoryBroker]:
+    """Yield a broker that nobody consumes from."""
+    broker = MemoryBroker()
+    await broker.open()
+    yield broker
+    await broker.close()
+
+
+@pytest.fixture
+async def gateways(store: SqliteStore, broker: MemoryBroker) -> AsyncIterator[list[Client]]:
+    """Yield clients of two running gateways."""
+    apps = [create_app(SETTINGS, store=store, broker=broker) for _ in range(2)]
+    async with TestClient(TestServer(apps[0])) as first, TestClient(TestServer(apps[1])) as second:
+        yield [first, second]
+
+
+@pytest.fixture
+def client(gateways: list[Client]) -> Client:
+    """Return a client of one of them."""
+    return gateways[0]
+
+
+@pytest.fixture
+def make_key(store: SqliteStore) -> MakeKey:
+    """Return what makes a key, as `factorline keys make` does."""
+
+    async def make(name: str, *, operator: bool = False, **limits: float) -> NewKey:
+        found = Limits(**limits)  # type: ignore[arg-type]
+        made = new_key(name, operator=operator, limits=found, now=time.time())
+        await store.insert_key(made.key)
+        return made
+
+    return make
+
+
+def bearer(made: NewKey) -> dict[str, str]:
+    """Return the header that shows a key."""
+    return {"Authorization": f"Bearer {made.secret}"}

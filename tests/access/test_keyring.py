@@ -1,0 +1,129 @@
+"""`factorline keys` on both stores, and a service with keys that the client and the command use."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from client import FactorlineClient
+from client.errors import NotAllowed
+from common.keys import digest_of_secret
+from infra.local.processes import free_ports
+from infra.local.programs import ROOT, Embedded
+from tests.contract.conftest import opened_mongo
+
+
+def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run `factorline` as its users do."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("FACTORLINE_")}
+    return subprocess.run(  # noqa: S603 our own
+        [sys.executable, "-m", "client", *arguments],
+        env={**kept, "PYTHONPATH": str(ROOT), **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def check_life_of_a_key(settings: dict[str, str]) -> str:
+    """Make, list and revoke a key; return the secret of another one that stays good."""
+    made = run("keys", "make", "ann", "--tasks", "5", "--requests-per-second", "2.5", **settings)
+    assert 0 == made.returncode, made.stderr
+    secret = made.stdout.strip()
+    key_id = digest_of_secret(secret)[:12]
+    assert secret not in made.stderr
+    assert key_id in made.stderr
+    other = run("keys", "make", "ops", "--operator", "--owner", "ann", **settings).stdout.strip()
+    listed = run("keys", "list", **settings).stdout
+    assert secret not in listed
+    assert [key_id, digest_of_secret(other)[:12]] == [line[:12] for line in listed.splitlines()]
+    assert "2.5 requests/s" in listed
+    revoked = run("keys", "revoke", key_id, **settings)
+    assert 0 == revoked.returncode
+    assert 1 == run("keys", "list", **settings).stdout.count("REVOKED")
+    return other
+
+
+def test_keys_in_sqlite(tmp_path: Path) -> None:
+    """No server is needed."""
+    check_life_of_a_key({"FACTORLINE_DATA": str(tmp_path)})
+
+
+async def test_keys_in_mongodb(mongodb_uri: str) -> None:
+    """The settings of the gateway name the store."""
+    async with opened_mongo(mongodb_uri) as store:
+        server, _, options = mongodb_uri.partition("?")
+        base = "/".join(server.split("/")[:3])
+        uri = f"{base}/{store._db.name}?{options}"  # noqa: SLF001 the test's own database
+        other = await asyncio.to_thread(check_life_of_a_key, {"FACTORLINE_MONGODB_URI": uri})
+        [key] = await store.find_keys([digest_of_secret(other)])
+
+    assert ("ann", True) == (key.owner, key.operator)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("make",),
+        ("make", "a b"),
+        ("make", "x" * 65),
+        ("make", "a", "--burst", "3"),
+        ("make", "a", "--tasks", "0"),
+        ("make", "a", "--requests-per-second", "nan"),
+        ("revoke", "nobody"),
+        ("revoke", "-x"),
+    ],
+)
+def test_bad_arguments_make_nothing(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """The message says what is wrong, and no key is made."""
+    settings = {"FACTORLINE_DATA": str(tmp_path)}
+    refused = run("keys", *arguments, **settings)
+
+    assert refused.returncode != 0
+    assert refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert "no keys\n" == run("keys", "list", **settings).stdout
+
+
+def test_a_public_address_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    """The message says what to do."""
+    settings = {"FACTORLINE_HOST": "0.0.0.0", "FACTORLINE_DATA": str(tmp_path)}  # noqa: S104 refused
+    refused = run("serve", **settings)
+
+    assert 1 == refused.returncode
+    assert "factorline keys make" in refused.stderr
+    assert [] == list(tmp_path.iterdir())
+
+
+async def test_the_client_and_the_command_show_their_key(tmp_path: Path) -> None:
+    """A service with keys: over HTTP and WebSocket with FACTORLINE_API_KEY, and not without it."""
+    [port] = free_ports(1)
+    settings = {"FACTORLINE_SLOTS": "1", "FACTORLINE_KEYS": "true"}
+    async with Embedded(tmp_path, port=port, settings=settings) as service:
+        data = str(tmp_path / "data")
+        made = await asyncio.to_thread(run, "keys", "make", "ann", FACTORLINE_DATA=data)
+        secret = made.stdout.strip()
+        url = {"FACTORLINE_URL": service.url}
+        command = ("submit", "8051", "--wait", "--quiet")
+        without = await asyncio.to_thread(run, *command, **url)
+        answered = await asyncio.to_thread(run, *command, **url, FACTORLINE_API_KEY=secret)
+        wrong = await asyncio.to_thread(run, *command, **url, FACTORLINE_API_KEY=f"fl_{'x' * 43}")
+        async with FactorlineClient(service.url, api_key=secret) as client:
+            task = await client.submit(10403)
+            states = [state async for state in client.watch(task.task_id)]
+        async with FactorlineClient(service.url) as stranger:
+            with pytest.raises(NotAllowed):
+                [state async for state in stranger.watch(task.task_id)]
+
+    assert 0 == answered.returncode, answered.stderr
+    assert "83" in answered.stdout
+    assert "97" in answered.stdout
+    for refused in (without, wrong):
+        assert refused.returncode != 0
+        assert "API key" in refused.stderr
+        assert "Traceback" not in refused.stderr
+    assert states[-1].done

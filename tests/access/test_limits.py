@@ -1,0 +1,173 @@
+"""What a key may use, over two gateways at once."""
+
+import asyncio
+import time
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common import accounts, lifecycle
+from common.accounts import LEASE_SECONDS, Account
+from common.keys import Limits
+from common.store.sqlite import SqliteStore
+from common.tasks import Ending, Status
+from factor_worker.metering import Meter
+from tests.access.conftest import Client, MakeKey, bearer
+
+
+@given(
+    rate=st.floats(0.1, 1000),
+    burst=st.integers(1, 100),
+    pauses=st.lists(st.floats(0, 3), min_size=1, max_size=60),
+)
+def test_what_is_granted_stays_within_rate_and_burst(
+    rate: float, burst: int, pauses: list[float]
+) -> None:
+    """However draws are spread over time, no more is granted than the burst and what has leaked."""
+    limits = Limits(requests_per_second=rate, burst=burst)
+    account, now, granted = Account(owner="ann"), 1000.0, 0
+    for pause in pauses:
+        now += pause
+        drawn = accounts.draw(account, limits, now)
+        assert (drawn.granted == 0) == (drawn.account is account)
+        account, granted = drawn.account, granted + drawn.granted
+
+    assert granted <= burst + rate * (now - 1000.0) + 1e-6
+
+
+async def test_requests_a_second_hold_over_two_gateways(
+    gateways: list[Client], make_key: MakeKey
+) -> None:
+    """Both are hammered for a second; what comes through fits the policy, and all is told."""
+    rate, burst = 20.0, 10
+    ann = await make_key("ann", requests_per_second=rate, burst=burst)
+    statuses: Counter[int] = Counter()
+    started = time.monotonic()
+
+    async def hammer(gateway: Client) -> None:
+        while time.monotonic() < started + 1.0:
+            response = await gateway.get("/tasks", headers=bearer(ann))
+            statuses[response.status] += 1
+            assert f'"requests";q={burst};w=1' == response.headers["RateLimit-Policy"]
+            assert response.headers["RateLimit"].startswith('"requests";r=')
+            if response.status == 429:
+                assert 1 <= int(response.headers["Retry-After"]) <= 2
+                assert "/problems/too-many-requests" == (await response.json())["type"]
+
+    await asyncio.gather(*(hammer(gateway) for gateway in gateways for _ in range(2)))
+    elapsed = time.monotonic() - started
+    slack = 2 * rate * LEASE_SECONDS  # what two gateways may have drawn in advance
+
+    assert statuses[200] <= burst + rate * elapsed + slack
+    assert statuses[200] >= burst
+    assert statuses[429] > 0
+    assert {200, 429} == set(statuses)
+
+
+async def test_one_owners_requests_are_not_anothers(client: Client, make_key: MakeKey) -> None:
+    """A key without limits is told of none."""
+    ann, bob = await make_key("ann", requests_per_second=0.01), await make_key("bob")
+    first = [(await client.get("/tasks", headers=bearer(ann))).status for _ in range(2)]
+    free = await client.get("/tasks", headers=bearer(bob))
+
+    assert [200, 429] == first
+    assert 200 == free.status
+    assert "RateLimit" not in free.headers
+
+
+async def test_tasks_in_progress_hold_over_two_gateways(
+    gateways: list[Client], make_key: MakeKey, store: SqliteStore
+) -> None:
+    """Of forty at once, five are taken, neither more nor less; one that ends makes room for one."""
+    ann = await make_key("ann", tasks=5)
+
+    async def post(number: int) -> int:
+        gateway = gateways[number % 2]
+        response = await gateway.post("/factor", json={"number": number}, headers=bearer(ann))
+        if response.status == 429:
+            assert "/problems/too-many-tasks" == (await response.json())["type"]
+            assert int(response.headers["Retry-After"]) > 0
+            assert '"tasks";r=' in response.headers["RateLimit"]
+        return response.status
+
+    statuses = Counter(await asyncio.gather(*(post(number) for number in range(100, 140))))
+    assert {202: 5, 429: 35} == statuses
+    assert 5 == await store.count_live("ann", limit=99)
+    [task, *_] = await store.list_tasks("ann", before=None, limit=9)
+    await store.end_task(task.task_id, Ending(status=Status.CANCELLED, at=1.0))
+    assert [202, 429] == [await post(141), await post(142)]
+
+
+async def test_a_batch_is_taken_whole_or_not_at_all(client: Client, make_key: MakeKey) -> None:
+    """Numbers that need no work need no room."""
+    ann = await make_key("ann", tasks=3)
+    statuses = []
+    for numbers in ([91, 92], [93, 94], [93, 1, 0], [0, 1]):
+        response = await client.post("/tasks/batch", json={"numbers": numbers}, headers=bearer(ann))
+        statuses.append(response.status)
+
+    assert [200, 429, 200, 200] == statuses
+
+
+async def test_cpu_seconds_of_a_day_are_charged_to_owners_and_end_submissions(
+    gateways: list[Client], make_key: MakeKey, store: SqliteStore
+) -> None:
+    """Two owners of a number pay half each; reading goes on when submitting is over."""
+    ann, bob = await make_key("ann", cpu_seconds_a_day=10), await make_key("bob")
+    for key in (ann, bob):
+        response = await gateways[0].post("/factor", json={"number": 91}, headers=bearer(key))
+        assert 202 == response.status
+    meter = Meter(store)
+    for _ in range(3):
+        meter.note(91, 8.0)
+    meter.note(93, 100.0)  # nobody's
+    await meter.charge()
+    await meter.charge()
+    now = time.time()
+    used = [(await store.get_account(owner)).cpu_today(now) for owner in ("ann", "bob")]
+    assert [12.0, 12.0] == used
+
+    refused = await gateways[1].post("/factor", json={"number": 95}, headers=bearer(ann))
+    assert 429 == refused.status
+    assert "/problems/cpu-used-up" == (await refused.json())["type"]
+    assert 0 < int(refused.headers["Retry-After"]) <= 86_400
+    assert 200 == (await gateways[1].get("/tasks", headers=bearer(ann))).status
+    taken = await gateways[1].post("/factor", json={"number": 95}, headers=bearer(bob))
+    assert 202 == taken.status
+
+
+async def test_a_task_that_has_just_ended_pays_for_what_ended_it(store: SqliteStore) -> None:
+    """An ending a moment ago is charged, one long ago is not."""
+    now = time.time()
+    for owner, ended_at in (("ann", now), ("bob", now - 60)):
+        [task] = await store.insert_tasks([lifecycle.new_task(91, "91", owner)])
+        await store.end_task(task.task_id, Ending(status=Status.SUCCEEDED, at=ended_at))
+    meter = Meter(store)
+    meter.note(91, 8.0)
+    await meter.charge()
+
+    assert 8.0 == (await store.get_account("ann")).cpu_today(now)
+    assert 0.0 == (await store.get_account("bob")).cpu_today(now)
+
+
+def test_a_new_day_begins_at_nothing() -> None:
+    """What was used yesterday does not count today."""
+    account = accounts.charge(Account(owner="ann"), 5.0, 86_399.0)
+
+    assert 5.0 == account.cpu_today(86_399.9)
+    assert 0.0 == account.cpu_today(86_400.0)
+    assert 2.0 == accounts.charge(account, 2.0, 86_401.0).cpu_today(86_402.0)
+    assert 1.0 == pytest.approx(accounts.seconds_to_tomorrow(86_399.0))
+
+
+def test_a_ticket_that_was_never_given_back_lapses() -> None:
+    """A gateway that died while it inserted tasks does not hold their places for ever."""
+    account = accounts.reserve(Account(owner="ann"), "t", 5, 100.0)
+
+    assert 5 == account.reserved(101.0)
+    assert 0 == account.reserved(111.0)
+    assert {"u"} == accounts.reserve(account, "u", 1, 111.0).tickets.keys()
+    assert accounts.release(account, "u") is account
+    assert 0 == accounts.release(account, "t").reserved(101.0)

@@ -1,0 +1,162 @@
+"""Fair shares: whoever has thousands of numbers waiting delays nobody else; nothing waits for ever."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from common import lifecycle
+from common.admission import PLACES, Places
+from common.broker import Delivery, Queue
+from common.broker.memory import MemoryBroker
+from common.store.sqlite import SqliteStore
+from common.tasks import Ending, Lane, Status, Task
+from common.units import Unit
+from factor_worker.admission import Admission
+from tests import waiting
+
+CROWD = 2000
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    """Yield an empty store."""
+    store = SqliteStore(tmp_path / "x.sqlite3")
+    await store.open()
+    yield store
+    await store.close()
+
+
+class Surveyor:
+    """Ends every number that is delivered, one at a time, and remembers the order."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self.seen: list[int] = []
+
+    async def handle(self, delivery: Delivery) -> None:
+        """End the number of a unit as a worker would."""
+        number = int(Unit.decode(delivery.body).number)
+        self.seen.append(number)
+        known = await lifecycle.require(self._store, number)
+        if known.ended is None:
+            ending = Ending(status=Status.FAILED, at=time.time(), reason="a test")
+            known = replace(known, version=known.version + 1, outstanding={}, ended=ending)
+            await self._store.swap_factorization(known)
+        await lifecycle.end_live_tasks(self._store, known)
+        await delivery.ack()
+
+
+def tasks(owner: str, numbers: range) -> list[Task]:
+    """Return new tasks of an owner."""
+    return [lifecycle.new_task(number, str(number), owner) for number in numbers]
+
+
+async def test_a_crowd_of_one_owner_does_not_delay_another_ones_number(store: SqliteStore) -> None:
+    """Of 2 000 numbers that came before, no more are surveyed first than one owner has places."""
+    asyncio.get_running_loop().set_debug(False)  # it would take a minute
+    broker = MemoryBroker()
+    await broker.open()
+    surveyor, places = Surveyor(store), Places(store)
+    admission = Admission(store, broker, "w")
+    crowd, lone = range(10_000, 10_000 + CROWD), range(77, 78)
+    for first in range(0, CROWD, 1000):
+        await lifecycle.accept(store, broker, places, tasks("ann", crowd[first : first + 1000]))
+    await lifecycle.accept(store, broker, places, tasks("bob", lone))
+    assert PLACES[Lane.SHORT] + 1 == await broker.depth(Queue.SURVEY)
+    begun = await broker.consume(Queue.SURVEY, surveyor.handle, prefetch=1)
+    running = asyncio.create_task(admission.run())
+    await waiting.until(lambda: len(surveyor.seen) > CROWD, "every number", seconds=60)
+    running.cancel()
+    await begun.cancel()
+    await broker.close()
+
+    assert surveyor.seen.index(77) <= PLACES[Lane.SHORT]
+    assert {*crowd, 77} == set(surveyor.seen)
+    assert 0 == await store.count_live("ann", limit=CROWD)
+
+
+async def test_owners_who_wait_take_turns(store: SqliteStore) -> None:
+    """A second crowd is begun as the first one is, one number each."""
+    broker = MemoryBroker()
+    await broker.open()
+    for owner, first in (("ann", 1000), ("bob", 2000)):
+        await store.insert_tasks(tasks(owner, range(first, first + 100)))
+    assert await Admission(store, broker, "w").admit(patience=0.0)
+    surveyor = Surveyor(store)
+    begun = await broker.consume(Queue.SURVEY, surveyor.handle, prefetch=1)
+    most = 2 * PLACES[Lane.SHORT]
+    await waiting.until(lambda: len(surveyor.seen) == most, "what was begun")
+    await begun.cancel()
+    await broker.close()
+
+    owners = [number // 1000 for number in surveyor.seen]
+    assert all(abs(owners[:n].count(1) - owners[:n].count(2)) <= 32 for n in range(most))
+
+
+async def test_long_numbers_leave_the_places_of_short_ones_alone(store: SqliteStore) -> None:
+    """Each lane has its own places, and what is done makes room."""
+    broker = MemoryBroker()
+    await broker.open()
+    places = Places(store)
+    long = tasks("ann", range(10**60, 10**60 + 10))
+    await lifecycle.accept(store, broker, places, long)
+    await lifecycle.accept(store, broker, places, tasks("ann", range(91, 92)))
+    joined = [task for task in long if (await store.get_task(task.task_id, "ann")).joined]
+    assert PLACES[Lane.LONG] == len(joined)
+    assert 1 == await store.count_live("ann", lane=Lane.SHORT, joined=True, limit=9)
+
+    ending = Ending(status=Status.CANCELLED, at=1.0)
+    await store.end_task(joined[0].task_id, ending)
+    await Admission(store, broker, "w").admit(patience=0.0)
+    assert PLACES[Lane.LONG] == await store.count_live("ann", lane=Lane.LONG, joined=True, limit=9)
+    await broker.close()
+
+
+async def test_an_owner_is_served_by_one_of_the_workers_that_live(store: SqliteStore) -> None:
+    """Three workers begin each task once; when one dies, its owners are served by the others."""
+    broker = MemoryBroker()
+    await broker.open()
+    names = ["a", "b", "c"]
+    admissions = [Admission(store, broker, name) for name in names]
+    for admission in admissions:
+        admission.workers = names
+    for owner in range(30):
+        await store.insert_tasks(tasks(f"owner-{owner}", range(100 + owner, 101 + owner)))
+    await admissions[0].admit(patience=0.0)
+    first = await broker.depth(Queue.SURVEY)
+    assert 0 < first < 30
+    for admission in admissions[:2]:
+        admission.workers = names[:2]
+        await admission.admit(patience=0.0)
+
+    assert [] == await store.list_queues(created_before=time.time())
+    assert 30 == await broker.depth(Queue.SURVEY)
+    await broker.close()
+
+
+async def test_a_waiting_task_can_be_cancelled(store: SqliteStore) -> None:
+    """It is never begun, and whoever watches it is told."""
+    broker = MemoryBroker()
+    await broker.open()
+    [task] = await store.insert_tasks(tasks("ann", range(91, 92)))
+    told: asyncio.Queue[int] = asyncio.Queue()
+
+    async def hear(event: object) -> None:
+        told.put_nowait(int(event.number))  # type: ignore[attr-defined]
+
+    async def gap() -> None: ...
+
+    subscription = await broker.subscribe_events(hear, gap)
+    ended = await lifecycle.cancel(store, broker, task)
+    await Admission(store, broker, "w").admit(patience=0.0)
+    async with asyncio.timeout(5):
+        assert 91 == await told.get()
+    await subscription.cancel()
+
+    assert ended.ended is not None
+    assert 0 == await broker.depth(Queue.SURVEY)
+    await broker.close()
