@@ -24,9 +24,11 @@ log = structlog.stdlib.get_logger(__name__)
 
 SWEEP_SECONDS = 4.0
 """Time between two sweeps of one worker, ± a quarter."""
+AGAIN_SECONDS = 1.0
+"""Time until the next sweep if one was cut short: what could not be published waits for it."""
 LEFT_BEHIND_SECONDS = 3.0
 """A step that is not finished after this time was cut off."""
-LOST_SECONDS = 10.0
+LOST_SECONDS = 5.0
 """A unit that is neither queued nor running for this long is lost."""
 PAGE = 100
 
@@ -42,14 +44,17 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep until cancelled."""
+        pause = SWEEP_SECONDS
         while True:
-            await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311 jitter
+            await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 jitter
+            pause = SWEEP_SECONDS
             try:
                 await self.sweep()
                 metrics.SWEEPS.labels("done").inc()
             except errors.Unavailable as error:
                 metrics.SWEEPS.labels("cut short").inc()
                 log.warning("A sweep was cut short", why=str(error))
+                pause = AGAIN_SECONDS
 
     async def sweep(self, *, patience: float = 1.0) -> None:
         """Look once at everything; ``patience`` scales the ages at which a thing counts as lost."""
