@@ -64,7 +64,7 @@ class _Consumer(abc.ABC):
                 await pauses()
                 continue
             except Exception:  # whatever it is, nobody else would ever try again
-                log.exception("Cannot consume (%s)", self._tag)
+                log.exception("Cannot consume", consumer=self._tag)
                 await pauses()
                 continue
             pauses.reset()
