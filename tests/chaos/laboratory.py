@@ -431,7 +431,7 @@ class Laboratory:
         tasks: dict[str, int] = {}
         async with aiohttp.ClientSession() as session:
             for gateway in self.stack.gateways:
-                async with session.get(f"http://{gateway.address}/metrics") as response:
+                async with session.get(f"http://{gateway.metrics_address}/metrics") as response:
                     lines = (await response.text()).splitlines()
                 name = "factorline_asyncio_tasks "
                 tasks[gateway.name] = int(

@@ -53,7 +53,7 @@ def row(  # noqa: PLR0913 all but the name by keyword
     traffic: float = 5.0,
     recovery_seconds: float = RECOVERY_SECONDS,
     soak: bool = True,
-    not_here: str = "it takes long; nobody has run it on this machine yet",
+    not_here: str = "not measured yet: its command is written, the time was not there",
 ) -> Callable[[Callable[[Laboratory], Awaitable[None]]], Callable[[Laboratory], Awaitable[None]]]:
     """Enter a function into the table of rows."""
 
@@ -74,8 +74,13 @@ def row(  # noqa: PLR0913 all but the name by keyword
     return enter
 
 
-async def run(lab: Laboratory, row: Row) -> Measured:
+async def run(lab: Laboratory, row: Row, *, timed: bool = True) -> Measured:
     """Make one fault, measure the recovery, and check every invariant.
+
+    Args:
+        lab: Where.
+        row: Which fault.
+        timed: Whether times are held to their limits. `make test` does not: it shares its machine.
 
     Raises:
         AssertionError: The fault did not happen, or an invariant does not hold.
@@ -100,8 +105,8 @@ async def run(lab: Laboratory, row: Row) -> Measured:
     assert not verdict.faults, f"{row.name}: {verdict.faults}"
     assert verdict.accepted, "nobody was accepted: the row proves nothing"
     await lab.back_to_base()
-    assert lab.slowest_refusal <= REFUSAL_SECONDS, (
-        f"{row.name}: a 503 took {lab.slowest_refusal:.1f} s"
-    )
-    assert recovery <= row.recovery_seconds, f"{row.name}: recovery took {recovery:.1f} s"
+    if timed:
+        slowest = lab.slowest_refusal
+        assert slowest <= REFUSAL_SECONDS, f"{row.name}: a 503 took {slowest:.1f} s"
+        assert recovery <= row.recovery_seconds, f"{row.name}: recovery took {recovery:.1f} s"
     return Measured(lifted - began, recovery, verdict.accepted, verdict.recovered)
