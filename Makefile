@@ -1,4 +1,4 @@
-help:           ## list the verbs: run stack secrets test rehearse lint types lock bench fairness paint screenshots docs site licences command audit clean
+help:           ## list the verbs: run stack secrets test chaos rehearse lint types lock bench fairness paint screenshots docs site licences command audit clean
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
@@ -6,7 +6,7 @@ PORT ?= 8080
 ARGS ?=
 PYTHON = .venv/bin/python
 
-.PHONY: help run stack secrets test rehearse lint types lock bench fairness paint screenshots docs site licences command audit clean
+.PHONY: help run stack secrets test chaos rehearse lint types lock bench fairness paint screenshots docs site licences command audit clean
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
@@ -52,6 +52,11 @@ lock:           ## renew the locks; ARGS=--upgrade takes newer releases
 	$(LOCK) $(ARGS) --output-file requirements.lock
 	$(LOCK) $(ARGS) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(LOCK) --extra tracing --constraint requirements-dev.lock --output-file requirements-tracing.lock
+
+chaos:          ## break things on purpose: every fault, measured; ARGS="--list", "--rows 'broker*'", "--soak 30"
+	@sh infra/venv.sh requirements-dev.lock
+	@sh infra/servers.sh
+	@$(PYTHON) -m tests.chaos $(ARGS)
 
 bench:          ## check and time a running service; ARGS=http://127.0.0.1:8080
 	@sh infra/venv.sh requirements-dev.lock

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from common import errors, factorizations
+from common import errors, factorizations, failpoints
 from common.admission import Places
 from common.broker import Broker
 from common.codec import BigInt, shortened
@@ -72,6 +72,7 @@ async def join(store: Store, broker: Broker, task: Task) -> Factorization:
             break
         known = await require(store, task.key)
     await publish_outbox(store, broker, known)
+    failpoints.hit("join.published")
     await end_live_tasks(store, known)  # it may have ended between this task's aim and its insert
     await store.mark_joined([task.task_id])
     return known
@@ -202,6 +203,7 @@ async def accept(store: Store, broker: Broker, places: Places, tasks: Sequence[T
 
     free, ready = await asyncio.gather(_take(places, tasks), asyncio.gather(*map(aimed, tasks)))
     stored = await store.insert_tasks(ready)
+    failpoints.hit("accept.inserted")
     if len(stored) > 1:
         log.info("Tasks are accepted", count=len(stored))
     for task in stored:

@@ -24,6 +24,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 WORK_NICENESS = 10
 """Long units step back for surveys and for everything else on the machine."""
+SURVEY_SECONDS = 30.0
+"""Wall-clock limit of a survey, which takes a second at most: others wait in the same hands."""
 SURVEY_PREFETCH = 8
 """Surveys in hand for each slot: one computes while the others wait for the store."""
 AFTER_KILL_SECONDS = 5.0
@@ -49,7 +51,9 @@ class Worker:
         self._slots = Slots(settings.slots, niced, on_death=_count_death)
         # As many as for work, so that a burst of small numbers uses every core.
         self._survey_slots = Slots(
-            settings.slots, limits._replace(sieves=False), on_death=_count_death
+            settings.slots,
+            limits._replace(sieves=False, unit_seconds=min(SURVEY_SECONDS, settings.unit_seconds)),
+            on_death=_count_death,
         )
         self.worker_id = f"{settings.name or platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._consumer = Consumer(

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import pebble
 import psutil
 
+from common import failpoints
 from common.factorizations import Solving
 from common.units import Failure, Fault, Work
 from factor_worker import compute
@@ -281,6 +282,7 @@ def _nothing() -> float:
 
 
 def _run(work: Work, batches: compute.StoredBatches) -> compute.Result:
+    failpoints.hit("child.unit", work.target)
     return compute.run(work, batches, _report, _stopped)
 
 

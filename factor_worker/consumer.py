@@ -15,7 +15,7 @@ from typing import TypeVar
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from common import errors, lifecycle, signals, tracing
+from common import errors, failpoints, lifecycle, signals, tracing
 from common.broker import Broker, Delivery, queue_for
 from common.codec import BigInt
 from common.events import Control
@@ -74,6 +74,7 @@ class Consumer:
             log.error("A message is no unit and is dead-lettered", why=str(error))  # noqa: TRY400 expected
             await delivery.reject()
             return
+        failpoints.hit("worker.received", unit.number)
         in_hand = InHand(unit)
         self.in_hand[id(in_hand)] = in_hand
         try:
@@ -107,6 +108,7 @@ class Consumer:
         elif self.leaving():
             await delivery.requeue()
             return
+        failpoints.hit("worker.settled", unit.number)
         await delivery.ack()
 
     def leaving(self) -> bool:
@@ -215,6 +217,7 @@ class Consumer:
             if after is known:
                 break
             if await self._patiently(functools.partial(self._store.swap_factorization, after)):
+                failpoints.hit("worker.swapped", number)
                 known, before = after, known
                 if after.ended is not None:
                     log.info("A number has ended", status=after.ended.status.value, **about(number))
@@ -228,6 +231,7 @@ class Consumer:
     async def _follow_up(self, known: Factorization) -> None:
         """Publish, end the tasks, tell: all of it can be done twice."""
         await self._patiently(lambda: lifecycle.publish_outbox(self._store, self._broker, known))
+        failpoints.hit("worker.published", known.number)
         await self._patiently(lambda: lifecycle.end_live_tasks(self._store, known))
         await lifecycle.tell(self._broker, known)
 

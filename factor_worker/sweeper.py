@@ -5,6 +5,7 @@ wants. A long queue is not a fault. (Tasks that never met their factorization ar
 """
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,11 +23,15 @@ from factor_worker import metrics
 
 log = structlog.stdlib.get_logger(__name__)
 
-SWEEP_SECONDS = 4.0
+SWEEP_SECONDS = 2.0
 """Time between two sweeps of one worker, ± a quarter."""
+LOOK_EVERY = 2
+"""Every so many sweeps all active numbers are looked at, too; that is the dear part."""
+AGAIN_SECONDS = 1.0
+"""Time until the next sweep if one was cut short: what could not be published waits for it."""
 LEFT_BEHIND_SECONDS = 3.0
 """A step that is not finished after this time was cut off."""
-LOST_SECONDS = 10.0
+LOST_SECONDS = 5.0
 """A unit that is neither queued nor running for this long is lost."""
 PAGE = 100
 
@@ -42,20 +47,30 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep until cancelled."""
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311 jitter
+        pause = SWEEP_SECONDS
+        for turn in itertools.count():
+            await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 jitter
+            pause = SWEEP_SECONDS
             try:
-                await self.sweep()
+                await self.sweep(look=turn % LOOK_EVERY == 0)
                 metrics.SWEEPS.labels("done").inc()
             except errors.Unavailable as error:
                 metrics.SWEEPS.labels("cut short").inc()
                 log.warning("A sweep was cut short", why=str(error))
+                pause = AGAIN_SECONDS
 
-    async def sweep(self, *, patience: float = 1.0) -> None:
-        """Look once at everything; ``patience`` scales the ages at which a thing counts as lost."""
+    async def sweep(self, *, patience: float = 1.0, look: bool = True) -> None:
+        """Look once at everything.
+
+        Args:
+            patience: Scales the ages at which a thing counts as lost.
+            look: Whether to look at all active numbers, for what is lost or unwanted.
+
+        """
         now = time.time()
         await self._publish_outboxes(now - patience * LEFT_BEHIND_SECONDS)
-        await self._look_at_active(now - patience * LOST_SECONDS, now)
+        if look:
+            await self._look_at_active(now - patience * LOST_SECONDS, now)
 
     async def _publish_outboxes(self, before: float) -> None:
         async for known in _pages(self._store.list_unpublished, before):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from aiohttp import web
 
-from common import errors, lifecycle
+from common import errors, failpoints, lifecycle
 from common.factorizations import Factorization
 from common.numbers import NumberError, parse
 from common.store import Store
@@ -57,6 +57,7 @@ async def submit(request: web.Request) -> web.Response:
         raise errors.KeyReused
     headers = {"Location": f"/tasks/{stored.task_id}"}
     seconds = parameters.preferred_wait(request)
+    failpoints.hit("submit.reply")
     if not seconds:
         shown = representation.view(*await lifecycle.settle(store, stored))
         return _answer_task(shown, status=202, headers=headers)

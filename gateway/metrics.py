@@ -1,5 +1,6 @@
 """What a gateway counts, for Prometheus."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -32,6 +33,19 @@ EVENT_GAPS = Counter("factorline_event_gaps", "Reconnections, after which all is
 REFUSED = Counter(
     "factorline_refused", "Requests and sockets refused for their key or its limits", ["why"]
 )
+ASYNCIO_TASKS = Gauge(
+    "factorline_asyncio_tasks", "Asyncio tasks of this gateway that have not ended"
+)
+
+
+def _count_tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # asked outside of the event loop
+        return 0
+
+
+ASYNCIO_TASKS.set_function(_count_tasks)
 
 
 @web.middleware

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from collections.abc import Iterator
 
 import aio_pika
 import pamqp.exceptions
@@ -18,7 +19,7 @@ log = structlog.stdlib.get_logger(__name__)
 CONNECT_SECONDS = 10.0
 HEARTBEAT_SECONDS = 5
 """The broker gives up a silent client after two to three of these, the client after four."""
-PAUSE_SECONDS = (0.1, 3.0)
+PAUSE_SECONDS = (0.1, 2.0)
 """First and longest pause between two attempts; full jitter."""
 
 FAILURES = (
@@ -30,6 +31,27 @@ FAILURES = (
     pamqp.exceptions.PAMQPException,
 )
 """What aio-pika raises when a broker is down, goes away or refuses."""
+
+
+@contextlib.contextmanager
+def deaths_as_failures() -> Iterator[None]:
+    """Turn what else comes out of a call whose connection dies into one of `FAILURES`.
+
+    aiormq cancels its own tasks then: in the middle of a handshake that comes out as a bare
+    `Exception`, or as a cancellation that nobody asked for. Let through, either would end whoever
+    called, in silence and for good.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ConnectionAbortedError("the connection died in the middle of a call") from error
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise ConnectionAbortedError("the connection died in the middle of a call") from error
 
 
 class Pauses:
@@ -61,6 +83,7 @@ class Link:
         self._connection: AbstractConnection | None = None
         self._up = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         """Tell which connection this is and how it is."""
@@ -80,6 +103,7 @@ class Link:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def connection(self) -> AbstractConnection:
         """Return the connection when it is up."""
@@ -92,10 +116,15 @@ class Link:
         while True:
             lost = asyncio.Event()
             try:
-                async with asyncio.timeout(CONNECT_SECONDS):
+                with deaths_as_failures():
                     self._connection = await self._connect(lost)
             except FAILURES as error:
-                log.warning("No connection to RabbitMQ", connection=self._name, why=str(error))
+                why = str(error) or f"no answer within {CONNECT_SECONDS:.0f} s"
+                log.warning("No connection to RabbitMQ", connection=self._name, why=why)
+                await pauses()
+                continue
+            except Exception:  # whatever it is, nobody else would ever try again
+                log.exception("No connection to RabbitMQ", connection=self._name)
                 await pauses()
                 continue
             pauses.reset()
@@ -107,22 +136,29 @@ class Link:
                 log.warning("Lost the connection to RabbitMQ", connection=self._name)
             finally:
                 self._up.clear()
-                await _close(self._connection)
+                self._let_go(self._connection)
             await pauses()
 
     async def _connect(self, lost: asyncio.Event) -> AbstractConnection:
-        connection = await aio_pika.connect(
-            self._url,
-            client_properties={"connection_name": self._name},
-            heartbeat=HEARTBEAT_SECONDS,
-        )
-        connection.close_callbacks.add(lambda *_: lost.set())
-        try:
-            await topology.declare(connection)
-        except BaseException:
-            await _close(connection)
-            raise
+        async with asyncio.timeout(CONNECT_SECONDS):
+            connection = await aio_pika.connect(
+                self._url,
+                client_properties={"connection_name": self._name},
+                heartbeat=HEARTBEAT_SECONDS,
+            )
+            connection.close_callbacks.add(lambda *_: lost.set())
+            try:
+                await topology.declare(connection)
+            except BaseException:
+                self._let_go(connection)
+                raise
         return connection
+
+    def _let_go(self, connection: AbstractConnection) -> None:
+        """Close a connection in the background: to a broker that is silent it takes its time."""
+        closing = asyncio.create_task(_close(connection))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
 
 async def _close(connection: AbstractConnection) -> None:

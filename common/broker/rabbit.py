@@ -6,12 +6,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractExchange
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractQueue
 from aio_pika.exceptions import DeliveryError
 
 from common import errors, metrics, tracing
 from common.broker import Delivery, Queue, queue_for, topology
-from common.broker.link import FAILURES, Link
+from common.broker.link import FAILURES, Link, deaths_as_failures
 from common.broker.rabbit_consumers import Hints, Units
 from common.events import Control, Event, digest_of
 from common.units import Unit
@@ -140,19 +140,25 @@ class RabbitBroker:
             raise errors.BrokerUnavailable("there is no connection")
         connection = await self._out.connection()
         try:
-            # On a channel of its own: asking for a queue that was deleted closes the channel.
-            async with asyncio.timeout(ASK_SECONDS), connection.channel() as channel:
-                found = await channel.declare_queue(queue.value, passive=True)
+            with deaths_as_failures():
+                found = await self._ask_for(connection, queue)
         except FAILURES as error:
             raise errors.BrokerUnavailable(str(error) or "it tells no depth") from error
         return found.declaration_result.message_count or 0
+
+    @staticmethod
+    async def _ask_for(connection: AbstractConnection, queue: Queue) -> AbstractQueue:
+        # On a channel of its own: asking for a queue that was deleted closes the channel.
+        async with asyncio.timeout(ASK_SECONDS), connection.channel() as channel:
+            return await channel.declare_queue(queue.value, passive=True)
 
     async def _confirmed(
         self, exchange: AbstractExchange, key: str, message: aio_pika.Message
     ) -> None:
         try:
-            async with self._places, asyncio.timeout(PUBLISH_SECONDS):
-                await exchange.publish(message, key, mandatory=True)
+            with deaths_as_failures():
+                async with self._places, asyncio.timeout(PUBLISH_SECONDS):
+                    await exchange.publish(message, key, mandatory=True)
         except DeliveryError as error:
             # Refused, or returned because its queue is gone: a new channel declares it again.
             self._drop_channel(confirms=True)
@@ -169,8 +175,9 @@ class RabbitBroker:
     async def _hint(self, exchange_name: str, key: str, hint: Event | Control) -> None:
         exchange = await self._exchange(exchange_name, confirms=False)
         try:
-            async with asyncio.timeout(HINT_SECONDS):
-                await exchange.publish(aio_pika.Message(hint.encode()), key, mandatory=False)
+            with deaths_as_failures():
+                async with asyncio.timeout(HINT_SECONDS):
+                    await exchange.publish(aio_pika.Message(hint.encode()), key, mandatory=False)
         except FAILURES as error:
             self._drop_channel(confirms=False)
             metrics.PUBLISHES_FAILED.inc()
@@ -182,11 +189,15 @@ class RabbitBroker:
             metrics.PUBLISHES_FAILED.inc()
             raise errors.BrokerUnavailable("there is no connection")
         try:
-            async with self._opening, asyncio.timeout(PUBLISH_SECONDS):
-                channel = self._channels.get(confirms)
-                if channel is None or channel.is_closed:
-                    channel = await self._open_channel(confirms=confirms)
+            with deaths_as_failures():
+                # Waiting for one's turn counts: to a silent broker everybody would wait in a row.
+                async with asyncio.timeout(PUBLISH_SECONDS), self._opening:
+                    channel = self._channels.get(confirms)
+                    if channel is None or channel.is_closed:
+                        channel = await self._open_channel(confirms=confirms)
         except FAILURES as error:
+            if isinstance(error, TimeoutError):
+                self._suspect_until = time.monotonic() + SUSPECT_SECONDS
             raise errors.BrokerUnavailable(str(error) or "it opens no channel") from error
         return await channel.get_exchange(name, ensure=False) if name else channel.default_exchange
 

@@ -11,7 +11,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from common import errors
 from common.broker import Delivery, Queue, topology
-from common.broker.link import FAILURES, Link, Pauses
+from common.broker.link import FAILURES, Link, Pauses, deaths_as_failures
 from common.events import Control, Event
 
 log = structlog.stdlib.get_logger(__name__)
@@ -57,9 +57,14 @@ class _Consumer(abc.ABC):
         while True:
             lost = asyncio.Event()
             try:
-                channel = await self._set_up(lost)
+                with deaths_as_failures():
+                    channel = await self._set_up(lost)
             except FAILURES as error:
                 log.warning("Cannot consume", consumer=self._tag, why=str(error))
+                await pauses()
+                continue
+            except Exception:  # whatever it is, nobody else would ever try again
+                log.exception("Cannot consume", consumer=self._tag)
                 await pauses()
                 continue
             pauses.reset()
@@ -69,11 +74,10 @@ class _Consumer(abc.ABC):
             await lost.wait()
             log.warning("A consumer was cut off", consumer=self._tag)
             self._queue = None
-            with contextlib.suppress(*FAILURES):
+            with contextlib.suppress(*FAILURES), deaths_as_failures():
                 async with asyncio.timeout(CANCEL_SECONDS):
-                    await (
-                        channel.close()
-                    )  # if only the consumer was cancelled: its queue was deleted
+                    # It is still open if only the consumer was cancelled: its queue was deleted.
+                    await channel.close()
             await pauses()
 
     async def _set_up(self, lost: asyncio.Event) -> AbstractChannel:
@@ -118,7 +122,8 @@ class _Delivery:
         await self._settle(self._message.reject(requeue=False))
 
     async def _settle(self, verb: Awaitable[None]) -> None:
-        with contextlib.suppress(*FAILURES):  # its channel is gone: the broker delivers it again
+        # If its channel is gone, the broker delivers it again.
+        with contextlib.suppress(*FAILURES), deaths_as_failures():
             await verb
 
 

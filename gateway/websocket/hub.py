@@ -25,7 +25,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 COALESCE_SECONDS = 1.0
 """Progress of one number that comes faster is read together; an end is read at once."""
-RECHECK_SECONDS = 15.0
+RECHECK_SECONDS = 8.0
+"""How long a follower does not know of an end whose event was lost."""
 CONCURRENT_READS = 32
 
 State = tuple[Task, Factorization | None]

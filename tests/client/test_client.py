@@ -15,7 +15,7 @@ from client.errors import (
     Unreachable,
 )
 from infra.local.processes import free_ports
-from tests.client.proxy import Proxy
+from tests.proxy import HttpProxy
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
@@ -164,7 +164,7 @@ async def test_a_page_of_the_service_is_not_the_service(url: str) -> None:
 
 async def test_a_lost_answer_makes_no_second_task(url: str) -> None:
     """Submissions and batches whose answers are cut off are sent again under the same key."""
-    async with Proxy(url) as proxy, FactorlineClient(proxy.url) as client:
+    async with HttpProxy(url) as proxy, FactorlineClient(proxy.url) as client:
         before = {task.task_id async for task in client.list(newest=100)}
         proxy.cut()
         proxy.answers_to_lose = 2

@@ -10,7 +10,7 @@ import pytest
 from client import FactorlineClient
 from tests import waiting
 from tests.client.conftest import Embedded, hard_number
-from tests.client.proxy import Proxy
+from tests.proxy import HttpProxy
 
 if TYPE_CHECKING:
     from client.models import Task
@@ -51,21 +51,21 @@ class Watching:
 
 
 @pytest.fixture
-async def proxy(url: str) -> AsyncIterator[Proxy]:
+async def proxy(url: str) -> AsyncIterator[HttpProxy]:
     """Yield a proxy before the shared service."""
-    async with Proxy(url) as proxy:
+    async with HttpProxy(url) as proxy:
         yield proxy
 
 
 @pytest.fixture
-async def through(proxy: Proxy) -> AsyncIterator[FactorlineClient]:
+async def through(proxy: HttpProxy) -> AsyncIterator[FactorlineClient]:
     """Yield a client that goes through the proxy."""
     async with FactorlineClient(proxy.url, patience_s=PATIENCE_SECONDS) as client:
         yield client
 
 
 async def test_an_end_during_an_outage_is_told_once(
-    proxy: Proxy, through: FactorlineClient, client: FactorlineClient, hard: str
+    proxy: HttpProxy, through: FactorlineClient, client: FactorlineClient, hard: str
 ) -> None:
     """What happens while no connection can be had is in the first snapshot after it."""
     task_id = (await client.submit(hard)).task_id
@@ -82,7 +82,7 @@ async def test_an_end_during_an_outage_is_told_once(
 
 
 async def test_cuts_at_any_moment(
-    proxy: Proxy, through: FactorlineClient, client: FactorlineClient, hard: str
+    proxy: HttpProxy, through: FactorlineClient, client: FactorlineClient, hard: str
 ) -> None:
     """Twenty tasks end while the connection is cut again and again: each is told once."""
     ids = [(await client.submit(f"{hard}*{n}")).task_id for n in range(1, 21)]
@@ -97,7 +97,7 @@ async def test_cuts_at_any_moment(
 
 
 async def test_without_websockets_it_polls(
-    proxy: Proxy, through: FactorlineClient, client: FactorlineClient, hard: str
+    proxy: HttpProxy, through: FactorlineClient, client: FactorlineClient, hard: str
 ) -> None:
     """A proxy that refuses upgrades costs speed and no answers, for one task and for many."""
     proxy.refuses_sockets = True

@@ -3,9 +3,10 @@
 import contextlib
 
 import aio_pika
+import pytest
 
 from common import errors
-from common.broker import Queue, topology
+from common.broker import Queue, link, topology
 from common.broker.rabbit import RabbitBroker
 from common.codec import BigInt
 from common.events import Event
@@ -13,6 +14,7 @@ from infra.local.rabbitmq import RabbitNode
 from tests import waiting
 from tests.contract.test_broker import Reader, curves, survey
 from tests.metrics import value
+from tests.proxy import Proxy, Way
 
 
 async def published(broker: RabbitBroker, index: int) -> bool:
@@ -58,6 +60,36 @@ async def test_confirmed_units_survive_kill_9_and_everybody_comes_back(
     await waiting.until(lambda: heard == [9], "an event", seconds=20)
 
     await broker.close()
+
+
+async def test_a_handshake_that_is_cut_anywhere_is_begun_again(
+    private_rabbitmq: RabbitNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both connections come back, wherever in the opening words the link was reset."""
+    monkeypatch.setattr(link, "PAUSE_SECONDS", (0.01, 0.01))
+    async with Proxy(private_rabbitmq.amqp_port) as proxy:
+        port = f":{private_rabbitmq.amqp_port}/"
+        broker = RabbitBroker(
+            private_rabbitmq.amqp_url.replace(port, f":{proxy.port}/"), name="test"
+        )
+        await broker.open()
+        for count in range(1, 900, 30):
+            await _cut_after(proxy, count)
+        proxy.heal()
+        reader = Reader()
+        await broker.consume(Queue.WORK, reader, prefetch=1)
+        await waiting.until(lambda: published(broker, 1), "a publish that is confirmed")
+        await waiting.until(lambda: reader.seen == ["w-1"], "a unit")
+
+        await broker.close()
+
+
+async def _cut_after(proxy: Proxy, count: int) -> None:
+    """Reset everything, and again once so many bytes of what the broker says have come."""
+    before = proxy.held_bytes
+    proxy.cut_after(Way.BACK, count)
+    proxy.cut()
+    await waiting.until(lambda: proxy.held_bytes > before, "the cut")
 
 
 async def test_a_deleted_queue_is_declared_again(private_rabbitmq: RabbitNode) -> None:

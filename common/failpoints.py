@@ -1,0 +1,120 @@
+"""Fail points: named places in the code where the fault laboratory lets a process die, stop or lie.
+
+Nothing happens unless `FACTORLINE_FAIL_POINTS` names a folder when the process starts, and the process
+refuses to start unless that folder holds the mark of the laboratory. No image and no unit file sets it.
+Each fault is a file, `<folder>/<point>/<anything>.json`, with a `Fault` in it. Whoever reaches the point
+first takes the file away, so that a fault happens once, and the laboratory sees that it did.
+See docs/reference/fault-laboratory.md.
+"""
+
+import contextlib
+import enum
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+VARIABLE: Final = "FACTORLINE_FAIL_POINTS"
+MARK: Final = "fault-laboratory"
+"""A file of this name must be in the folder."""
+FIRED: Final = "fired"
+"""The sub-folder that files are moved to when their fault happens."""
+
+
+class Action(enum.StrEnum):
+    """What happens to the process that reaches an armed point."""
+
+    KILL = "kill"
+    """It dies as if by SIGKILL."""
+    KILL_PARENT = "kill-parent"
+    """Its parent dies as if by SIGKILL: a worker in the middle of its child's unit."""
+    STOP = "stop"
+    """It stands still until somebody sends SIGCONT."""
+    SEGFAULT = "segfault"
+    MEMORY = "memory"
+    """It takes more and more memory."""
+    ENDLESS = "endless"
+    """It computes for ever."""
+    DEAF = "deaf"
+    """It computes for ever and ignores SIGTERM."""
+    LIE = "lie"
+    """`hit` returns True, and the code at the point does something wrong."""
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault that is to happen once."""
+
+    action: Action
+    subject: str = ""
+    """Only who works on this is hit: a decimal number. Empty hits everybody."""
+
+
+def _folder() -> Path | None:
+    name = os.environ.get(VARIABLE)
+    if not name:
+        return None
+    if not (Path(name) / MARK).is_file():
+        sys.exit(
+            f"{VARIABLE} is set, but {name} is no folder of the fault laboratory. Fail points are for "
+            "its tests alone: unset the variable"
+        )
+    return Path(name)
+
+
+_armed: Final = _folder()
+
+
+def hit(point: str, subject: object = "") -> bool:
+    """Have the next fault of a point happen, if one is armed; return whether the caller is to lie.
+
+    Args:
+        point: The name of the place.
+        subject: What is worked on there, to be compared as text with the fault's own.
+
+    """
+    return _armed is not None and _happen(_armed, point, str(subject))
+
+
+def _happen(folder: Path, point: str, subject: str) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        for path in sorted((folder / point).iterdir()):
+            with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
+                fault = msgspec.json.decode(path.read_bytes(), type=Fault)
+                if fault.subject in {"", subject}:
+                    path.rename(folder / FIRED / f"{point}.{path.stem}.{os.getpid()}")
+                    return _act(fault.action)
+    return False
+
+
+def _act(action: Action) -> bool:
+    match action:
+        case Action.KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case Action.KILL_PARENT:
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)  # the kernel ends us together with our parent
+        case Action.STOP:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case Action.SEGFAULT:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case Action.MEMORY:
+            _take_memory()
+        case Action.ENDLESS | Action.DEAF:
+            if action is Action.DEAF:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            while True:
+                pass
+        case Action.LIE:
+            return True
+    return False
+
+
+def _take_memory() -> None:
+    taken = []
+    while True:
+        taken.append(bytearray(os.urandom(1) * (16 << 20)))
+        time.sleep(0.01)

@@ -1,0 +1,137 @@
+"""Rows about our own processes: workers, their children, gateways."""
+
+import asyncio
+import functools
+import signal
+
+from common.failpoints import Action
+from infra.local.processes import Process
+from tests import waiting
+from tests.chaos.laboratory import Laboratory
+from tests.chaos.row import row
+
+WORKER_POINTS = {
+    "at receive": ("worker.received", Action.KILL),
+    "mid-unit": ("child.unit", Action.KILL_PARENT),
+    "after swap": ("worker.swapped", Action.KILL),
+    "after publish": ("worker.published", Action.KILL),
+    "before ack": ("worker.settled", Action.KILL),
+}
+GATEWAY_POINTS = {
+    "at insert": "accept.inserted",
+    "after publish": "join.published",
+    "before reply": "submit.reply",
+}
+
+
+async def _at_point(lab: Laboratory, *, point: str, action: Action) -> None:
+    lab.points.arm(point, action)
+    await lab.points.all_fired()
+
+
+for _where, (_point, _action) in WORKER_POINTS.items():
+    row(f"kill -9 of a worker {_where}", short=True)(
+        functools.partial(_at_point, point=_point, action=_action)
+    )
+for _where, _point in GATEWAY_POINTS.items():
+    row(f"kill -9 of a gateway {_where}", short=True)(
+        functools.partial(_at_point, point=_point, action=Action.KILL)
+    )
+
+
+@row("kill -9 of a child in its unit", short=True)
+async def child_killed(lab: Laboratory) -> None:
+    """The unit counts a crash and is tried again."""
+    await _at_point(lab, point="child.unit", action=Action.KILL)
+
+
+async def _poison(lab: Laboratory, *, action: Action, times: int) -> None:
+    """Have every attempt at one number meet the fault; its neighbours must not feel it."""
+    number = lab.number()
+    lab.points.arm("child.unit", action, subject=number, times=times)
+    poisoned = await lab.post(number=number, expected={"failed"})
+    await lab.points.all_fired(seconds=60)
+    await waiting.until(
+        lambda: poisoned.task_id in lab.follower.done, "the end of the poisoned number", seconds=60
+    )
+
+
+POISONS = {
+    "segfault": (Action.SEGFAULT, 3),
+    "memory": (Action.MEMORY, 2),
+    "endless": (Action.ENDLESS, 2),
+    "ignoring SIGTERM": (Action.DEAF, 2),
+    "stopped": (Action.STOP, 2),
+}
+for _what, (_action, _times) in POISONS.items():
+    row(f"poison unit: {_what}", short=_what == "segfault")(
+        functools.partial(_poison, action=_action, times=_times)
+    )
+
+
+@row("wrong answer from an engine", short=True)
+async def wrong_answer(lab: Laboratory) -> None:
+    """It is refused, and the second attempt is right."""
+    number = lab.number()
+    lab.points.arm("engine.answer", Action.LIE, subject=number)
+    await lab.post(number=number)
+    await lab.points.all_fired()
+
+
+@row("worker frozen 60 s and thawed", traffic=2)
+async def worker_frozen(lab: Laboratory) -> None:
+    """The other one goes on; what the frozen one held counts once."""
+    worker = lab.stack.workers[0]
+    worker.signal(signal.SIGSTOP)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        worker.signal(signal.SIGCONT)
+    assert worker.running
+
+
+async def _asked_to_stop(program: Process, *, times: int = 1) -> None:
+    pid = program.pid
+    for _ in range(times):
+        program.signal(signal.SIGTERM)
+    await waiting.until(
+        lambda: program.pid != pid or not program.running, "the program's end", seconds=30
+    )
+    await program.start()
+
+
+async def _busy(lab: Laboratory) -> None:
+    """Give every slot something to do for a second or two."""
+    await asyncio.gather(*(lab.post(number=lab.number(56)) for _ in range(4)))
+
+
+@row("SIGTERM of a busy worker")
+async def worker_stopped(lab: Laboratory) -> None:
+    """It ends its units or gives them back."""
+    await _busy(lab)
+    await _asked_to_stop(lab.stack.workers[0])
+
+
+@row("SIGTERM of a busy worker, twice")
+async def worker_stopped_twice(lab: Laboratory) -> None:
+    """The second one ends it at once."""
+    await _busy(lab)
+    await _asked_to_stop(lab.stack.workers[0], times=2)
+
+
+@row("SIGTERM of workers and gateways in turn, every 30 s for 10 minutes", soak=False)
+async def stopped_again_and_again(lab: Laboratory) -> None:
+    """As a nervous deployment would."""
+    programs = [*lab.stack.workers, *lab.stack.gateways]
+    for turn in range(20):
+        await _asked_to_stop(programs[turn % len(programs)])
+        await asyncio.sleep(25)
+
+
+@row("gateway frozen 5 s and thawed")
+async def gateway_frozen(lab: Laboratory) -> None:
+    """The balancer sends everybody to the other one."""
+    gateway = lab.stack.gateways[0]
+    gateway.signal(signal.SIGSTOP)
+    await asyncio.sleep(5)
+    gateway.signal(signal.SIGCONT)
