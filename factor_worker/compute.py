@@ -112,11 +112,10 @@ def _decompose(work: Work) -> Result:
 def _run_sieve(work: Sieve, stopped: Callable[[], bool]) -> Result:
     from factor_worker.engine.siqs import unit  # noqa: PLC0415 see above
 
-    def enough(seconds: float) -> bool:
-        return seconds >= SIEVE_SECONDS or stopped()
-
     chosen = siqs.Parameters.from_dict(work.parameters)
-    found = unit.sieve(int(work.target), chosen, work.first, work.count, enough=enough)
+    found = unit.sieve(
+        int(work.target), chosen, work.first, work.count, seconds=SIEVE_SECONDS, stopped=stopped
+    )
     return Result(
         sieved=Sieved(found.done, found.full, found.partial),
         batch=RelationBatch(work.first, found.done, found.data),

@@ -17,13 +17,12 @@ from factor_worker.engine.siqs.tables import Found, Table, Work
 
 
 @njit(cache=True, nogil=True)
-def run(tables: Table, work: Work, found: Found, number: int, again: bool) -> int:  # noqa: FBT001 kernels have no keywords
-    """Sieve the polynomials from `number` on; return the first one that is not finished.
+def run(tables: Table, work: Work, found: Found, number: int, stop: int, again: bool) -> int:  # noqa: FBT001, PLR0913, PLR0917 kernels have no keywords
+    """Sieve the polynomials from `number` to `stop` - 1; return the first one that is not finished.
 
     If there is no room for a polynomial's relations, all that it had are taken back and it is
     returned: call again with more room, `number` set to it and `again`.
     """
-    stop = 1 << (len(work.gammas) - 1)
     while number < stop:
         if not again:
             sieve(tables, work, number)

@@ -104,9 +104,22 @@ def test_a_buffer_that_is_too_small_loses_nothing(monkeypatch: pytest.MonkeyPatc
 
 def test_no_time_is_time_for_one_a() -> None:
     """A unit always gets on."""
-    batch = unit.sieve(N, parameters.choose(N), 0, 50, enough=lambda _seconds: True)
+    batch = unit.sieve(N, parameters.choose(N), 0, 50, seconds=0)
 
     assert 1 == batch.done
+
+
+def test_a_unit_that_is_stopped_ends_in_the_middle_of_an_a(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And leaves nothing behind that the next one could stumble over."""
+    monkeypatch.setattr(unit, "AT_ONCE", 2)
+    before = unit.sieve(N, DOUBLE, 0, 2)
+    looks = iter([False, True])
+    stopped = unit.sieve(N, DOUBLE, 0, 2, stopped=lambda: next(looks))
+
+    assert (0, 0, 0) == stopped[:3]
+    assert before == unit.sieve(N, DOUBLE, 0, 2)
 
 
 def test_counts_are_those_of_the_data() -> None:
