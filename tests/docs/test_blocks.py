@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(300)
 
 with_the_servers = pytest.mark.asyncio(loop_scope="session")
 
-SHOWN = ("text", "json", "ini", "http")
+SHOWN = ("text", "json", "ini", "yaml", "http")
 """Languages of blocks that show something and tell nobody to do anything."""
 
 
