@@ -64,9 +64,8 @@ class GuardedMongoServer(MongoServer):
         super().__init__(folder, name=name)
         self._secrets = folder / "secrets"
         make_secrets(self._secrets, ["mongo_root", *(f"mongo_{program}" for program in roles())])
-        self._guarded = folder / "guarded"
-        if self._guarded.exists():
-            self.command.append("--auth")
+        self._marker = folder / "guarded"
+        self._open_command = list(self.command)
 
     def secret(self, user: str) -> Path:
         """Return the file with a user's password."""
@@ -81,14 +80,25 @@ class GuardedMongoServer(MongoServer):
         """Where somebody who may do everything connects, password included."""
         return f"mongodb://root:{self.secret('root').read_text()}@{self._address}&authSource=admin"
 
+    @property
+    def _guarded(self) -> bool:
+        """Whether it has its users: they are in its data, which may be lost."""
+        return self._marker.exists() and (self.folder / "data").exists()
+
+    def spawn(self) -> None:
+        """Start the server, open to all only for as long as it has no users."""
+        self.command = [*self._open_command, *(["--auth"] if self._guarded else [])]
+        super().spawn()
+
     async def start(self) -> None:
         """Start the server and return when it serves; the first time, make its users before."""
+        guarded = self._guarded
         await super().start()
-        if not self._guarded.exists():
+        if not guarded:
+            self._marker.unlink(missing_ok=True)
             await self._make_users()
             await super().stop()
-            self._guarded.touch()
-            self.command.append("--auth")
+            self._marker.touch()
             await super().start()
 
     async def _make_users(self) -> None:

@@ -104,6 +104,8 @@ async def test_a_stopped_process_can_be_signalled_and_goes_on(tmp_path: Path) ->
         await waiting.until(lambda: process.status() == psutil.STATUS_STOPPED, "the freeze")
 
         assert child.running
+        child.signal(signal.SIGCONT)
+        await waiting.until(lambda: process.status() != psutil.STATUS_STOPPED, "the thaw")
 
 
 def test_free_ports_are_distinct() -> None:
