@@ -59,7 +59,22 @@ def _label(code: int | None) -> str:
 
 
 class Session:
-    """One socket and what it follows."""
+    """One socket and what it follows. There are thousands, so that every kilobyte counts."""
+
+    __slots__ = (
+        "_closed_by_us",
+        "_door",
+        "_hub",
+        "_identity",
+        "_let_in",
+        "_limiter",
+        "_max_subscriptions",
+        "_protocol",
+        "_socket",
+        "_tasks",
+        "_wake",
+        "_watchers",
+    )
 
     def __init__(
         self,
@@ -75,7 +90,8 @@ class Session:
         self._limiter = limiter
         self._max_subscriptions = max_subscriptions
         self._identity: Identity | None = None
-        self._let_in = asyncio.Event()
+        self._let_in: asyncio.Future[None] | None = None
+        """Ends when a key has let the client in, if it came without one."""
         self._wake = asyncio.Event()
         self._watchers: dict[str, Watcher] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -95,7 +111,8 @@ class Session:
         metrics.SOCKETS.inc()
         self._start(self._write())
         if identity is None:
-            self._start(self._expect_key())
+            self._let_in = asyncio.get_running_loop().create_future()
+            self._start(self._expect_key(self._let_in))
         self._wake.set()
         try:
             async for message in self._socket:
@@ -128,11 +145,11 @@ class Session:
         if self._protocol.too_much_junk:
             self._start(self._close(CloseCode.TOO_MUCH_JUNK, b"too many frames were no messages"))
 
-    async def _expect_key(self) -> None:
+    async def _expect_key(self, let_in: asyncio.Future[None]) -> None:
         self._door.strangers += 1
         try:
             async with asyncio.timeout(AUTHENTICATE_SECONDS):
-                await self._let_in.wait()
+                await let_in
         except TimeoutError:
             await self._close(CloseCode.NOT_AUTHENTICATED, b"no good key came in time")
         finally:
@@ -153,7 +170,8 @@ class Session:
                 await self._close(_code_of(error), str(error).encode()[:LONGEST_REASON])
             return
         self._identity = identity
-        self._let_in.set()
+        if self._let_in is not None and not self._let_in.done():
+            self._let_in.set_result(None)
         self._protocol.authenticate(places, message)
         self._wake.set()
 
