@@ -103,11 +103,11 @@ async def serving(*, stack: bool) -> AsyncIterator[tuple[str, list[Process]]]:
             async with Stack(Path(folder)) as started:
                 yield started.url, list(started.gateways)
         else:
-            async with Embedded(Path(folder), port=free_ports(1)[0], settings=_ROOM) as service:
+            async with Embedded(Path(folder), port=free_ports(1)[0], settings={}) as service:
                 yield service.url, [service]
 
 
-_ROOM = {"FACTORLINE_MAX_SOCKETS": str(2 * SOCKETS)}
+_ROOM = {"FACTORLINE_MAX_SOCKETS": str(2 * SOCKETS), "FACTORLINE_MAX_SUBSCRIPTIONS": "100000"}
 
 
 @contextlib.asynccontextmanager
@@ -305,6 +305,7 @@ def main() -> None:
     os.environ.setdefault("FACTORLINE_LOG_LEVEL", "WARNING")
     for limit in ("FACTORLINE_PROXY_RATE", "FACTORLINE_PROXY_ADDRESS_RATE"):
         os.environ.setdefault(limit, str(10**8))  # all of the load comes from one address
+    os.environ.update(_ROOM)
     asyncio.run(measure(parser.parse_args()))
 
 

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 BUSY_SECONDS = 0.05
 """Time between two looks while something waits."""
 IDLE_SECONDS = 0.25
+SHARE = 4
+"""Looking takes at most one part in so many of the time, lest a slow store be kept from its work."""
 LEFT_SECONDS = 0.2
 """A gateway has begun a task by this time, or it leaves that to us (or it died)."""
 CONCURRENT_JOINS = 64
@@ -43,12 +45,13 @@ class Admission:
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            waiting = False
+            waiting, began = False, time.monotonic()
             try:
                 waiting = await self.admit()
             except errors.Unavailable as error:
                 log.warning("What waits is not begun: %s", error)
-            await asyncio.sleep(BUSY_SECONDS if waiting else IDLE_SECONDS)
+            least = BUSY_SECONDS if waiting else IDLE_SECONDS
+            await asyncio.sleep(max(least, (SHARE - 1) * (time.monotonic() - began)))
 
     async def admit(self, *, patience: float = 1.0) -> bool:
         """Begin what there are places for; return whether any owner of ours had something waiting.
