@@ -2,13 +2,14 @@
 
 import asyncio
 import collections
-import logging
 import time
+
+import structlog
 
 from common import accounts, errors
 from common.store import Store
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 CHARGE_SECONDS = 2.0
 """Between two writes to the accounts: a limit is noticed so much later at most."""
@@ -23,6 +24,8 @@ class Meter:
         self._store = store
         self._spent: dict[int, float] = {}
         self._since = 0.0
+        self._bills: dict[str, float] = collections.defaultdict(float)
+        """What owners are known to owe and have not been charged."""
 
     def note(self, number: int, cpu_seconds: float) -> None:
         """Take what a settled unit of a number has cost."""
@@ -38,21 +41,23 @@ class Meter:
             try:
                 await self.charge()
             except errors.StoreUnavailable as error:
-                log.warning("CPU seconds are charged later: %s", error)
+                log.warning("CPU seconds are charged later", why=str(error))
 
     async def charge(self) -> None:
-        """Write everything to the accounts of the owners."""
-        spent, since = self._spent, self._since
-        if not spent:
-            return
-        owners = await self._store.list_owners(list(spent), since=since - LATELY_SECONDS)
-        self._spent = {}
-        bills: dict[str, float] = collections.defaultdict(float)
-        for number, cpu_seconds in spent.items():
+        """Write what there is to the accounts of the owners; never twice, be a write's outcome unknown."""
+        if self._spent:
+            await self._divide()
+        while self._bills:
+            await self._bill(*self._bills.popitem())
+
+    async def _divide(self) -> None:
+        """Turn what numbers have cost into bills; what is noted meanwhile waits for its own turn."""
+        numbers = list(self._spent)
+        owners = await self._store.list_owners(numbers, since=self._since - LATELY_SECONDS)
+        for number in numbers:
+            cpu_seconds = self._spent.pop(number)
             for owner in owners[number]:
-                bills[owner] += cpu_seconds / len(owners[number])
-        for owner, cpu_seconds in bills.items():
-            await self._bill(owner, cpu_seconds)
+                self._bills[owner] += cpu_seconds / len(owners[number])
 
     async def _bill(self, owner: str, cpu_seconds: float) -> None:
         while True:

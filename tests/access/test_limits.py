@@ -152,6 +152,20 @@ async def test_a_task_that_has_just_ended_pays_for_what_ended_it(store: SqliteSt
     assert 0.0 == (await store.get_account("bob")).cpu_today(now)
 
 
+async def test_what_is_spent_while_a_charge_is_made_is_charged_next(store: SqliteStore) -> None:
+    """Units end at any moment, also while the store is asked whose the others were."""
+    await store.insert_tasks([lifecycle.new_task(n, str(n), "ann") for n in (91, 93)])
+    meter = Meter(store)
+    meter.note(91, 8.0)
+    charging = asyncio.create_task(meter.charge())
+    await asyncio.sleep(0)
+    meter.note(93, 2.0)
+    await charging
+    await meter.charge()
+
+    assert 10.0 == (await store.get_account("ann")).cpu_today(time.time())
+
+
 def test_a_new_day_begins_at_nothing() -> None:
     """What was used yesterday does not count today."""
     account = accounts.charge(Account(owner="ann"), 5.0, 86_399.0)
