@@ -1,11 +1,11 @@
 """Passwords of the servers that we depend on: taken from files, and refused if everybody knows them."""
 
-import ipaddress
 import re
 import urllib.parse
 from pathlib import Path
 
 from common import errors
+from common.hosts import is_loopback
 
 WELL_KNOWN = frozenset(
     {
@@ -67,7 +67,7 @@ def refuse_defaults(name: str, url: str, *, implied: str = "") -> None:
     if not password and not colon:  # a certificate, or nothing at all, is no password
         return
     known = password.lower() in {*WELL_KNOWN, user.lower()} or len(password) < SHORTEST
-    if known and not all(_is_loopback(host) for host in place.split(",")):
+    if known and not all(is_loopback(_host(each)) for each in place.split(",")):
         raise errors.SettingError(
             name=name,
             value="…",
@@ -76,11 +76,5 @@ def refuse_defaults(name: str, url: str, *, implied: str = "") -> None:
         )
 
 
-def _is_loopback(host_and_port: str) -> bool:
-    host = re.sub(r":[0-9]+$", "", host_and_port)
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+def _host(host_and_port: str) -> str:
+    return re.sub(r":[0-9]+$", "", host_and_port).strip("[]")

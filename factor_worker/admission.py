@@ -7,8 +7,9 @@ differ for a moment, two of them begin the same task, which does no harm.
 import asyncio
 import hashlib
 import itertools
-import logging
 import time
+
+import structlog
 
 from common import errors, lifecycle
 from common.admission import places
@@ -17,7 +18,7 @@ from common.store import Store
 from common.tasks import Task
 from factor_worker import metrics
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 BUSY_SECONDS = 0.05
 """Time between two looks while something waits."""
@@ -49,7 +50,7 @@ class Admission:
             try:
                 waiting = await self.admit()
             except errors.Unavailable as error:
-                log.warning("What waits is not begun: %s", error)
+                log.warning("What waits is not begun", why=str(error))
             least = BUSY_SECONDS if waiting else IDLE_SECONDS
             await asyncio.sleep(max(least, (SHARE - 1) * (time.monotonic() - began)))
 

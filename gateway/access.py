@@ -8,23 +8,23 @@ own, and only an operator's key opens what tells of the machines.
 import asyncio
 import contextlib
 import enum
-import ipaddress
-import logging
 import re
 import time
 import urllib.parse
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
+import structlog
 from aiohttp import web
 
 from common import errors
+from common.hosts import is_loopback
 from common.keys import ApiKey, digest_of_secret, looks_like_a_key
 from common.settings import Settings
 from common.store import Store
 from gateway import metrics, problems
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 ANONYMOUS = "anonymous"
 RECHECK_SECONDS = 2.0
@@ -210,7 +210,7 @@ class Doorkeeper:
             try:
                 await self.recheck()
             except errors.StoreUnavailable as error:
-                log.warning("Keys cannot be checked again: %s", error)
+                log.warning("Keys cannot be checked again", why=str(error))
 
     async def recheck(self) -> None:
         """Ask the store about every key in use; close the sockets of those that are not good now."""
@@ -258,7 +258,7 @@ async def admit(request: web.Request, access: Access) -> None:
 
 def check_exposure(settings: Settings) -> None:
     """Refuse to serve everybody who can reach a public address, unless that was asked for."""
-    if settings.keys or settings.insecure or _is_loopback(settings.host):
+    if settings.keys or settings.insecure or is_loopback(settings.host):
         return
     raise errors.SettingError(
         name="FACTORLINE_HOST",
@@ -267,11 +267,3 @@ def check_exposure(settings: Settings) -> None:
         "keys make NAME` and set FACTORLINE_KEYS=true; or, if everybody may, start it with "
         "--insecure or FACTORLINE_INSECURE=true",
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
