@@ -44,7 +44,8 @@ WARM_NUMBERS = 200
 BATCH = 1000
 SOCKETS = 10_000
 BACKLOG = 100_000
-MOST_SOCKETS_A_PORT = 20_000
+ROOM = {"FACTORLINE_MAX_SOCKETS": str(2 * SOCKETS), "FACTORLINE_MAX_SUBSCRIPTIONS": "100000"}
+"""Settings of the service: all of the load comes over one socket, or from one client."""
 
 Submit = Callable[[int], Awaitable[None]]
 
@@ -105,9 +106,6 @@ async def serving(*, stack: bool) -> AsyncIterator[tuple[str, list[Process]]]:
         else:
             async with Embedded(Path(folder), port=free_ports(1)[0], settings={}) as service:
                 yield service.url, [service]
-
-
-_ROOM = {"FACTORLINE_MAX_SOCKETS": str(2 * SOCKETS), "FACTORLINE_MAX_SUBSCRIPTIONS": "100000"}
 
 
 @contextlib.asynccontextmanager
@@ -303,9 +301,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of each rate")
     parser.add_argument("--count", type=int, help="of sockets, or of numbers in the backlog")
     os.environ.setdefault("FACTORLINE_LOG_LEVEL", "WARNING")
-    for limit in ("FACTORLINE_PROXY_RATE", "FACTORLINE_PROXY_ADDRESS_RATE"):
-        os.environ.setdefault(limit, str(10**8))  # all of the load comes from one address
-    os.environ.update(_ROOM)
+    os.environ.update(ROOM)
     asyncio.run(measure(parser.parse_args()))
 
 
