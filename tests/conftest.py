@@ -2,10 +2,15 @@
 
 import os
 from collections.abc import AsyncIterator, Generator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from common.broker import Broker
+from common.broker.memory import MemoryBroker
+from common.store import Store
+from common.store.sqlite import SqliteStore
 from infra.local.rabbitmq import RabbitNode
 from tests import servers
 
@@ -57,6 +62,36 @@ async def private_rabbitmq(shared_private_rabbitmq: RabbitNode) -> RabbitNode:
     await shared_private_rabbitmq.start()
     await shared_private_rabbitmq.use_fresh_vhost()
     return shared_private_rabbitmq
+
+
+@pytest.fixture
+async def sqlite_store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    """Yield an empty SQLite store."""
+    store = SqliteStore(tmp_path / "x.sqlite3")
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def store(sqlite_store: SqliteStore) -> Store:
+    """Return the store of a test whose folder has no other one."""
+    return sqlite_store
+
+
+@pytest.fixture
+async def memory_broker() -> AsyncIterator[MemoryBroker]:
+    """Yield an open memory broker."""
+    broker = MemoryBroker()
+    await broker.open()
+    yield broker
+    await broker.close()
+
+
+@pytest.fixture
+def broker(memory_broker: MemoryBroker) -> Broker:
+    """Return the broker of a test whose folder has no other one."""
+    return memory_broker
 
 
 def _forbid(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -19,24 +18,6 @@ MakeKey = Callable[..., Awaitable[NewKey]]
 SETTINGS = Settings(
     keys=True, max_key_sockets=3, max_key_subscriptions=5, origins="https://a.example"
 )
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    """Yield an empty store."""
-    store = SqliteStore(tmp_path / "x.sqlite3")
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def broker() -> AsyncIterator[MemoryBroker]:
-    """Yield a broker that nobody consumes from."""
-    broker = MemoryBroker()
-    await broker.open()
-    yield broker
-    await broker.close()
 
 
 @pytest.fixture

@@ -3,18 +3,15 @@
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aio_pika
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from common.broker import Broker, topology
-from common.broker.memory import MemoryBroker
 from common.broker.rabbit import RabbitBroker
 from common.store import Store
 from common.store.mongo import MongoStore
-from common.store.sqlite import SqliteStore
 
 
 @contextlib.asynccontextmanager
@@ -41,29 +38,11 @@ async def mongo_store(mongodb_uri: str) -> AsyncIterator[Store]:
         yield store
 
 
-@pytest.fixture
-async def sqlite_store(tmp_path: Path) -> AsyncIterator[Store]:
-    """Yield an empty SQLite store."""
-    store = SqliteStore(tmp_path / "x.sqlite3")
-    await store.open()
-    yield store
-    await store.close()
-
-
 @pytest.fixture(params=["sqlite_store", "mongo_store"])
 def store(request: pytest.FixtureRequest) -> Store:
     """Return an empty store of either side."""
     store: Store = request.getfixturevalue(request.param)
     return store
-
-
-@pytest.fixture
-async def memory_broker() -> AsyncIterator[Broker]:
-    """Yield an open memory broker."""
-    broker = MemoryBroker()
-    await broker.open()
-    yield broker
-    await broker.close()
 
 
 @pytest.fixture

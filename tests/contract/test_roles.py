@@ -98,20 +98,11 @@ async def store(listener: Listener, mongodb_uri: str) -> AsyncIterator[MongoStor
         yield store
 
 
-@pytest.fixture
-async def broker() -> AsyncIterator[MemoryBroker]:
-    """Yield a broker."""
-    broker = MemoryBroker()
-    await broker.open()
-    yield broker
-    await broker.close()
-
-
 async def test_the_role_of_gateways(
-    listener: Listener, store: MongoStore, broker: MemoryBroker
+    listener: Listener, store: MongoStore, memory_broker: MemoryBroker
 ) -> None:
     """All that HTTP has to offer, to a key with limits, and `factorline keys`."""
-    app = create_app(Settings(keys=True), store=store, broker=broker)
+    app = create_app(Settings(keys=True), store=store, broker=memory_broker)
     limits = Limits(requests_per_second=100, tasks=100)
     made = new_key("somebody", operator=True, limits=limits, now=1.0)
     await store.insert_key(made.key)
@@ -137,16 +128,16 @@ async def test_the_role_of_gateways(
 
 
 async def test_the_role_of_workers(
-    listener: Listener, store: MongoStore, broker: MemoryBroker
+    listener: Listener, store: MongoStore, memory_broker: MemoryBroker
 ) -> None:
     """Settle, sieve, solve, sweep, and say that one is there."""
     listener.listening = False
     task = lifecycle.new_task(1234, "1234", "somebody")
-    await lifecycle.accept(store, broker, Places(store), [task])
+    await lifecycle.accept(store, memory_broker, Places(store), [task])
     await store.insert_tasks([lifecycle.new_task(1235, "1235", "somebody")])
     await store.create_factorization(factorizations.begin(BigInt(1236), 1.0))
     listener.listening = True
-    worker = Worker(Settings(slots=1), store, broker)
+    worker = Worker(Settings(slots=1), store, memory_broker)
     await worker.start(alone=True)
 
     async def ended() -> bool:

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -54,15 +53,6 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    """Yield an empty store."""
-    store = SqliteStore(tmp_path / "x.sqlite3")
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
 async def slots() -> AsyncIterator[Slots]:
     """Yield a slot for surveys."""
     slots = Slots(1, Limits(60, 1 << 30, sieves=False))
@@ -78,11 +68,11 @@ def only(spans: InMemorySpanExporter, kind: SpanKind) -> ReadableSpan:
 
 
 async def test_a_unit_is_linked_to_the_request_that_set_it_off(
-    broker: Broker, store: SqliteStore, slots: Slots, spans: InMemorySpanExporter
+    broker: Broker, sqlite_store: SqliteStore, slots: Slots, spans: InMemorySpanExporter
 ) -> None:
     """The request is part of its client's trace; the unit has a trace of its own, with a link."""
-    consumer = Consumer(store, broker, worker_id="w", sieve_digits=0)
-    app = create_app(Settings(), store=store, broker=broker)
+    consumer = Consumer(sqlite_store, broker, worker_id="w", sieve_digits=0)
+    app = create_app(Settings(), store=sqlite_store, broker=broker)
     async with TestClient[web.Request, web.Application](TestServer(app)) as client:
         headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "baggage": "secret=1"}
         await client.post("/factor", json={"number": str(NUMBER)}, headers=headers)

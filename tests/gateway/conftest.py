@@ -1,7 +1,6 @@
 """A gateway over the embedded store and broker, without a worker, on a free port of loopback."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -13,24 +12,6 @@ from common.store.sqlite import SqliteStore
 from gateway.app import create_app
 
 type_of_client = TestClient[web.Request, web.Application]
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    """Yield an empty store."""
-    store = SqliteStore(tmp_path / "x.sqlite3")
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def broker() -> AsyncIterator[MemoryBroker]:
-    """Yield a broker that nobody consumes from."""
-    broker = MemoryBroker()
-    await broker.open()
-    yield broker
-    await broker.close()
 
 
 @pytest.fixture

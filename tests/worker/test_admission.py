@@ -2,10 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
 from msgspec.structs import replace
 
 from common import lifecycle
@@ -19,15 +16,6 @@ from factor_worker.admission import Admission
 from tests import waiting
 
 CROWD = 2000
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    """Yield an empty store."""
-    store = SqliteStore(tmp_path / "x.sqlite3")
-    await store.open()
-    yield store
-    await store.close()
 
 
 class Surveyor:
