@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from common import errors, factorizations, failpoints
+from common import errors, factorizations, failpoints, small
 from common.admission import Places
 from common.broker import Broker
 from common.codec import BigInt, shortened
@@ -32,9 +32,9 @@ CONCURRENT_JOINS = 32
 def new_task(
     number: int, expression: str, owner: str, *, idempotency_key: str | None = None
 ) -> Task:
-    """Return a task for a number; |number| < 2 has ended before it began."""
+    """Return a task for a number; one that is small (see `common.small`) has ended before it began."""
     now = time.time()
-    trivial = abs(number) < SMALLEST_FACTORABLE
+    trivial = abs(number) < small.LIMIT
     return Task(
         task_id=new_task_id(),
         owner=owner,
@@ -119,11 +119,18 @@ async def read(store: Store, task_id: str, owner: str) -> tuple[Task, Factorizat
     return await settle(store, await store.get_task(task_id, owner))
 
 
+async def look_up(store: Store, key: int, *, at: float) -> Factorization | None:
+    """Return what is known of a number >= 0; of a small one, computed now as if at that time."""
+    if key < SMALLEST_FACTORABLE:
+        return None
+    if key < small.LIMIT:
+        return small.factorization(key, at)
+    return await store.get_factorization(key)
+
+
 async def settle(store: Store, task: Task) -> tuple[Task, Factorization | None]:
     """Return the task as `read` does."""
-    if task.key < SMALLEST_FACTORABLE:
-        return task, None
-    known = await store.get_factorization(task.key)
+    known = await look_up(store, task.key, at=task.created_at)
     if task.ended is None and known is not None and known.ended and task.round <= known.round:
         task = await store.end_task(task.task_id, known.ended)
     return task, known

@@ -1,6 +1,7 @@
 """Answers the calls about tasks and numbers; each handler reads, asks `common.lifecycle`, shows."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -11,7 +12,7 @@ from common.factorizations import Factorization
 from common.numbers import NumberError, parse
 from common.store import Store
 from common.tasks import Task
-from gateway import bodies, models, parameters, problems, representation
+from gateway import bodies, metrics, models, parameters, problems, representation
 from gateway.access import IDENTITY, owner_of
 from gateway.keys import BROKER, HUB, PLACES, SETTINGS, STORE
 from gateway.limits import LIMITER, tell
@@ -74,7 +75,11 @@ async def _accept(request: web.Request, tasks: Sequence[Task]) -> list[Task]:
     wanted = sum(task.ended is None for task in tasks)
     async with app[LIMITER].submission(request[IDENTITY], wanted) as fields:
         tell(request, fields)
-        return await lifecycle.accept(app[STORE], app[BROKER], app[PLACES], tasks)
+        stored = await lifecycle.accept(app[STORE], app[BROKER], app[PLACES], tasks)
+    ended = sum(task.ended is not None for task in stored)
+    metrics.TASKS.labels("yes").inc(ended)
+    metrics.TASKS.labels("no").inc(len(stored) - ended)
+    return stored
 
 
 async def submit_batch(request: web.Request) -> web.Response:
@@ -169,7 +174,5 @@ async def cancel_task(request: web.Request) -> web.Response:
 async def get_number(request: web.Request) -> web.Response:
     """Show what is known of a number, or of the value of an expression."""
     parsed = parse(request.match_info["number"], max_digits=request.app[SETTINGS].max_digits)
-    key, known = abs(parsed.value), None
-    if key >= lifecycle.SMALLEST_FACTORABLE:
-        known = await request.app[STORE].get_factorization(key)
+    known = await lifecycle.look_up(request.app[STORE], abs(parsed.value), at=time.time())
     return answer(representation.number_view(parsed.value, known))

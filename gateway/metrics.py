@@ -21,6 +21,9 @@ REQUEST_SECONDS = Histogram(
     ["route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60),
 )
+TASKS = Counter(
+    "factorline_tasks", "Tasks accepted, by whether they had ended when they were", ["ended"]
+)
 SOCKETS = Gauge("factorline_websockets", "WebSockets that are open")
 SOCKETS_CLOSED = Counter(
     "factorline_websockets_closed", "WebSockets that have ended, by close code", ["code"]

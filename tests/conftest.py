@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from common import lifecycle, small
 from common.broker import Broker
 from common.broker.memory import MemoryBroker
 from common.store import Store
@@ -92,6 +93,13 @@ async def memory_broker() -> AsyncIterator[MemoryBroker]:
 def broker(memory_broker: MemoryBroker) -> Broker:
     """Return the broker of a test whose folder has no other one."""
     return memory_broker
+
+
+@pytest.fixture(autouse=True)
+def long_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let small numbers stand for large ones in this process, but where a test is marked `at_once`."""
+    if "at_once" not in request.keywords:
+        monkeypatch.setattr(small, "LIMIT", lifecycle.SMALLEST_FACTORABLE)
 
 
 def _forbid(report: pytest.TestReport | pytest.CollectReport) -> None:

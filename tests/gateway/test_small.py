@@ -1,0 +1,118 @@
+"""Small numbers are answered at once: no unit, nothing in the store but the task."""
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from common.broker import Queue
+from common.broker.memory import MemoryBroker
+from common.store.sqlite import SqliteStore
+
+Client = TestClient[web.Request, web.Application]
+pytestmark = pytest.mark.at_once
+
+LARGEST = 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    ("number", "result"),
+    [
+        ("1234", "2,617"),
+        ("-12", "-1,2,2,3"),
+        ("2^61-1", str(2**61 - 1)),
+        (str(LARGEST), "3,5,17,257,641,65537,6700417"),
+    ],
+)
+async def test_the_answer_comes_with_the_id(
+    client: Client, store: SqliteStore, broker: MemoryBroker, number: str, result: str
+) -> None:
+    """The reply to POST has it, and so has every later call."""
+    response = await client.post("/factor", json={"number": number})
+    task = await response.json()
+    url = response.headers["Location"]
+
+    assert (202, "succeeded", True, result) == (
+        response.status,
+        task["status"],
+        task["done"],
+        task["result"],
+    )
+    assert "Retry-After" not in response.headers
+    assert task == await (await client.get(url)).json()
+    assert task == await (await client.delete(url)).json()
+    assert {"result": result} == await (await client.get(f"/get/{task['task_id']}")).json()
+    assert 0 == await broker.depth(Queue.SURVEY)
+    assert await store.get_factorization(abs(int(task["number"]))) is None
+
+
+async def test_the_next_number_is_for_workers(client: Client, broker: MemoryBroker) -> None:
+    """2^64 is the first that waits for one."""
+    task = await (await client.post("/factor", json={"number": LARGEST + 1})).json()
+
+    assert ("queued", False) == (task["status"], task["done"])
+    assert 1 == await broker.depth(Queue.SURVEY)
+
+
+async def test_those_who_prefer_to_wait_do_not(client: Client) -> None:
+    """200, as for any answer that came in time."""
+    prefer = {"Prefer": "wait=60"}
+    response = await client.post("/factor", json={"number": 1234}, headers=prefer)
+
+    assert (200, "2,617") == (response.status, (await response.json())["result"])
+
+
+async def test_in_a_batch(client: Client) -> None:
+    """They are done while a large one waits."""
+    numbers = [1234, LARGEST + 1, 91]
+    body = await (await client.post("/tasks/batch", json={"numbers": numbers})).json()
+
+    assert [True, False, True] == [item["task"]["done"] for item in body["items"]]
+
+
+async def test_the_same_key_gives_the_same_task(client: Client) -> None:
+    """Repeating is as harmless as for a large number."""
+    tasks = [
+        await (
+            await client.post("/factor", json={"number": 91}, headers={"Idempotency-Key": "k"})
+        ).json()
+        for _ in range(2)
+    ]
+
+    assert tasks[0] == tasks[1]
+
+
+async def test_a_subscriber_hears_done_after_the_snapshot(client: Client) -> None:
+    """Exactly one of each."""
+    task = await (await client.post("/factor", json={"number": 1234})).json()
+    async with client.ws_connect("/ws", protocols=("factorline.v1",)) as socket:
+        await socket.receive_json()
+        await socket.send_json({"type": "subscribe", "task_ids": [task["task_id"]]})
+        frames = [await socket.receive_json(timeout=5) for _ in range(2)]
+        await socket.send_json({"type": "ping", "id": "last"})
+
+        assert ["snapshot", "done"] == [frame["type"] for frame in frames]
+        assert [task, task] == [frame["task"] for frame in frames]
+        assert "pong" == (await socket.receive_json(timeout=5))["type"]
+
+
+async def test_what_is_known_of_a_number_that_nobody_asked_for(client: Client) -> None:
+    """All of it."""
+    statuses = {
+        number: (await (await client.get(f"/numbers/{number}")).json())["status"]
+        for number in ("91", "97", "-97", str(LARGEST + 1))
+    }
+
+    assert {"91": "FF", "97": "P", "-97": "FF", str(LARGEST + 1): "U"} == statuses
+
+
+async def test_they_are_counted(client: Client) -> None:
+    """A metric tells them from those that went to workers."""
+    before = await (await client.get("/metrics")).text()
+    await client.post("/factor", json={"number": 1234})
+    after = await (await client.get("/metrics")).text()
+
+    def count(text: str) -> float:
+        lines = [line for line in text.splitlines() if line.startswith("factorline_tasks_total{")]
+        return sum(float(line.split()[1]) for line in lines if 'ended="yes"' in line)
+
+    assert count(before) + 1 == count(after)
