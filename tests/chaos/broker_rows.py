@@ -70,9 +70,7 @@ async def _stalled(lab: Laboratory, seconds: float, *ways: Way) -> None:
 
 @row(
     "half-open link to the broker, 120 s",
-    traffic=2,
-    not_here="nothing was lost, but recovery took 11 s, and 37 s while other programs kept the two cores "
-    "busy tenfold: over the limit, an open fault",
+    traffic=1,  # all of it is to be done afterwards, by a store that takes 25 tasks a second
 )
 async def half_open(lab: Laboratory) -> None:
     """Nothing comes or goes, and nobody says so."""
@@ -82,8 +80,6 @@ async def half_open(lab: Laboratory) -> None:
 @row(
     "one-way stall to the broker, 30 s",
     traffic=2,
-    not_here="nothing was lost, but recovery took 11 s while other programs kept the two cores busy "
-    "tenfold: to be measured on a quiet machine",
 )
 async def stalled_there(lab: Laboratory) -> None:
     """Nothing that programs say arrives, heartbeats included."""

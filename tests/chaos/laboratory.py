@@ -101,9 +101,13 @@ class Follower:
 
     _ids = itertools.count(1)
 
-    def __init__(self, session: aiohttp.ClientSession, journal: Journal) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, journal: Journal, *, longest_pause: float = 0.3
+    ) -> None:
+        """``longest_pause`` is of the seconds before it comes back, which are drawn at random."""
         self._session = session
         self._journal = journal
+        self._longest_pause = longest_pause
         self._name = next(self._ids)
         self._wanted: dict[str, None] = {}
         self._socket: aiohttp.ClientWebSocketResponse | None = None
@@ -145,7 +149,7 @@ class Follower:
                     self._socket = socket
                     await self._listen(socket)
             self._socket = None
-            await asyncio.sleep(random.uniform(0.05, 0.3))
+            await asyncio.sleep(random.uniform(0.05, self._longest_pause))
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         # What was followed meanwhile is in `waits_for`, or is sent by `follow` on this socket.
