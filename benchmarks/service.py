@@ -8,7 +8,8 @@
     python -m benchmarks.service pause              a gateway stopped for a second must show as a second
     python -m benchmarks.service peer               Celery + RabbitMQ + Redis + Flask, doing the same job
 
-The numbers are trivial (twelve digits), so that the service is measured and not the mathematics.
+The numbers are trivial, so that the service is measured and not the mathematics: twelve digits, which a
+gateway answers by itself, or with `--digits 24` such as go through the broker to a worker and back.
 Seconds are of this machine, on which the load generator runs too: take ratios within a run seriously.
 """
 
@@ -35,7 +36,7 @@ from infra.local.processes import Process, free_ports
 from infra.local.programs import Embedded
 from infra.local.stack import Stack
 
-RATES = (50, 100, 200, 300, 400, 500, 600, 800)
+RATES = (50, 100, 200, 300, 400, 500, 600, 800, 1000, 1200, 1400, 1600)
 SECONDS = 8.0
 TIMEOUT_SECONDS = 20.0
 KNEE_SECONDS = 1.0
@@ -51,10 +52,10 @@ Submit = Callable[[int], Awaitable[None]]
 
 
 class Numbers:
-    """Distinct numbers of twelve digits that no earlier run has asked for."""
+    """Distinct numbers of so many digits that no earlier run has asked for."""
 
-    def __init__(self) -> None:
-        self._next = 10**11 + secrets.randbelow(8 * 10**11)
+    def __init__(self, digits: int) -> None:
+        self._next = (1 + secrets.randbelow(8 * 10**6)) * 10 ** (digits - 7)
 
     def take(self) -> str:
         """Return the next one."""
@@ -109,9 +110,9 @@ async def serving(*, stack: bool) -> AsyncIterator[tuple[str, list[Process]]]:
 
 
 @contextlib.asynccontextmanager
-async def submitting(url: str) -> AsyncIterator[tuple[aiohttp.ClientSession, Submit]]:
-    """Yield a session, and what submits the i-th number and returns when its answer was pushed."""
-    numbers = Numbers()
+async def submitting(url: str, digits: int) -> AsyncIterator[Submit]:
+    """Yield what submits the i-th number and returns when its answer was pushed."""
+    numbers = Numbers(digits)
     connector = aiohttp.TCPConnector(limit=0)
     async with (
         aiohttp.ClientSession(url, connector=connector) as session,
@@ -128,7 +129,7 @@ async def submitting(url: str) -> AsyncIterator[tuple[aiohttp.ClientSession, Sub
                 sys.exit(f"{end['number']} ended {end['status']}: {end['reason']}")
 
         await asyncio.gather(*(submit(index) for index in range(WARM_NUMBERS)))
-        yield session, submit
+        yield submit
         await subscriber.close()
 
 
@@ -145,9 +146,9 @@ async def curve(submit: Submit, rates: list[float], seconds: float) -> list[open
     return found
 
 
-async def batch(url: str) -> None:
+async def batch(url: str, digits: int) -> None:
     """Time how fast batches are accepted, and how fast they are done."""
-    numbers = Numbers()
+    numbers = Numbers(digits)
     async with aiohttp.ClientSession(url) as session:
         for _ in range(5):
             values = [numbers.take() for _ in range(BATCH)]
@@ -209,9 +210,9 @@ def _allow_files(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (count, most))
 
 
-async def backlog(url: str, count: int) -> None:
+async def backlog(url: str, count: int, digits: int) -> None:
     """Post many numbers in batches; say how fast they are accepted, and when the last one is done."""
-    numbers = Numbers()
+    numbers = Numbers(digits)
     began = time.monotonic()
     last = ""
     async with aiohttp.ClientSession(url) as session:
@@ -251,37 +252,37 @@ async def pause(submit: Submit, processes: list[Process]) -> None:
     print("the pause of a second shows")
 
 
-async def beside_peer(seconds: float) -> None:
-    """Find the knee of this service's whole stack and of the peer, one after the other."""
-    rates: list[float] = [50, 100, 150, 200, 300, 400, 500, 600]
+async def beside_peer(rates: list[float], seconds: float) -> None:
+    """Find the knees of the peer and of this service, one after the other."""
     best: dict[str, float] = {}
     async with celery_flask.serving() as url, celery_flask.submitting(url) as submit:
         print("Celery + RabbitMQ + Redis + Flask (gunicorn)")
         best["peer"] = max(one.throughput for one in await curve(submit, rates, seconds))
     for stack in (False, True):
-        async with serving(stack=stack) as (own, _), submitting(own) as (_, submit):
-            name = "make stack" if stack else "make run"
+        for digits in (12, 24):
+            name = f"{'make stack' if stack else 'make run'}, {digits} digits"
             print(f"Factorline, {name}")
-            best[name] = max(one.throughput for one in await curve(submit, rates, seconds))
+            async with serving(stack=stack) as (own, _), submitting(own, digits) as submit:
+                best[name] = max(one.throughput for one in await curve(submit, rates, seconds))
     for name, throughput in best.items():
-        print(f"{name:<12}{throughput:6.0f}/s  {throughput / best['peer']:.1f} times the peer")
+        print(f"{name:<22}{throughput:6.0f}/s  {throughput / best['peer']:.1f} times the peer")
 
 
 async def measure(asked: argparse.Namespace) -> None:
     """Run one of the measurements."""
     if asked.what == "peer":
-        await beside_peer(asked.seconds)
+        await beside_peer(asked.rates, asked.seconds)
         return
     async with serving(stack=asked.stack) as (url, processes):
         match asked.what:
             case "batch":
-                await batch(url)
+                await batch(url, asked.digits)
             case "sockets":
                 await sockets(url, processes, asked.count or SOCKETS)
             case "backlog":
-                await backlog(url, asked.count or BACKLOG)
+                await backlog(url, asked.count or BACKLOG, asked.digits)
             case _:
-                async with submitting(url) as (_, submit):
+                async with submitting(url, asked.digits) as submit:
                     if asked.what == "pause":
                         await pause(submit, processes)
                     else:
@@ -299,6 +300,7 @@ def main() -> None:
     parser.add_argument("--stack", action="store_true", help="the production shape (make stack)")
     parser.add_argument("--rates", type=float, nargs="+", default=list(RATES))
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of each rate")
+    parser.add_argument("--digits", type=int, default=12, help="of the numbers")
     parser.add_argument("--count", type=int, help="of sockets, or of numbers in the backlog")
     os.environ.setdefault("FACTORLINE_LOG_LEVEL", "WARNING")
     os.environ.update(ROOM)
