@@ -9,6 +9,7 @@ import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 from msgspec.structs import replace
@@ -20,6 +21,8 @@ from common.observability import about
 from common.store import Store
 from common.workers import ALIVE_SECONDS, WorkerStatus
 from factor_worker import metrics
+
+Result = TypeVar("Result")
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -34,6 +37,8 @@ LEFT_BEHIND_SECONDS = 3.0
 LOST_SECONDS = 5.0
 """A unit that is neither queued nor running for this long is lost."""
 PAGE = 100
+CONCURRENT_STEPS = 16
+"""One after the other, the outboxes of a minute without a broker would take ten seconds."""
 
 
 class Sweeper:
@@ -73,21 +78,30 @@ class Sweeper:
             await self._look_at_active(now - patience * LOST_SECONDS, now)
 
     async def _publish_outboxes(self, before: float) -> None:
-        async for known in _pages(self._store.list_unpublished, before):
+        async def publish(known: Factorization) -> bool:
             if not await lifecycle.publish_outbox(self._store, self._broker, known):
-                return  # the broker is down: the next sweep tries again
+                return False
             metrics.SWEPT.labels("outbox").inc()
+            return True
+
+        async for page in _pages(self._store.list_unpublished, before):
+            if not all(await _side_by_side(publish, page)):
+                return  # the broker is down: the next sweep tries again
 
     async def _look_at_active(self, before: float, now: float) -> None:
         workers = await self._store.list_workers(seen_after=now - ALIVE_SECONDS)
         horizon = {queue: await self._horizon(queue, workers, before) for queue in self._empty_at}
         if not any(horizon.values()):
             return
-        async for known in _pages(self._store.list_active, before):
+
+        async def look(known: Factorization) -> None:
             if await self._store.any_live(known.number):
                 await self._reissue_lost(known, workers, horizon, now)
             elif await self._store.swap_factorization(known.rested(now)):
                 metrics.SWEPT.labels("unwanted").inc()
+
+        async for page in _pages(self._store.list_active, before):
+            await _side_by_side(look, page)
 
     async def _horizon(self, queue: Queue, workers: list[WorkerStatus], before: float) -> float:
         """Return the time of issue before which every unit of a queue must have been delivered.
@@ -135,10 +149,22 @@ class Sweeper:
 
 async def _pages(
     list_page: Callable[..., Awaitable[list[Factorization]]], before: float
-) -> AsyncIterator[Factorization]:
-    """Yield every factorization of a paged listing."""
+) -> AsyncIterator[list[Factorization]]:
+    """Yield the pages of a listing."""
     after: int | None = None
     while page := await list_page(touched_before=before, after=after, limit=PAGE):
-        for known in page:
-            yield known
+        yield page
         after = page[-1].number
+
+
+async def _side_by_side(
+    step: Callable[[Factorization], Awaitable[Result]], page: list[Factorization]
+) -> list[Result]:
+    """Take a step for each factorization, a few at a time; return what they came to."""
+    running = asyncio.Semaphore(CONCURRENT_STEPS)
+
+    async def one(known: Factorization) -> Result:
+        async with running:
+            return await step(known)
+
+    return await asyncio.gather(*map(one, page))
