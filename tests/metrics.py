@@ -19,6 +19,6 @@ async def moves(name: str, by: float = 1.0, **labels: str) -> AsyncIterator[None
     before = value(name, **labels)
     yield
     await waiting.until(
-        lambda: value(name, **labels) >= before + by, f"{name}{labels} > {before}", seconds=20
+        lambda: value(name, **labels) >= before + by, f"{name}{labels} > {before}", seconds=60
     )
     assert before + by == value(name, **labels)
