@@ -32,7 +32,11 @@ def begin(part: Part) -> SieveState:
 
 
 def works(part: Part, pending: Sequence[Work], slots: int) -> Iterator[Work]:
-    """Yield the units that a composite needs next; sieve units without end, for the caller to stop."""
+    """Yield the units that a composite needs next, sieve units up to one more than seem to be needed.
+
+    What is under way when there are relations enough is thrown away: with a unit more for every slot
+    that would be a second of each. With none more, a forecast that was too low would leave slots idle.
+    """
     state = part.sieve or begin(part)
     if any(isinstance(work, Solve) for work in pending):
         return
@@ -41,8 +45,11 @@ def works(part: Part, pending: Sequence[Work], slots: int) -> Iterator[Work]:
         return
     under_way = sum(work.count for work in pending if isinstance(work, Sieve))
     first = state.next_index
+    left = max(0, state.expected_indices - state.indices)
     while True:
         count = _unit_size(state, under_way, slots)
+        if state.indices and under_way > left + count:
+            return
         yield Sieve(part.value, state.parameters, first, count)
         first += count
         under_way += count
