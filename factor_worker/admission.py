@@ -42,23 +42,26 @@ class Admission:
         """The workers that are alive, as the last heartbeat saw them."""
         self.slots = 1
         """Of all workers together."""
+        self._looked_seconds = 0.0
+        """How long the last look took, what it began not included: that is work and no burden."""
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            waiting, began = False, time.monotonic()
+            waiting = False
             try:
                 waiting = await self.admit()
             except errors.Unavailable as error:
                 log.warning("What waits is not begun", why=str(error))
             least = BUSY_SECONDS if waiting else IDLE_SECONDS
-            await asyncio.sleep(max(least, (SHARE - 1) * (time.monotonic() - began)))
+            await asyncio.sleep(max(least, (SHARE - 1) * self._looked_seconds))
 
     async def admit(self, *, patience: float = 1.0) -> bool:
         """Begin what there are places for; return whether any owner of ours had something waiting.
 
         ``patience`` scales the age from which a task counts as left to us.
         """
+        began = time.monotonic()
         before = time.time() - patience * LEFT_SECONDS
         found = await self._store.list_queues(created_before=before)
         queues = [(owner, lane) for owner, lane in found if self._serves(owner)]
@@ -73,6 +76,7 @@ class Admission:
                     )
                 )
         metrics.WAITING_QUEUES.set(len(queues))
+        self._looked_seconds = time.monotonic() - began
         in_turn = (task for tasks in itertools.zip_longest(*turns) for task in tasks if task)
         running = asyncio.Semaphore(CONCURRENT_JOINS)
         await asyncio.gather(*(self._begin(task, running) for task in in_turn))

@@ -97,7 +97,13 @@ async def orphans(lab: Laboratory) -> None:
     await _orphans(lab, 100)
 
 
-@row("two sweepers, 5 000 orphans", traffic=0, soak=False)
+@row(
+    "two sweepers, 5 000 orphans",
+    traffic=0,
+    soak=False,
+    not_here="the MongoDB-wire server that stands in for MongoDB here sorts all tasks that wait whenever one "
+    "looks for the oldest: 1 560 had ended after 16 minutes, none lost. The row of 100 is the same code",
+)
 async def many_orphans(lab: Laboratory) -> None:
     """The same with a gateway that had been dead for a while."""
     await _orphans(lab, 5000)

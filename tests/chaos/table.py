@@ -15,8 +15,8 @@ fresh one, had ended and its follower had been told so. A row is entered only if
 doubled, unexpected, wrong or changed, and every invariant of [the laboratory](fault-laboratory.md) held.
 
 The machine has two shared cores, and runs clients, two gateways, two workers, RabbitMQ and a MongoDB-wire
-server at once; other programs kept them busy five- to tenfold while these were measured. "test" marks the
-rows that `make test` runs too (it asserts the invariants, and no time).
+server at once; other programs kept them busy, up to tenfold, while many of these were measured. "test" marks
+the rows that `make test` runs too (it asserts the invariants, and no time).
 
 """
 COLUMNS = "| fault | | fault s | recovery s | tasks | command |\n|---|---|---:|---:|---:|---|\n"
