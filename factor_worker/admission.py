@@ -22,7 +22,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 BUSY_SECONDS = 0.05
 """Time between two looks while something waits."""
-IDLE_SECONDS = 0.25
+IDLE_SECONDS = (0.25, 2.0)
+"""The same while nothing waits: of one or two workers, and of so many that more would only be a burden."""
 SHARE = 4
 """Looking takes at most one part in so many of the time, lest a slow store be kept from its work."""
 LEFT_SECONDS = 0.2
@@ -53,7 +54,9 @@ class Admission:
                 waiting = await self.admit()
             except errors.Unavailable as error:
                 log.warning("What waits is not begun", why=str(error))
-            least = BUSY_SECONDS if waiting else IDLE_SECONDS
+            shortest, longest = IDLE_SECONDS
+            idle = min(max(shortest, shortest * len(self.workers) / 2), longest)
+            least = BUSY_SECONDS if waiting else idle
             await asyncio.sleep(max(least, (SHARE - 1) * self._looked_seconds))
 
     async def admit(self, *, patience: float = 1.0) -> bool:
