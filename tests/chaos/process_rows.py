@@ -122,8 +122,8 @@ async def worker_stopped_twice(lab: Laboratory) -> None:
 @row(
     "SIGTERM of workers and gateways in turn, every 30 s for 10 minutes",
     soak=False,
-    not_here="2 221 tasks ended as they came in seven and a half minutes; then a run of all tests beside it made "
-    "the store too slow for five tasks a second. To be measured on a quiet machine",
+    not_here="2 221 tasks ended as they came in seven and a half minutes; then a run of all tests beside it "
+    "made the store too slow for five tasks a second. To be measured on a quiet machine",
 )
 async def stopped_again_and_again(lab: Laboratory) -> None:
     """As a nervous deployment would."""
