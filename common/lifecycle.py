@@ -4,6 +4,7 @@ Every step can be repeated, and a crash between any two of them is mended by rep
 """
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from common import errors, factorizations, failpoints, small
 from common.admission import Places
 from common.broker import Broker
 from common.codec import BigInt, shortened
+from common.concurrency import side_by_side
 from common.events import Control, Event
 from common.factorizations import Factorization
 from common.observability import about
@@ -196,19 +198,13 @@ async def accept(store: Store, broker: Broker, places: Places, tasks: Sequence[T
         errors.StoreUnavailable: Nothing may have been accepted; the same call can be repeated.
 
     """
-    running = asyncio.Semaphore(CONCURRENT_JOINS)
 
     async def aimed(task: Task) -> Task:
-        if task.ended is not None:
-            return task
-        async with running:
-            return aim(task, await store.get_factorization(task.key))
+        return task if task.ended else aim(task, await store.get_factorization(task.key))
 
-    async def joined(task: Task) -> None:
-        async with running:
-            await join(store, broker, task)
-
-    free, ready = await asyncio.gather(_take(places, tasks), asyncio.gather(*map(aimed, tasks)))
+    free, ready = await asyncio.gather(
+        _take(places, tasks), side_by_side(aimed, tasks, at_once=CONCURRENT_JOINS)
+    )
     stored = await store.insert_tasks(ready)
     failpoints.hit("accept.inserted")
     if len(stored) > 1:
@@ -218,7 +214,7 @@ async def accept(store: Store, broker: Broker, places: Places, tasks: Sequence[T
         log.log(level, "A task is accepted", task_id=task.task_id, **about(task.number))
     fresh = [task for task in stored if not task.joined and task.ended is None]
     begun = [task for lane in Lane for task in _of_lane(fresh, lane)[: free[lane]]]
-    await asyncio.gather(*map(joined, begun))
+    await side_by_side(functools.partial(join, store, broker), begun, at_once=CONCURRENT_JOINS)
     return stored
 
 

@@ -14,6 +14,7 @@ import structlog
 from common import errors, lifecycle
 from common.admission import places
 from common.broker import Broker
+from common.concurrency import side_by_side
 from common.store import Store
 from common.tasks import Task
 from factor_worker import metrics
@@ -81,14 +82,12 @@ class Admission:
         metrics.WAITING_QUEUES.set(len(queues))
         self._looked_seconds = time.monotonic() - began
         in_turn = (task for tasks in itertools.zip_longest(*turns) for task in tasks if task)
-        running = asyncio.Semaphore(CONCURRENT_JOINS)
-        await asyncio.gather(*(self._begin(task, running) for task in in_turn))
+        await side_by_side(self._begin, in_turn, at_once=CONCURRENT_JOINS)
         return bool(queues)
 
-    async def _begin(self, task: Task, running: asyncio.Semaphore) -> None:
-        async with running:
-            await lifecycle.join(self._store, self._broker, task)
-            metrics.ADMITTED.labels(task.lane.value).inc()
+    async def _begin(self, task: Task) -> None:
+        await lifecycle.join(self._store, self._broker, task)
+        metrics.ADMITTED.labels(task.lane.value).inc()
 
     def _serves(self, owner: str) -> bool:
         """Whether the owner is ours: the largest digest with its name wins."""

@@ -9,20 +9,18 @@ import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
 
 import structlog
 from msgspec.structs import replace
 
 from common import errors, lifecycle
 from common.broker import Broker, Queue, queue_for
+from common.concurrency import side_by_side
 from common.factorizations import Factorization
 from common.observability import about
 from common.store import Store
 from common.workers import ALIVE_SECONDS, WorkerStatus
 from factor_worker import metrics
-
-Result = TypeVar("Result")
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -85,7 +83,7 @@ class Sweeper:
             return True
 
         async for page in _pages(self._store.list_unpublished, before):
-            if not all(await _side_by_side(publish, page)):
+            if not all(await side_by_side(publish, page, at_once=CONCURRENT_STEPS)):
                 return  # the broker is down: the next sweep tries again
 
     async def _look_at_active(self, before: float, now: float) -> None:
@@ -101,7 +99,7 @@ class Sweeper:
                 metrics.SWEPT.labels("unwanted").inc()
 
         async for page in _pages(self._store.list_active, before):
-            await _side_by_side(look, page)
+            await side_by_side(look, page, at_once=CONCURRENT_STEPS)
 
     async def _horizon(self, queue: Queue, workers: list[WorkerStatus], before: float) -> float:
         """Return the time of issue before which every unit of a queue must have been delivered.
@@ -155,16 +153,3 @@ async def _pages(
     while page := await list_page(touched_before=before, after=after, limit=PAGE):
         yield page
         after = page[-1].number
-
-
-async def _side_by_side(
-    step: Callable[[Factorization], Awaitable[Result]], page: list[Factorization]
-) -> list[Result]:
-    """Take a step for each factorization, a few at a time; return what they came to."""
-    running = asyncio.Semaphore(CONCURRENT_STEPS)
-
-    async def one(known: Factorization) -> Result:
-        async with running:
-            return await step(known)
-
-    return await asyncio.gather(*map(one, page))

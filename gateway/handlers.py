@@ -1,6 +1,7 @@
 """Answers the calls about tasks and numbers; each handler reads, asks `common.lifecycle`, shows."""
 
 import asyncio
+import functools
 import time
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from common import errors, failpoints, lifecycle
-from common.factorizations import Factorization
+from common.concurrency import side_by_side
 from common.numbers import NumberError, parse
 from common.store import Store
 from common.tasks import Task
@@ -118,13 +119,9 @@ async def submit_batch(request: web.Request) -> web.Response:
 
 async def _shown(store: Store, tasks: Sequence[Task]) -> list[models.TaskView]:
     """Return the tasks' representations, reading a few at a time."""
-    places = asyncio.Semaphore(CONCURRENT_READS)
-
-    async def settled(task: Task) -> tuple[Task, Factorization | None]:
-        async with places:
-            return await lifecycle.settle(store, task)
-
-    return [representation.view(*pair) for pair in await asyncio.gather(*map(settled, tasks))]
+    settle = functools.partial(lifecycle.settle, store)
+    settled = await side_by_side(settle, tasks, at_once=CONCURRENT_READS)
+    return [representation.view(*pair) for pair in settled]
 
 
 async def get_result(request: web.Request) -> web.Response:

@@ -77,10 +77,7 @@ async def half_open(lab: Laboratory) -> None:
     await _stalled(lab, 120)
 
 
-@row(
-    "one-way stall to the broker, 30 s",
-    traffic=2,
-)
+@row("one-way stall to the broker, 30 s", traffic=2)
 async def stalled_there(lab: Laboratory) -> None:
     """Nothing that programs say arrives, heartbeats included."""
     await _stalled(lab, 30, Way.THERE)
