@@ -6,6 +6,9 @@ handle works from any event loop: a test may kill a server that a session fixtur
 
 import asyncio
 import contextlib
+import fcntl
+import functools
+import itertools
 import os
 import random
 import shutil
@@ -13,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -47,16 +51,42 @@ def find_program(name: str, *, how: str, first: Sequence[str] = ()) -> str:
     raise NotInstalled(name=name, how=how)
 
 
+@functools.cache
+def _claims() -> int:
+    """Open the file whose bytes stand for the ports; a lock on one of them is a claim."""
+    path = Path(tempfile.gettempdir()) / f"factorline-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+_claimed: set[int] = set()
+
+
+def _claim(port: int) -> bool:
+    """Return whether a port is free and now ours, among all who ask here, until we end.
+
+    A server takes its port long after it was given one; until then only a claim keeps it from
+    being given to another server, of this process or of a test that runs beside it.
+    """
+    if port in _claimed:  # locks of one process do not exclude each other
+        return False
+    try:
+        fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _claimed.add(port)
+    with contextlib.suppress(OSError), socket.socket() as probe:
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
 def free_ports(count: int) -> list[int]:
-    """Return distinct loopback ports that nobody listens on."""
-    found: list[int] = []
-    for port in random.sample(PORTS, len(PORTS)):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise NotInstalled(name="a free port", how=f"every one in {PORTS} is taken")
+    """Return distinct loopback ports that nobody listens on, and that nobody else is given."""
+    free = filter(_claim, random.sample(PORTS, len(PORTS)))
+    found = list(itertools.islice(free, count))
+    if len(found) < count:
+        raise NotInstalled(name="a free port", how=f"every one in {PORTS} is taken")
+    return found
 
 
 async def replies(port: int, opening: bytes) -> bool:

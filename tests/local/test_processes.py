@@ -3,13 +3,21 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
-from infra.local.processes import Process, ProcessFailed, find_program, free_ports
+from infra.local import processes
+from infra.local.processes import (
+    NotInstalled,
+    Process,
+    ProcessFailed,
+    find_program,
+    free_ports,
+)
 from tests import waiting
 
 FOREVER = "import signal; signal.pause()"
@@ -111,6 +119,20 @@ async def test_a_stopped_process_can_be_signalled_and_goes_on(tmp_path: Path) ->
 def test_free_ports_are_distinct() -> None:
     """Ports that are asked for together never collide."""
     assert 20 == len(set(free_ports(20)))
+
+
+def test_nobody_else_is_given_a_port_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that no server has taken yet is given neither again nor to another process."""
+    ours = free_ports(4)
+    monkeypatch.setattr(processes, "PORTS", ours)
+    with pytest.raises(NotInstalled, match=r"every one in .* is taken"):
+        free_ports(1)
+
+    asked = f"from infra.local import processes as p; p.PORTS = {ours}; p.free_ports(1)"
+    other = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, check=False
+    )
+    assert "every one in" in other.stderr
 
 
 def test_a_missing_program_says_how_to_get_it() -> None:
