@@ -77,7 +77,7 @@ class Limits(NamedTuple):
     niceness: int = 0
     """Added to the worker's own: a polite child steps back for others."""
     sieves: bool = True
-    """Whether it may be asked to sieve, and therefore loads the kernels at once."""
+    """Whether it may be asked to sieve, and loads all kernels at once; if not, those of surveys."""
 
 
 class Slot:
@@ -131,7 +131,9 @@ class Slot:
         await asyncio.to_thread(_end, old)
 
     def _schedule_warming(self) -> concurrent.futures.Future[float]:
-        return self._pool.schedule(compute.load_kernels if self._limits.sieves else _nothing)
+        return self._pool.schedule(
+            compute.load_kernels if self._limits.sieves else compute.load_tiny_kernels
+        )
 
     def solving(self) -> Solving | None:
         """Return how far the solve unit in the child is."""
@@ -274,11 +276,6 @@ _reported: "multiprocessing.sharedctypes.SynchronizedArray[int] | None" = None
 """In a child: where it says how far it is."""
 _asked_to_stop: "multiprocessing.sharedctypes.Synchronized[int] | None" = None
 """In a child: where it looks whether to end its unit."""
-
-
-def _nothing() -> float:
-    """Do nothing: starting a child and importing this module was the point."""
-    return 1.0
 
 
 def _run(work: Work, batches: compute.StoredBatches) -> compute.Result:

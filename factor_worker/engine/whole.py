@@ -1,4 +1,4 @@
-"""Factors a number completely in one call: by FLINT if it is small, by our own sieve above that."""
+"""Factors a number completely in one call: by FLINT if it fits a word, by our own sieves above that."""
 
 import os
 import time
@@ -8,7 +8,7 @@ from typing import Final
 
 from flint import fmpz
 
-from factor_worker.engine import coprime, primality
+from factor_worker.engine import coprime, powers, primality
 from factor_worker.engine.parts import (
     Certainty,
     Decomposition,
@@ -21,8 +21,6 @@ from factor_worker.engine.parts import (
 
 PROOF_INSIDE_DIGITS: Final = 100
 """Primes up to this size are proven at once; larger ones come back `probable`."""
-SIEVE_FROM_DIGITS: Final = 49
-"""Where our own sieve overtakes FLINT's (`benchmarks.engine`)."""
 LEFTOVER_AGE_S: Final = 600.0
 _SCRATCH = Path("/tmp")  # noqa: S108 - FLINT has this path compiled in and heeds no TMPDIR
 
@@ -30,15 +28,18 @@ _SCRATCH = Path("/tmp")  # noqa: S108 - FLINT has this path compiled in and heed
 def factor_completely(n: int) -> Decomposition:
     """Return n >= 2 as a product of primes.
 
-    From `SIEVE_FROM_DIGITS` on n must have no small factor and be no perfect power; our own sieve
-    takes 0.25 s for 50 digits and 2 s for 60, FLINT's two to three times as long.
+    From 60 bits on n should have no small factor and be no perfect power: our own sieves take as
+    long for one as for any other, 1.5 ms for 30 digits, 10 for 40, 0.25 s for 50 and 2 s for 60.
     """
     require_above_one(n)
-    if digits(n) < SIEVE_FROM_DIGITS or n % 2 == 0 or primality.is_probable_prime(n):
+    if n % 2 == 0 or primality.is_probable_prime(n) or powers.perfect_power(n)[1] > 1:
         return _by_flint(n)
-    from factor_worker.engine.siqs import complete  # noqa: PLC0415 numba: only where it is needed
+    from factor_worker.engine.siqs import complete, tiny  # noqa: PLC0415 numba: only where needed
 
-    pieces = coprime.split([Part(n, 1, Certainty.COMPOSITE)], complete.factor(n))
+    if n.bit_length() < tiny.SMALLEST_BITS:
+        return _by_flint(n)
+    divisors = tiny.factor(n) if tiny.takes(n) else complete.factor(n)
+    pieces = coprime.split([Part(n, 1, Certainty.COMPOSITE)], divisors)
     if len(pieces) == 1:
         return _by_flint(n)
     return ordered(
@@ -49,7 +50,7 @@ def factor_completely(n: int) -> Decomposition:
 
 
 def _by_flint(n: int) -> Decomposition:
-    """Return n as a product of primes: 0.1 s for 40 digits, 0.4 for 50.
+    """Return n as a product of primes: 0.3 ms for 64 bits; 0.03 s for 40 digits, 0.4 for 50.
 
     FLINT's quadratic sieve keeps its relations in a file, /tmp/siqsXXXXXX, which it removes at
     the end but not when it is killed: `remove_leftovers` does.

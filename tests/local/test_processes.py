@@ -129,7 +129,7 @@ def test_nobody_else_is_given_a_port_of_ours(monkeypatch: pytest.MonkeyPatch) ->
         free_ports(1)
 
     asked = f"from infra.local import processes as p; p.PORTS = {ours}; p.free_ports(1)"
-    other = subprocess.run(
+    other = subprocess.run(  # noqa: S603 our own interpreter
         [sys.executable, "-c", asked], capture_output=True, text=True, check=False
     )
     assert "every one in" in other.stderr

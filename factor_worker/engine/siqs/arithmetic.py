@@ -54,7 +54,8 @@ high = cast("Callable[[Word, Word], Word]", _high)
 """The upper 64 bits of a product of two words."""
 trailing_zeros = cast("Callable[[Word], Word]", _trailing_zeros)
 """How many zero bits a word ends in; 64 for 0."""
-_leading = cast("Callable[[Word], Word]", _leading_zeros)
+leading_zeros = cast("Callable[[Word], Word]", _leading_zeros)
+"""How many zero bits a word begins with; 64 for 0."""
 
 
 @njit(cache=True)
@@ -68,7 +69,7 @@ def bit_length(number: Limbs) -> np.int64:
     """Return how many bits a number ≥ 0 has."""
     for limb in range(len(number) - 1, -1, -1):
         if number[limb]:
-            return 64 * (limb + 1) - np.int64(_leading(number[limb]))
+            return 64 * (limb + 1) - np.int64(leading_zeros(number[limb]))
     return np.int64(0)
 
 
@@ -140,6 +141,29 @@ def divide(quotient: Limbs, number: Limbs, divisor: Word, inverse: Word) -> bool
         borrow = high(digit, divisor) + (ONE if word < borrow else ZERO)
         quotient[limb] = digit
     return not borrow
+
+
+@njit(cache=True)
+def word_inverse(n: Word) -> Word:
+    """Return the inverse of an odd word modulo 2^64."""
+    inverse = n
+    for _ in range(5):
+        inverse *= np.uint64(2) - n * inverse
+    return inverse
+
+
+@njit(cache=True)
+def reciprocal(value: Word, n: Word) -> Word:
+    """Return the inverse modulo n, or 0 if there is none (Euclid)."""
+    low, upper = np.int64(value), np.int64(n)
+    x, y = np.int64(1), np.int64(0)
+    while low > 1:
+        ratio = upper // low
+        low, upper = upper - ratio * low, low
+        x, y = y - ratio * x, x
+    if low == 0:
+        return ZERO
+    return np.uint64(x + np.int64(n) if x < 0 else x)
 
 
 def limbs(number: int, count: int) -> Limbs:

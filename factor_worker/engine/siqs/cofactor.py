@@ -15,7 +15,9 @@ from factor_worker.engine.siqs.arithmetic import (
     Limbs,
     Word,
     high,
+    reciprocal,
     trailing_zeros,
+    word_inverse,
 )
 
 FIRST_STAGE: Final = (64, 81, 25, 49, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61)
@@ -49,15 +51,6 @@ def smaller_prime(rest: Word, bounds: tuple[Word, Word, Word]) -> Word:
         if largest < smaller and rest // smaller <= bound:
             return smaller
     return ZERO
-
-
-@njit(cache=True)
-def word_inverse(n: Word) -> Word:
-    """Return the inverse of an odd word modulo 2^64."""
-    inverse = n
-    for _ in range(5):
-        inverse *= np.uint64(2) - n * inverse
-    return inverse
 
 
 @njit(cache=True, inline="always")
@@ -110,20 +103,6 @@ def _gcd(left: Word, right: Word) -> Word:
 
 
 @njit(cache=True)
-def _reciprocal(value: Word, n: Word) -> Word:
-    """Return the inverse modulo n, or 0 if there is none (Euclid)."""
-    low, upper = np.int64(value), np.int64(n)
-    x, y = np.int64(1), np.int64(0)
-    while low > 1:
-        ratio = upper // low
-        low, upper = upper - ratio * low, low
-        x, y = y - ratio * x, x
-    if low == 0:
-        return ZERO
-    return np.uint64(x + np.int64(n) if x < 0 else x)
-
-
-@njit(cache=True)
 def split(n: Word) -> Word:
     """Return a nontrivial divisor of a product of two primes above 1000, or 1 if none was found.
 
@@ -168,11 +147,11 @@ def _curve(sigma: Word, square: Word, modulus: Modulus) -> tuple[Point, Word, Wo
     above = _product(above, _sum(_sum(_sum(u, u, modulus), u, modulus), v, modulus), modulus)
     sixteen = _product(np.uint64(16), square, modulus)
     below = _product(_product(sixteen, x, modulus), v, modulus)
-    reciprocal = _reciprocal(below, modulus[0])
-    if reciprocal == ZERO:
+    inverse = reciprocal(below, modulus[0])
+    if inverse == ZERO:
         return (x, z), ZERO, _gcd(below, modulus[0])
     cube = _product(square, square, modulus)
-    return (x, z), _product(above, _product(reciprocal, cube, modulus), modulus), ONE
+    return (x, z), _product(above, _product(inverse, cube, modulus), modulus), ONE
 
 
 @njit(cache=True)

@@ -8,7 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from factor_worker.engine.siqs.arithmetic import ONE, ZERO, Limbs, Word, limbs
+from factor_worker.engine.siqs.arithmetic import (
+    ONE,
+    ZERO,
+    Limbs,
+    Word,
+    leading_zeros,
+    limbs,
+)
 from factor_worker.engine.siqs.parameters import Parameters
 
 MINUS_ONE: Final = 0
@@ -42,21 +49,34 @@ def primes(n: int, parameters: Parameters) -> list[int]:
 @lru_cache(maxsize=4)
 def table(n: int, parameters: Parameters) -> FactorBase:
     """Return the arrays that belong to `primes`."""
-    number = n * parameters.multiplier
+    base, roots = with_roots(n * parameters.multiplier, parameters.size)
+    return FactorBase(base, roots, logarithms(base), word_inverses(base))
+
+
+def with_roots(number: int, size: int) -> tuple[Ids, Ids]:
+    """Return the primes of a base of that size, and a square root of the number modulo each."""
     words = limbs(number, -(-number.bit_length() // 64))
     limit = 1000
     while True:
         candidates = _primes_below(limit)
         found, roots = _quadratic_residues(words, candidates)
-        if len(found) >= parameters.size - FIRST_ODD:
+        if len(found) >= size - FIRST_ODD:
             break
         limit *= 2
-    count = parameters.size - FIRST_ODD
+    count = size - FIRST_ODD
     base = np.concatenate((np.array([1, 2], dtype=np.uint32), found[:count]))
     square_roots = np.concatenate((np.zeros(2, dtype=np.uint32), roots[:count]))
-    # log2 p rounded is half of log2(2p²) rounded down: integers are the same on every machine
-    logs = [((2 * p * p).bit_length() - 1) // 2 for p in base.tolist()]
-    return FactorBase(base, square_roots, np.array(logs, dtype=np.uint8), _word_inverses(base))
+    return base, square_roots
+
+
+@njit(cache=True)
+def logarithms(base: Ids) -> npt.NDArray[np.uint8]:
+    """Return log2 p, rounded: half of log2(2p²) rounded down, the same on every machine."""
+    logs = np.zeros(len(base), np.uint8)
+    for index, p in enumerate(base):
+        square = np.uint64(2) * np.uint64(p) * np.uint64(p)
+        logs[index] = (63 - np.int64(leading_zeros(square))) // 2
+    return logs
 
 
 def _primes_below(limit: int) -> Ids:
@@ -135,7 +155,7 @@ def _square_root(square: Word, p: Word) -> Word:
 
 
 @njit(cache=True)
-def _word_inverses(base: Ids) -> Limbs:
+def word_inverses(base: Ids) -> Limbs:
     """Return inverses modulo 2^64: Newton's iteration doubles the bits that are right."""
     inverses = np.zeros(len(base), np.uint64)
     for index in range(FIRST_ODD, len(base)):

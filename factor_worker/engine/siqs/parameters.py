@@ -1,9 +1,13 @@
 """Parameters: how to sieve a number, chosen once and sent along with every unit."""
 
 import math
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 
 import gmpy2
+import numpy as np
+import numpy.typing as npt
 
 BLOCK: Final = 1 << 15
 """Sieve positions worked on at a time: what fits into a core's first-level cache."""
@@ -58,12 +62,13 @@ class Parameters(NamedTuple):
         return cls(**values)
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """Tuned values for one size; between two rows they are interpolated."""
 
     bits: int
     size: int
-    blocks: int
+    interval: int
+    """Positions that are sieved of each polynomial."""
     skip: int
     slack: int
     large_multiple: int
@@ -71,17 +76,17 @@ class _Row(NamedTuple):
 
 
 _TABLE: Final = (
-    _Row(bits=70, size=80, blocks=1, skip=20, slack=10, large_multiple=20),
-    _Row(bits=100, size=150, blocks=1, skip=40, slack=12, large_multiple=30),
-    _Row(bits=133, size=480, blocks=2, skip=100, slack=16, large_multiple=40),
-    _Row(bits=166, size=1500, blocks=2, skip=180, slack=20, large_multiple=40),
-    _Row(bits=199, size=5500, blocks=2, skip=200, slack=22, large_multiple=80),
-    _Row(bits=232, size=18500, blocks=2, skip=256, slack=24, large_multiple=60),
-    _Row(bits=249, size=33000, blocks=3, skip=256, slack=24, large_multiple=60),
-    _Row(bits=266, size=40000, blocks=3, skip=230, slack=18, large_multiple=75),
-    _Row(bits=299, size=90000, blocks=5, skip=256, slack=18, large_multiple=90),
-    _Row(bits=332, size=150000, blocks=6, skip=256, slack=18, large_multiple=100),
-    _Row(bits=365, size=240000, blocks=8, skip=256, slack=18, large_multiple=110),
+    Row(bits=70, size=80, interval=1 * BLOCK, skip=20, slack=10, large_multiple=20),
+    Row(bits=100, size=150, interval=1 * BLOCK, skip=40, slack=12, large_multiple=30),
+    Row(bits=133, size=480, interval=2 * BLOCK, skip=100, slack=16, large_multiple=40),
+    Row(bits=166, size=1500, interval=2 * BLOCK, skip=180, slack=20, large_multiple=40),
+    Row(bits=199, size=5500, interval=2 * BLOCK, skip=200, slack=22, large_multiple=80),
+    Row(bits=232, size=18500, interval=2 * BLOCK, skip=256, slack=24, large_multiple=60),
+    Row(bits=249, size=33000, interval=3 * BLOCK, skip=256, slack=24, large_multiple=60),
+    Row(bits=266, size=40000, interval=3 * BLOCK, skip=230, slack=18, large_multiple=75),
+    Row(bits=299, size=90000, interval=5 * BLOCK, skip=256, slack=18, large_multiple=90),
+    Row(bits=332, size=150000, interval=6 * BLOCK, skip=256, slack=18, large_multiple=100),
+    Row(bits=365, size=240000, interval=8 * BLOCK, skip=256, slack=18, large_multiple=110),
 )
 DOUBLE_FROM_BITS: Final = 256
 """From this size of n two large primes pay."""
@@ -94,18 +99,19 @@ IDEAL_FACTOR: Final = 1600
 def choose(n: int) -> Parameters:
     """Return the parameters for n, odd, composite and no perfect power; always the same ones."""
     bits = n.bit_length()
-    row = _interpolated(bits)
-    multiplier = _multiplier(n)
+    row = interpolated(_TABLE, bits)
+    k = multiplier(n)
     size = int(row.size)
     largest = _nth_prime(2 * size)
     large_bound = int(row.large_multiple * largest)
-    reach = int(row.blocks) * BLOCK // 2
-    a_bits = math.log2(n * multiplier // 2) / 2 - math.log2(reach)
+    blocks = round(row.interval / BLOCK)
+    reach = blocks * BLOCK // 2
+    a_bits = math.log2(n * k // 2) / 2 - math.log2(reach)
     ideal = min(IDEAL_FACTOR, largest // 6)
     return Parameters(
-        multiplier=multiplier,
+        multiplier=k,
         size=size,
-        blocks=int(row.blocks),
+        blocks=blocks,
         skip=int(row.skip),
         slack=int(row.slack),
         large_bound=large_bound,
@@ -114,15 +120,15 @@ def choose(n: int) -> Parameters:
     )
 
 
-def _interpolated(bits: int) -> _Row:
+def interpolated(table: Sequence[Row], bits: int) -> Row:
     """Return the row for a size, its values between those of its neighbours (sizes geometrically)."""
-    bits = min(max(bits, _TABLE[0].bits), _TABLE[-1].bits)
-    upper = next(index for index, row in enumerate(_TABLE) if row.bits >= bits)
-    low, high = _TABLE[max(upper - 1, 0)], _TABLE[upper]
+    bits = min(max(bits, table[0].bits), table[-1].bits)
+    upper = next(index for index, row in enumerate(table) if row.bits >= bits)
+    low, high = table[max(upper - 1, 0)], table[upper]
     share = (bits - low.bits) / (high.bits - low.bits) if high.bits > low.bits else 0.0
     values = [round(one + (other - one) * share) for one, other in zip(low, high, strict=True)]
     size = round(low.size * (high.size / low.size) ** share)
-    return _Row(*values)._replace(size=size)
+    return Row(*values)._replace(size=size)
 
 
 def _nth_prime(count: int) -> int:
@@ -130,26 +136,38 @@ def _nth_prime(count: int) -> int:
     return round(count * (math.log(count) + math.log(math.log(count)) - 0.95))
 
 
-def _multiplier(n: int) -> int:
+def multiplier(n: int) -> int:
     """Return the squarefree k ≡ n (mod 8) that makes X² - kn smooth most often.
 
     Knuth and Schroeppel: a prime p contributes 2·log p/(p - 1) on average if it does not divide k,
     and about log p/p if it does, against the ½·log k by which values grow. Other residues of kn
     modulo 8 are left out: they lose two powers of 2 or more, which no other prime makes up for.
     """
+    scores = _scores(n % 8)
+    symbols = [gmpy2.jacobi(n, p) for p in scores.primes]
+    return scores.multipliers[int(np.argmax(scores.constants + scores.weights @ symbols))]
+
+
+class _Scores(NamedTuple):
+    """What multipliers of one residue modulo 8 score: `constants + weights @ (n/p)`."""
+
+    primes: list[int]
+    multipliers: list[int]
+    constants: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+    """float64[multipliers, primes]: (kn/p) = (k/p)·(n/p), and 1 + (kn/p) is 2 for a square, else 0."""
+
+
+@lru_cache(maxsize=4)
+def _scores(residue: int) -> _Scores:
     primes = _odd_primes(SCORED_PRIMES)
-    candidates = [k for k in range(n % 8, LARGEST_MULTIPLIER, 8) if _is_squarefree(k)]
-
-    def score(k: int) -> float:
-        total = -0.5 * math.log(k)
-        for p in primes:
-            if k % p == 0:
-                total += math.log(p) / p
-            elif gmpy2.jacobi(k * n % p, p) == 1:
-                total += 2 * math.log(p) / (p - 1)
-        return total
-
-    return max(candidates, key=score)
+    multipliers = [k for k in range(residue, LARGEST_MULTIPLIER, 8) if _is_squarefree(k)]
+    gains = np.array([math.log(p) / (p - 1) for p in primes])
+    weights = np.array([[gmpy2.jacobi(k, p) for p in primes] for k in multipliers]) * gains
+    divided = [sum(math.log(p) / p for p in primes if k % p == 0) for k in multipliers]
+    growth = [0.5 * math.log(k) for k in multipliers]
+    constants = (weights != 0.0) @ gains + divided - growth
+    return _Scores(primes, multipliers, constants, weights)
 
 
 def _odd_primes(count: int) -> list[int]:

@@ -29,8 +29,8 @@ _HITS: Final = np.uint64(0x0101010101010101 * HIT_BIT)
 def sieve(tables: Table, work: Work, step: Ids, add: bool) -> None:  # noqa: FBT001 kernels have no keywords
     """Move all roots by a step, added or subtracted, sieve, and list the candidates."""
     low, high = FIRST_ODD, tables.limits.far
-    _advance(work.first[low:high], step[low:high], tables.primes[low:high], add)
-    _advance(work.second[low:high], step[low:high], tables.primes[low:high], add)
+    advance(work.first[low:high], step[low:high], tables.primes[low:high], add)
+    advance(work.second[low:high], step[low:high], tables.primes[low:high], add)
     work.sieve[:] = np.uint8(tables.limits.start)
     far(tables, work, step, add)
     middle(tables, work)
@@ -38,7 +38,7 @@ def sieve(tables: Table, work: Work, step: Ids, add: bool) -> None:  # noqa: FBT
 
 
 @njit(cache=True)
-def _advance(roots: Ids, deltas: Ids, primes: Ids, add: bool) -> None:  # noqa: FBT001
+def advance(roots: Ids, deltas: Ids, primes: Ids, add: bool) -> None:  # noqa: FBT001
     """Add the deltas to the roots modulo the primes, or subtract them.
 
     Of r and r ± p the one that did not leave the range is the smaller unsigned number.
@@ -83,10 +83,15 @@ def _add(interval: Bytes, hits: Ids, log: np.uint8) -> None:
 @njit(cache=True)
 def middle(tables: Table, work: Work) -> None:
     """Sieve the whole interval with each prime that is neither near nor far."""
-    interval, length = work.sieve, np.int64(tables.limits.length)
     low, high = tables.limits.middle, tables.limits.far
-    primes, logs = tables.primes[low:high], work.logs[low:high]
-    first, second = work.first[low:high], work.second[low:high]
+    roots = work.first[low:high], work.second[low:high]
+    sieve_whole(work.sieve, tables.primes[low:high], work.logs[low:high], roots)
+
+
+@njit(cache=True)
+def sieve_whole(interval: Bytes, primes: Ids, logs: Bytes, roots: tuple[Ids, Ids]) -> None:
+    """Add the logarithm of each prime wherever one of its two roots repeats in the interval."""
+    (first, second), length = roots, np.int64(len(interval))
     for index in range(len(primes)):
         p, log = np.int64(primes[index]), logs[index]
         lower = np.int64(min(first[index], second[index]))
@@ -115,7 +120,7 @@ def near(tables: Table, work: Work) -> None:
         block = work.sieve[start : start + BLOCK]
         _sieve_block(block, primes, logs, (lower, upper))
         word = start // WORD
-        count = _scan(block, words[word : word + BLOCK // WORD], start, work.candidates, count)
+        count = scan(block, words[word : word + BLOCK // WORD], start, work.candidates, count)
     work.counts[0] = count
 
 
@@ -139,7 +144,7 @@ def _sieve_block(block: Bytes, primes: Ids, logs: Bytes, hits: tuple[Ids, Ids]) 
 
 
 @njit(cache=True)
-def _scan(block: Bytes, words: Limbs, start: int, candidates: Ids, count: int) -> int:
+def scan(block: Bytes, words: Limbs, start: int, candidates: Ids, count: int) -> int:
     """List the positions of a block that took enough; return how many are listed now."""
     for line in range(0, len(words), LINE):
         together = ZERO

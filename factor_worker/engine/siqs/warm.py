@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-from factor_worker.engine.siqs import complete, filtering, linear_algebra
+from factor_worker.engine.siqs import complete, filtering, linear_algebra, tiny
 
 SMALLEST: Final = 1_000_000_000_039 * 1_000_000_000_061
 """Sieved and solved once."""
@@ -16,10 +16,16 @@ HERE: Final = Path(__file__).parent
 
 def warm() -> None:
     """Return when nothing is left to compile."""
-    forget_stale(HERE)
+    warm_tiny()
     filtering.warm()
     linear_algebra.warm()
     complete.factor(SMALLEST)
+
+
+def warm_tiny() -> None:
+    """Return when nothing that the tiny sieve needs is left to compile."""
+    forget_stale(HERE)
+    tiny.factor(SMALLEST)
 
 
 def forget_stale(folder: Path) -> bool:

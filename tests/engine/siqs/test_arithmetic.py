@@ -28,7 +28,7 @@ def value(number: Limbs) -> int:
 
 def inverse(prime: int) -> np.uint64:
     """Return the inverse modulo 2^64. What a kernel returns is Python's integer again."""
-    return np.uint64(cofactor.word_inverse(np.uint64(prime)))
+    return np.uint64(arithmetic.word_inverse(np.uint64(prime)))
 
 
 @settings(deadline=None)
