@@ -22,7 +22,7 @@ from common.events import Control
 from common.factorizations import Factorization
 from common.observability import about
 from common.store import Store
-from common.units import Failure, Fault, Outcome, Sieve, Solve, Unit
+from common.units import Failure, Fault, Outcome, Sieve, Solve, Survey, Unit
 from factor_worker import compute, metrics, plan
 from factor_worker.children import Slot, SlotBroken, Slots, UnitFailed, UnitStopped
 from factor_worker.metering import Meter
@@ -103,7 +103,10 @@ class Consumer:
             await self._follow_up(known)
             await self._forget_relations(unit, known)
         elif outcome is not None:
-            known = await self.settle(unit.number, outcome)
+            # A survey takes milliseconds: what was read before it is most likely still what there is.
+            known = await self.settle(
+                unit.number, outcome, known if isinstance(unit.work, Survey) else None
+            )
             await self._forget_relations(unit, known)
         elif self.leaving():
             await delivery.requeue()
@@ -209,10 +212,16 @@ class Consumer:
         if isinstance(unit.work, Sieve | Solve) and not known.unfinished(target):
             await self._patiently(lambda: self._store.delete_batches(target))
 
-    async def settle(self, number: int, outcome: Outcome) -> Factorization:
-        """Work an outcome into the factorization, act on what follows, and return it."""
+    async def settle(
+        self, number: int, outcome: Outcome, known: Factorization | None = None
+    ) -> Factorization:
+        """Work an outcome into the factorization, act on what follows, and return it.
+
+        If ``known`` was read a moment ago, it is tried before the store is asked again.
+        """
         while True:
-            known = await self._patiently(lambda: lifecycle.require(self._store, number))
+            if known is None:
+                known = await self._patiently(lambda: lifecycle.require(self._store, number))
             after = plan.settle(known, outcome, capacity=self.capacity, now=time.time())
             if after is known:
                 break
@@ -225,6 +234,7 @@ class Consumer:
                 await self._drop_moot(before, after)
                 break
             metrics.SWAPS_LOST.inc()
+            known = None
         await self._follow_up(known)
         return known
 

@@ -17,6 +17,9 @@ from factor_worker.engine.parts import (
 WHOLE_DIGITS: Final = 43
 """Composites up to this size are factored on the spot: what the tiny sieve takes, in 20 ms at most."""
 
+SHORT_TRIAL: Final = 20_000
+"""Primes that are divided out of such a number first; it is as quick to sieve for larger ones."""
+
 
 def survey(n: int) -> Decomposition:
     """Return what can be learnt of n >= 2 in a few seconds, for up to 1 000 digits and more.
@@ -34,10 +37,11 @@ def survey(n: int) -> Decomposition:
 
 
 def _survey_root(n: int) -> Decomposition:
+    limit = trial.LIMIT if digits(n) > WHOLE_DIGITS else SHORT_TRIAL
     small: Counter[int] = Counter()
     rests: list[int] = []
     for piece in algebraic.pieces(n):
-        primes, rest = trial.divide(piece)
+        primes, rest = trial.divide(piece, limit=limit)
         small.update(dict(primes))
         rests.append(rest)
     parts = [Part(p, exponent, Certainty.PROVEN) for p, exponent in small.items()]

@@ -56,13 +56,13 @@ def table(n: int, parameters: Parameters) -> FactorBase:
 def with_roots(number: int, size: int) -> tuple[Ids, Ids]:
     """Return the primes of a base of that size, and a square root of the number modulo each."""
     words = limbs(number, -(-number.bit_length() // 64))
-    limit = 1000
+    # twice as many primes have the square root or have not; a fifth more, for those that lack luck
+    limit = max(600, int(2.4 * size * math.log(2.4 * size)))
     while True:
-        candidates = _primes_below(limit)
-        found, roots = _quadratic_residues(words, candidates)
+        found, roots = _quadratic_residues(words, _primes_below(limit))
         if len(found) >= size - FIRST_ODD:
             break
-        limit *= 2
+        limit += limit // 4
     count = size - FIRST_ODD
     base = np.concatenate((np.array([1, 2], dtype=np.uint32), found[:count]))
     square_roots = np.concatenate((np.zeros(2, dtype=np.uint32), roots[:count]))
@@ -79,6 +79,7 @@ def logarithms(base: Ids) -> npt.NDArray[np.uint8]:
     return logs
 
 
+@lru_cache(maxsize=32)
 def _primes_below(limit: int) -> Ids:
     """Return the odd primes below a limit."""
     is_prime = np.ones(limit, dtype=np.bool_)
