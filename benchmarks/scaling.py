@@ -207,7 +207,9 @@ async def beside_small_ones(name: str) -> None:
     with tempfile.TemporaryDirectory(prefix="factorline-") as folder:
         async with (
             Embedded(Path(folder), port=free_ports(1)[0], settings={}) as service,
-            aiohttp.ClientSession(service.url) as session,
+            aiohttp.ClientSession(
+                service.url, connector=aiohttp.TCPConnector(limit=0)
+            ) as session,  # at once: aiohttp opens 100 connections if nobody says otherwise
         ):
             hard = await submit(session, number(name).value)
             while (await get(session, hard))["progress"]["stage"] != "sieve":

@@ -10,14 +10,16 @@ import contextlib
 import ctypes
 import gc
 import logging
+import math
 import multiprocessing
 import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pebble
 import psutil
@@ -45,6 +47,11 @@ KEPT_ENVIRONMENT = (
     "NUMBA_CPU_FEATURES",
 )
 """All that a child sees of its worker's environment: nothing that could be a secret."""
+
+MOST_TOGETHER = 8
+"""Short pieces of work that a child is handed at a time: 20 ms of work each at most."""
+
+Result = TypeVar("Result")
 
 STAGES = ("verify", "filter", "matrix", "square root")
 """Of solving; they cross between processes as numbers."""
@@ -95,7 +102,7 @@ class Slot:
         self._stopping = _SPAWN.Value("b", 0)
         """Asks the child to end its unit by itself: a new child takes a CPU second to get ready."""
         self._pool = self._new_pool()
-        self._future: concurrent.futures.Future[compute.Result] | None = None
+        self._future: concurrent.futures.Future[Any] | None = None
 
     def _new_pool(self) -> pebble.ProcessPool:
         return pebble.ProcessPool(
@@ -149,27 +156,36 @@ class Slot:
             SlotBroken: There is no child to compute it.
 
         """
+        return await self._call(_run, work, batches)
+
+    async def run_all(self, works: Sequence[Work]) -> list[compute.Result | UnitFailed]:
+        """Compute some pieces of work, one after the other; raise as `run` does if none is to blame."""
+        results = await self._call(_run_all, works)
+        return [
+            UnitFailed(self._failure_of(result)) if isinstance(result, Exception) else result
+            for result in results
+        ]
+
+    async def _call(self, function: Callable[..., Result], *args: object) -> Result:
         try:
-            return await self._run(work, batches)
+            return await self._call_once(function, *args)
         except BrokenProcessPool:
             log.warning("A child process could not be started; trying once more", exc_info=True)
         try:
-            return await self._run(work, batches)
+            return await self._call_once(function, *args)
         except BrokenProcessPool as error:
             raise SlotBroken(str(error)) from error
 
-    async def _run(self, work: Work, batches: compute.StoredBatches) -> compute.Result:
+    async def _call_once(self, function: Callable[..., Result], *args: object) -> Result:
         if self._child_is_gone():
             self._on_death("idle")
             await self._begin_anew()
         self._solving[:] = [0] * len(self._solving)
         self._stopping.value = 0
-        self._future = self._pool.schedule(
-            _run, args=(work, batches), timeout=self._limits.unit_seconds
-        )
+        self._future = self._pool.schedule(function, args=args, timeout=self._limits.unit_seconds)
         memory = asyncio.create_task(self._watch_memory())
         try:
-            result = await asyncio.wrap_future(self._future)
+            result: Result = await asyncio.wrap_future(self._future)
         except (asyncio.CancelledError, concurrent.futures.CancelledError) as error:
             if not self._future.cancelled():
                 raise
@@ -179,7 +195,8 @@ class Slot:
         except BrokenProcessPool:
             raise
         except Exception as error:
-            failure = self._failure_of(error, memory)
+            outgrown = memory.done() and not memory.cancelled()
+            failure = self._failure_of(error, outgrown=outgrown)
             if isinstance(error, pebble.ProcessExpired | TimeoutError):
                 self._on_death(failure.fault.value)
             raise UnitFailed(failure) from error
@@ -196,7 +213,7 @@ class Slot:
             self._stopping.value = 1
             asyncio.get_running_loop().call_later(STOP_SECONDS, self._kill, self._future)
 
-    def _kill(self, future: "concurrent.futures.Future[compute.Result]") -> None:
+    def _kill(self, future: "concurrent.futures.Future[Any]") -> None:
         """Kill the child in the middle of a unit, unless that has ended."""
         if not future.cancel():
             return
@@ -221,8 +238,8 @@ class Slot:
                     self._child().kill()
                     return True
 
-    def _failure_of(self, error: Exception, memory: asyncio.Task[bool]) -> Failure:
-        if isinstance(error, MemoryError) or (memory.done() and not memory.cancelled()):
+    def _failure_of(self, error: Exception, *, outgrown: bool = False) -> Failure:
+        if isinstance(error, MemoryError) or outgrown:
             return Failure(Fault.MEMORY, f"more than {self._limits.memory_bytes >> 20} MiB")
         match error:
             case TimeoutError():
@@ -248,6 +265,8 @@ class Slots:
         self._free: asyncio.LifoQueue[Slot] = asyncio.LifoQueue()
         for slot in self._all:
             self._free.put_nowait(slot)
+        self._waiting: deque[tuple[Work, asyncio.Future[compute.Result]]] = deque()
+        self._groups: set[asyncio.Task[None]] = set()
 
     async def warm(self) -> float:
         """Start every child; return the slowness of the quickest: the others had to wait for a core."""
@@ -262,9 +281,53 @@ class Slots:
         finally:
             self._free.put_nowait(slot)
 
+    async def run_together(self, work: Work) -> compute.Result:
+        """Compute a short piece of work along with others that wait for a slot; nobody can stop it.
+
+        To hand one over takes as long as some milliseconds of work do, and the child idles meanwhile.
+        Raises as `Slot.run` does.
+        """
+        future: asyncio.Future[compute.Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((work, future))
+        if len(self._groups) < len(self._all):
+            group = asyncio.create_task(self._run_groups())
+            self._groups.add(group)
+            group.add_done_callback(self._groups.discard)
+        return await future
+
+    async def _run_groups(self) -> None:
+        while self._waiting:
+            async with self.take() as slot:
+                share = math.ceil(len(self._waiting) / len(self._all))
+                group = [self._waiting.popleft() for _ in range(min(share, MOST_TOGETHER))]
+                await _run_group(slot, group)
+
     async def close(self) -> None:
         """End every child."""
         await asyncio.gather(*(asyncio.to_thread(slot.close) for slot in self._all))
+
+
+async def _run_group(
+    slot: Slot, group: Sequence[tuple[Work, asyncio.Future[compute.Result]]]
+) -> None:
+    results: Sequence[compute.Result | Exception]
+    try:
+        results = await slot.run_all([work for work, _ in group])
+    except UnitFailed as error:
+        if len(group) > 1:  # each alone, and it shows whose fault it was
+            for one in group:
+                await _run_group(slot, [one])
+            return
+        results = [error]
+    except (UnitStopped, SlotBroken) as error:
+        results = [error] * len(group)
+    for (_, future), result in zip(group, results, strict=True):
+        if future.done():
+            continue  # whoever asked has gone
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
 
 
 def _end(pool: pebble.ProcessPool) -> None:
@@ -281,6 +344,17 @@ _asked_to_stop: "multiprocessing.sharedctypes.Synchronized[int] | None" = None
 def _run(work: Work, batches: compute.StoredBatches) -> compute.Result:
     failpoints.hit("child.unit", work.target)
     return compute.run(work, batches, _report, _stopped)
+
+
+def _run_all(works: Sequence[Work]) -> list[compute.Result | Exception]:
+    """Compute each; what one raises is its result."""
+    results: list[compute.Result | Exception] = []
+    for work in works:
+        try:
+            results.append(_run(work, ()))
+        except Exception as error:  # noqa: BLE001 whatever it is, it belongs to this one
+            results.append(error)
+    return results
 
 
 def _report(solving: Solving) -> None:

@@ -37,6 +37,14 @@ PATIENCE_SECONDS = (0.1, 5.0)
 """First and longest pause between two calls to a store that does not answer."""
 
 
+SHORT_BITS = 200
+"""Surveys of smaller numbers take 20 ms at most."""
+
+
+def _is_short(unit: Unit) -> bool:
+    return isinstance(unit.work, Survey) and unit.work.target.bit_length() <= SHORT_BITS
+
+
 @dataclass
 class InHand:
     """A delivered unit that is not settled yet."""
@@ -93,9 +101,7 @@ class Consumer:
         entry = known.outstanding.get(unit.unit_id) if known else None
         if entry is not None:
             self._note_issue(unit, entry.issued_at)
-            async with slots.take() as slot:
-                if not self.leaving():
-                    outcome = await self._compute(slot, in_hand)
+            outcome = await self._compute(slots, in_hand)
         if known is None:
             log.error("A unit of a number that the store does not know is dropped")
         elif entry is None:
@@ -123,14 +129,27 @@ class Consumer:
         metrics.QUEUE_SECONDS.labels(queue.value).observe(max(0.0, time.time() - issued_at))
         self.newest_issue[queue] = max(issued_at, self.newest_issue.get(queue, 0.0))
 
-    async def _compute(self, slot: Slot, in_hand: InHand) -> Outcome | None:
+    async def _compute(self, slots: Slots, in_hand: InHand) -> Outcome | None:
         """Return the outcome of a unit, or None if it was stopped."""
-        unit, in_hand.slot = in_hand.unit, slot
+        unit = in_hand.unit
+        if _is_short(unit):
+            return await self._outcome(unit, slots.run_together(unit.work))
+        async with slots.take() as slot:
+            if self.leaving():
+                return None
+            in_hand.slot = slot
+            try:
+                with metrics.SLOTS_BUSY.track_inprogress():
+                    return await self._outcome(unit, self._run(slot, unit))
+            finally:
+                in_hand.slot = None
+
+    async def _outcome(self, unit: Unit, computing: Awaitable[compute.Result]) -> Outcome | None:
+        """Return what comes of computing a unit, or None if it was stopped."""
         started = time.monotonic()
         label = "stopped"
         try:
-            with metrics.SLOTS_BUSY.track_inprogress():
-                result = await self._run(slot, unit)
+            result = await computing
         except UnitFailed as error:
             label = error.failure.fault.value
             log.warning("A unit failed", why=str(error))
@@ -158,7 +177,6 @@ class Consumer:
                 slowness=self.slowness,
             )
         finally:
-            in_hand.slot = None
             self.units_done += 1
             metrics.UNITS.labels(unit.kind, label).inc()
             metrics.UNIT_SECONDS.labels(unit.kind).observe(time.monotonic() - started)

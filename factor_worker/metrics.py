@@ -10,7 +10,7 @@ from common.units import Fault, Work, kind_named
 UNITS = Counter("factorline_units", "Units that ended, by kind and result", ["kind", "result"])
 UNIT_SECONDS = Histogram(
     "factorline_unit_seconds",
-    "Wall-clock time that a unit spent computing",
+    "Wall-clock time that a unit spent computing; that of a short survey includes waiting for a child",
     ["kind"],
     buckets=(0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300),
 )
@@ -51,7 +51,9 @@ ADMITTED = Counter(
 WAITING_QUEUES = Gauge(
     "factorline_waiting_queues", "Owners and lanes served by this worker that have tasks waiting"
 )
-SLOTS_BUSY = Gauge("factorline_slots_busy", "Units being computed by this worker")
+SLOTS_BUSY = Gauge(
+    "factorline_slots_busy", "Units being computed by this worker, short surveys left out"
+)
 
 
 def begin_at_zero() -> None:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from common.codec import BigInt
 from common.units import Certainty, Curves, Fault, Method, Sieve, Survey, Whole
-from factor_worker.children import Limits, Slot, SlotBroken, UnitFailed, UnitStopped
+from factor_worker.children import Limits, Slot, SlotBroken, Slots, UnitFailed, UnitStopped
 from factor_worker.engine.siqs import parameters
 
 HARD = BigInt(2934721143920810936805613480763073834220291833356430512568092958244091)
@@ -160,6 +160,67 @@ async def test_a_child_that_cannot_start_is_not_the_fault_of_a_unit() -> None:
             await slot.run(Survey(BigInt(15)))
     finally:
         await asyncio.to_thread(slot.close)
+
+
+@pytest.fixture
+async def slots() -> AsyncIterator[Slots]:
+    """Yield one slot that short pieces of work share."""
+    slots = Slots(1, Limits(600, 1024 << 20, sieves=False))
+    await slots.warm()
+    yield slots
+    await slots.close()
+
+
+async def test_short_surveys_share_a_child(slots: Slots) -> None:
+    """Each gets its own result, however many are handed over together."""
+    works = [Survey(BigInt((10**12 + 39) * (10**9 + 7) * n)) for n in range(2, 40)]
+
+    results = await asyncio.gather(*map(slots.run_together, works))
+
+    assert [int(work.target) for work in works] == [
+        math.prod(piece.value**piece.exponent for piece in result.pieces) for result in results
+    ]
+
+
+async def test_what_fails_fails_alone(slots: Slots) -> None:
+    """An error in the middle of a group is that of one piece of work."""
+    works = [Survey(BigInt(n)) for n in (1234, 1, 1235)]
+
+    first, second, third = await asyncio.gather(
+        *map(slots.run_together, works), return_exceptions=True
+    )
+
+    assert isinstance(second, UnitFailed)
+    assert "1" in second.failure.detail
+    assert not isinstance(first, BaseException)
+    assert not isinstance(third, BaseException)
+    assert third.pieces[0].value == 5
+
+
+async def test_a_crash_is_blamed_on_none_of_a_group(slots: Slots) -> None:
+    """Each is computed again alone, and those that do not crash alone have their results."""
+    long = Curves(BigInt(HARD), Method.ECM, 50_000, 6, 40)  # two seconds
+    works = [long, Survey(BigInt(1234)), Survey(BigInt(1235))]
+    async with slots.take() as slot:
+        pass
+    running = asyncio.gather(*map(slots.run_together, works))
+    await asyncio.sleep(0.2)  # GMP-ECM computes, in a process of its own
+    child_of(slot).kill()
+
+    curves, *surveys = await running
+
+    assert 40 == curves.curves
+    assert [2, 5] == [result.pieces[0].value for result in surveys]
+
+
+async def test_whoever_gives_up_waiting_harms_nobody(slots: Slots) -> None:
+    """The others of the group get their results."""
+    given_up = asyncio.create_task(slots.run_together(Survey(BigInt(1234))))
+    other = asyncio.create_task(slots.run_together(Survey(BigInt(1235))))
+    await asyncio.sleep(0)
+    given_up.cancel()
+
+    assert (await other).pieces[0].value == 5
 
 
 async def test_a_child_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
