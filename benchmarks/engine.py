@@ -2,24 +2,30 @@
 
     python -m benchmarks.engine C50_0 C60_0 --rounds 3
     python -m benchmarks.engine C80_0 --profile
+    python -m benchmarks.engine --digits 24 30 36 42
 
 Every round factors each number once with each of them in turn, so that a machine that others use as
 well is equally slow for all; the best round of each counts. Seconds are CPU seconds of the whole
 factorization, compilation left out. PARI takes part if `cypari` is installed. `--profile` instead
-prints the microseconds that the parts of one polynomial take, and the rate of whole units.
+prints the microseconds that the parts of one polynomial take, and the rate of whole units. `--digits`
+compares the complete factorization of many products of two primes of one size, the average and the slowest.
 """
 
 import argparse
 import importlib
+import random
 import resource
+import statistics
 import time
 from collections.abc import Callable
 
 import flint
+import gmpy2
 import numpy as np
 from numba import njit
 
 from benchmarks import workload
+from factor_worker.engine import whole
 from factor_worker.engine.siqs import (
     candidates,
     complete,
@@ -38,6 +44,8 @@ ALL_SIZES = 1_000
 """Digits; more than any number of the file has."""
 PARI_STACK_BYTES = 1 << 30
 TRIES = 9
+SEMIPRIMES = 300
+"""Of each size."""
 UNIT = 3
 """a's in a unit whose rate is measured ..."""
 SECONDS = 10.0
@@ -72,6 +80,34 @@ def compare(names: list[str], rounds: int) -> None:
         best = {rival: min(times) for rival, times in seconds.items()}
         for rival, least in best.items():
             print(f"{name} {rival:6s} {least:9.3f} s   ours is {best['ours'] / least:.2f} of it")
+
+
+def compare_sizes(sizes: list[int]) -> None:
+    """Print milliseconds for semiprimes of each size, by whoever factors them."""
+    factoring = rivals() | {"ours": whole.factor_completely}
+    for digits in sizes:
+        chance = random.Random(digits)
+        numbers = [_semiprime(digits, chance) for _ in range(SEMIPRIMES)]
+        seconds: dict[str, list[float]] = {rival: [] for rival in factoring}
+        for n in numbers:
+            for rival, factor in factoring.items():
+                started = time.process_time()
+                factor(n)
+                seconds[rival].append(time.process_time() - started)
+        ours = statistics.mean(seconds["ours"])
+        for rival, times in seconds.items():
+            mean, most = statistics.mean(times), max(times)
+            print(
+                f"{digits} digits {rival:6s} {mean * 1e3:7.2f} ms, slowest {most * 1e3:7.2f}"
+                f"   ours is {ours / mean:.2f} of it"
+            )
+
+
+def _semiprime(digits: int, chance: random.Random) -> int:
+    """Return a product of two primes of equal size."""
+    low, high = 10 ** ((digits - 1) / 2), 10 ** (digits / 2)
+    p, q = (int(gmpy2.next_prime(chance.randrange(int(low), int(high)))) for _ in range(2))
+    return p * q
 
 
 @njit(cache=True)
@@ -162,12 +198,15 @@ def _least(prepare: Callable[[], None], part: Callable[[], None]) -> float:
 def main() -> None:
     """Compare, or profile."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
-    parser.add_argument("names", nargs="+", help="numbers of the file, such as C60_0")
+    parser.add_argument("names", nargs="*", help="numbers of the file, such as C60_0")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--digits", type=int, nargs="+", default=[], help="sizes of semiprimes")
     asked = parser.parse_args()
     complete.factor(WARM_UP)
     linear_algebra.warm()
+    whole.factor_completely(WARM_UP)
+    compare_sizes(asked.digits)
     if asked.profile:
         for name in asked.names:
             profile(name)
