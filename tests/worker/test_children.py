@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from common.codec import BigInt
-from common.units import Certainty, Curves, Fault, Method, Sieve, Survey, Whole
+from common.units import Certainty, Curves, Fault, Method, Sieve, Survey, Whole, Work
 from factor_worker.children import Limits, Slot, SlotBroken, Slots, UnitFailed, UnitStopped
 from factor_worker.engine.siqs import parameters
 
@@ -200,7 +200,7 @@ async def test_what_fails_fails_alone(slots: Slots) -> None:
 async def test_a_crash_is_blamed_on_none_of_a_group(slots: Slots) -> None:
     """Each is computed again alone, and those that do not crash alone have their results."""
     long = Curves(BigInt(HARD), Method.ECM, 50_000, 6, 40)  # two seconds
-    works = [long, Survey(BigInt(1234)), Survey(BigInt(1235))]
+    works: list[Work] = [long, Survey(BigInt(1234)), Survey(BigInt(1235))]
     async with slots.take() as slot:
         pass
     running = asyncio.gather(*map(slots.run_together, works))
