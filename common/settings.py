@@ -58,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     management_url: str = ""
     """RabbitMQ's management page as an operator's browser reaches it; the status view links to it."""
     slots: int = os.cpu_count() or 1
-    """Units computed at a time by a worker, besides its survey slot."""
+    """Units computed at a time by a worker, besides as many surveys."""
     max_digits: int = 1000
     """The largest number that is accepted, in decimal digits (at most 4 000)."""
     max_body_bytes: int = 1 << 20
