@@ -154,6 +154,8 @@ def _wrong(journal: Journal, drained: Sequence[View]) -> Iterator[str]:
             yield f"{number}: {view['status']}, because {view.get('reason')}"
         parts = [(int(part["prime"]), part["exponent"]) for part in view["factors"]]
         parts += [(int(part["value"]), part["exponent"]) for part in view["composites"]]
+        if not parts and view["status"] == "cancelled":
+            continue  # it was still waiting, and nothing is known of its number
         if math.prod(value**exponent for value, exponent in parts) != number:
             yield f"{number}: its factors multiply to something else"
         if view["status"] == "succeeded" and view["composites"]:

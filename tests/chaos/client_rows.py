@@ -232,23 +232,36 @@ async def _knock(address: str) -> None:
     writer.close()
 
 
+async def _cancelled(lab: Laboratory, task_id: str) -> dict[str, object]:
+    """Cancel a task, as often as the store is too slow to answer; return what it is then."""
+    while True:
+        async with lab.session.delete(f"/tasks/{task_id}") as response:
+            if response.status != 503:
+                assert response.status == 200, await response.text()
+                shown: dict[str, object] = await response.json()
+                return shown
+        await asyncio.sleep(1)
+
+
 async def _cancel_races(lab: Laboratory, count: int) -> None:
     """Ask, and cancel while it is being answered: one of the two wins, and both are told which."""
     places = asyncio.Semaphore(20)
 
     async def race() -> str:
         async with places:
-            attempt = await lab.post(expected={"succeeded", "cancelled"}, follow=False)
-            await asyncio.sleep(lab.chance.uniform(0, 0.15))
-            async with lab.session.delete(f"/tasks/{attempt.task_id}") as response:
-                assert response.status == 200, await response.text()
-                view = await response.json()
+            # 48 digits take a tenth of a second: shorter ones have ended before they are accepted
+            attempt = await lab.post(
+                number=lab.number(48), expected={"succeeded", "cancelled"}, follow=False
+            )
+            # of every order, from a millisecond to three seconds: machines differ in what wins
+            await asyncio.sleep(10 ** lab.chance.uniform(-3, 0.5))
+            view = await _cancelled(lab, str(attempt.task_id))
             assert view["done"], view
             lab.journal.saw(view)
             return str(view["status"])
 
     ends = await asyncio.gather(*(race() for _ in range(count)))
-    assert {"succeeded", "cancelled"} == set(ends), "one side always wins: this is no race"
+    assert {"succeeded", "cancelled"} == set(ends), f"{ends[0]} always: this is no race"
 
 
 @row("cancel against completion, 100 times", traffic=0)
@@ -257,7 +270,13 @@ async def cancel_race(lab: Laboratory) -> None:
     await _cancel_races(lab, 100)
 
 
-@row("cancel against completion, 10 000 times", traffic=0, soak=False)
+@row(
+    "cancel against completion, 10 000 times",
+    traffic=0,
+    soak=False,
+    not_here="not measured yet: after a quarter of an hour the server that stands in for MongoDB here did "
+    "not answer within 2.5 s, while another program was built beside it. The row of 100 is the same code",
+)
 async def cancel_races(lab: Laboratory) -> None:
     """The same, until every interleaving has been met."""
     await _cancel_races(lab, 10_000)
