@@ -51,14 +51,14 @@ def examine(tables: Table, work: Work, found: Found, number: int) -> bool:
         x = np.int64(position) - limits.reach
         count = _evaluate(value, quotient, (work.a, work.b, work.c), x, factors)
         dividend = value, quotient, primes, inverses
-        count = divide_range(dividend, roots, FIRST_ODD, limits.sieved, position, factors, count)
+        count = _range(dividend, roots, FIRST_ODD, limits.sieved, position, factors, count)
         sieved = np.int64(np.uint8(work.sieve[position] - limits.start))
         if bit_length(value) - sieved > limits.hopeless:
             continue
         for index in work.factors_of_a:
-            count = divide_out(dividend, index, factors, count)
+            count = _divide_out(dividend, index, factors, count)
         known = count
-        count = divide_range(dividend, roots, limits.sieved, limits.far, position, factors, count)
+        count = _range(dividend, roots, limits.sieved, limits.far, position, factors, count)
         sieved -= _logarithms(factors[known:count], work.logs)
         if _is_useless(bit_length(value) - sieved, sizes):
             continue
@@ -107,12 +107,6 @@ def _evaluate(
     else:
         subtract_product(slope, a, np.uint64(-x))
         subtract_product(value, slope, np.uint64(-x))
-    return absolute(value, factors)
-
-
-@njit(cache=True)
-def absolute(value: Limbs, factors: Ids) -> int:
-    """Make a value positive and odd; return how many factors were noted: -1 and the twos."""
     count = 0
     if is_negative(value):
         negate(value)
@@ -137,7 +131,7 @@ def _shift_right(value: Limbs, bits: Word) -> None:
 
 
 @njit(cache=True)
-def divide_out(
+def _divide_out(
     dividend: tuple[Limbs, Limbs, Ids, Limbs], index: np.int64, factors: Ids, count: int
 ) -> int:
     """Divide the value by a prime as often as it goes, noting it each time."""
@@ -152,7 +146,7 @@ def divide_out(
 
 
 @njit(cache=True)
-def divide_range(  # noqa: PLR0913, PLR0917 see above
+def _range(  # noqa: PLR0913, PLR0917 see above
     dividend: tuple[Limbs, Limbs, Ids, Limbs],
     roots: tuple[Ids, Ids, Ids, Ids],
     start: int,
@@ -173,7 +167,7 @@ def divide_range(  # noqa: PLR0913, PLR0917 see above
             index = low + np.int64(trailing_zeros(hits))
             hits &= hits - ONE
             if start <= index < stop:
-                count = divide_out(dividend, index, factors, count)
+                count = _divide_out(dividend, index, factors, count)
     return count
 
 
@@ -199,7 +193,7 @@ def _far(  # noqa: PLR0913, PLR0917
         last = group
         while True:
             low, high = groups[last, 0], groups[last, 1]
-            count = divide_range(dividend, roots, low, high, position, factors, count)
+            count = _range(dividend, roots, low, high, position, factors, count)
             if ends[last] >= start + MANY or last == len(groups) - 1:
                 break
             last += 1

@@ -38,6 +38,10 @@ class FactorBase(NamedTuple):
     """The binary logarithm of each prime, rounded."""
     inverses: Limbs
     """The inverse of each odd prime modulo 2^64."""
+    inverses32: Ids
+    """The same modulo 2^32."""
+    quotients32: Ids
+    """⌊(2^32 - 1)/p⌋."""
 
 
 def primes(n: int, parameters: Parameters) -> list[int]:
@@ -49,12 +53,11 @@ def primes(n: int, parameters: Parameters) -> list[int]:
 @lru_cache(maxsize=4)
 def table(n: int, parameters: Parameters) -> FactorBase:
     """Return the arrays that belong to `primes`."""
-    base, roots = with_roots(n * parameters.multiplier, parameters.size)
-    return FactorBase(base, roots, logarithms(base), word_inverses(base))
+    return of(n * parameters.multiplier, parameters.size)
 
 
-def with_roots(number: int, size: int) -> tuple[Ids, Ids]:
-    """Return the primes of a base of that size, and a square root of the number modulo each."""
+def of(number: int, size: int) -> FactorBase:
+    """Return the factor base of that size for kn."""
     words = limbs(number, -(-number.bit_length() // 64))
     # twice as many primes have the square root or have not; a fifth more, for those that lack luck
     limit = max(600, int(2.4 * size * math.log(2.4 * size)))
@@ -66,11 +69,19 @@ def with_roots(number: int, size: int) -> tuple[Ids, Ids]:
     count = size - FIRST_ODD
     base = np.concatenate((np.array([1, 2], dtype=np.uint32), found[:count]))
     square_roots = np.concatenate((np.zeros(2, dtype=np.uint32), roots[:count]))
-    return base, square_roots
+    inverses = _word_inverses(base)
+    return FactorBase(
+        primes=base,
+        roots=square_roots,
+        logs=_logarithms(base),
+        inverses=inverses,
+        inverses32=inverses.astype(np.uint32),
+        quotients32=np.uint32(0xFFFFFFFF) // base,
+    )
 
 
 @njit(cache=True)
-def logarithms(base: Ids) -> npt.NDArray[np.uint8]:
+def _logarithms(base: Ids) -> npt.NDArray[np.uint8]:
     """Return log2 p, rounded: half of log2(2p²) rounded down, the same on every machine."""
     logs = np.zeros(len(base), np.uint8)
     for index, p in enumerate(base):
@@ -156,7 +167,7 @@ def _square_root(square: Word, p: Word) -> Word:
 
 
 @njit(cache=True)
-def word_inverses(base: Ids) -> Limbs:
+def _word_inverses(base: Ids) -> Limbs:
     """Return inverses modulo 2^64: Newton's iteration doubles the bits that are right."""
     inverses = np.zeros(len(base), np.uint64)
     for index in range(FIRST_ODD, len(base)):

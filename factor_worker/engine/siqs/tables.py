@@ -147,8 +147,8 @@ def table(n: int, parameters: Parameters) -> Table:
         inverses=base.inverses,
         reciprocals=1.0 / p,
         reach=(parameters.reach % p).astype(np.uint32),
-        inverses32=(base.inverses & np.uint64(0xFFFFFFFF)).astype(np.uint32),
-        quotients32=(np.uint64(0xFFFFFFFF) // p).astype(np.uint32),
+        inverses32=base.inverses32,
+        quotients32=base.quotients32,
         groups=_groups(base, far, parameters.blocks * BLOCK),
         limits=Limits(
             sieved=sieved,

@@ -14,11 +14,11 @@ import numpy as np
 
 from factor_worker.engine.siqs import dense, factor_base, parameters, sieving, tiny_sieve
 from factor_worker.engine.siqs.arithmetic import ONE, limbs
-from factor_worker.engine.siqs.factor_base import FIRST_ODD
+from factor_worker.engine.siqs.factor_base import FIRST_ODD, FactorBase
 from factor_worker.engine.siqs.parameters import Row
 from factor_worker.engine.siqs.sparse import WORD, Rows
 from factor_worker.engine.siqs.tables import HIT_BIT, Index
-from factor_worker.engine.siqs.tiny_sieve import WORDS, Base, Found, Plan
+from factor_worker.engine.siqs.tiny_sieve import WORDS, Found, Plan
 
 SMALLEST_BITS: Final = 60
 """Below, there are not enough primes to make leading coefficients of."""
@@ -74,30 +74,21 @@ def factor(n: int) -> tuple[int, ...]:
     return _divisors(n, base, found, rows)
 
 
-def prepare(n: int, multiplier: int) -> tuple[Base, Plan]:
+def prepare(n: int, multiplier: int) -> tuple[FactorBase, Plan]:
     """Return the factor base of a number, and how to sieve it."""
     number = n * multiplier
     row = parameters.interpolated(_TABLE, n.bit_length())
     reach = row.interval // UNIT * UNIT // 2
-    primes, roots = factor_base.with_roots(number, row.size)
-    inverses = factor_base.word_inverses(primes)
-    largest = int(primes[-1])
+    base = factor_base.of(number, row.size)
+    largest = int(base.primes[-1])
     large_bound = largest * row.large_multiple
     ideal = math.isqrt(number // 2) // reach
     value_bits = number.bit_length() // 2 + reach.bit_length() - 2
     threshold = value_bits - large_bound.bit_length() - row.slack
-    base = Base(
-        primes=primes,
-        roots=roots,
-        logs=factor_base.logarithms(primes),
-        inverses=inverses,
-        inverses32=inverses.astype(np.uint32),
-        quotients32=np.uint32(0xFFFFFFFF) // primes,
-    )
     return base, Plan(
         size=row.size,
         reach=reach,
-        sieved=max(FIRST_ODD, int(np.searchsorted(primes, row.skip))),
+        sieved=max(FIRST_ODD, int(np.searchsorted(base.primes, row.skip))),
         start=HIT_BIT - threshold,
         enough=HIT_BIT + row.slack - LENIENCE,
         factors=max(2, round(math.log(ideal, min(LARGEST_FACTOR, largest // FACTOR_SHARE)))),
@@ -106,7 +97,7 @@ def prepare(n: int, multiplier: int) -> tuple[Base, Plan]:
     )
 
 
-def _divisors(n: int, base: Base, found: Found, rows: Rows) -> tuple[int, ...]:
+def _divisors(n: int, base: FactorBase, found: Found, rows: Rows) -> tuple[int, ...]:
     """Return what the first dependency that splits n splits it into (see `square_root`)."""
     primes = base.primes.tolist()
     words = dense.dependencies(rows, len(primes))

@@ -27,7 +27,7 @@ from factor_worker.engine.siqs.arithmetic import (
     trailing_zeros,
     word_inverse,
 )
-from factor_worker.engine.siqs.factor_base import FIRST_ODD, MINUS_ONE, TWO, Ids
+from factor_worker.engine.siqs.factor_base import FIRST_ODD, MINUS_ONE, TWO, FactorBase, Ids
 from factor_worker.engine.siqs.lanes import LANES
 from factor_worker.engine.siqs.sparse import Rows
 from factor_worker.engine.siqs.tables import Bytes, Index
@@ -81,17 +81,6 @@ class Plan(NamedTuple):
     """Largest large prime."""
 
 
-class Base(NamedTuple):
-    """The factor base, see `factor_base` and `tables`."""
-
-    primes: Ids
-    roots: Ids
-    logs: Bytes
-    inverses: Limbs
-    inverses32: Ids
-    quotients32: Ids
-
-
 class Polynomials(NamedTuple):
     """All polynomials of one a."""
 
@@ -134,7 +123,7 @@ class Found(NamedTuple):
 
 
 @njit(cache=True)
-def collect(number: Limbs, base: Base, plan: Plan) -> Found:
+def collect(number: Limbs, base: FactorBase, plan: Plan) -> Found:
     """Sieve until there are `SPARE` more rows than columns, or no more a's."""
     wanted = plan.size + SPARE
     found = Found(
@@ -180,7 +169,7 @@ def collect(number: Limbs, base: Base, plan: Plan) -> Found:
 
 
 @njit(cache=True)
-def _choose(base: Base, plan: Plan, chosen: Polynomials, used: Limbs, state: Word) -> Word:
+def _choose(base: FactorBase, plan: Plan, chosen: Polynomials, used: Limbs, state: Word) -> Word:
     """Draw an a that is not in use yet; return the state of the random numbers, or 0 if there is none."""
     size = len(base.primes)
     root = plan.ideal ** (1.0 / plan.factors)
@@ -213,7 +202,7 @@ def _choose(base: Base, plan: Plan, chosen: Polynomials, used: Limbs, state: Wor
 
 
 @njit(cache=True)
-def _begin(base: Base, plan: Plan, chosen: Polynomials) -> None:
+def _begin(base: FactorBase, plan: Plan, chosen: Polynomials) -> None:
     """Set everything to the first polynomial of an a."""
     a = chosen.a[0]
     chosen.b[:] = ZERO
@@ -243,7 +232,7 @@ def _begin(base: Base, plan: Plan, chosen: Polynomials) -> None:
 
 
 @njit(cache=True)
-def _next(base: Base, chosen: Polynomials, number: int) -> None:
+def _next(base: FactorBase, chosen: Polynomials, number: int) -> None:
     """Go on to the next polynomial in the order of the Gray code, see `kernel.sieve`."""
     place = np.int64(trailing_zeros(np.uint64(number)))
     becomes_negative = bool((number ^ (number >> 1)) >> place & 1)
@@ -256,7 +245,9 @@ def _next(base: Base, chosen: Polynomials, number: int) -> None:
 
 
 @njit(cache=True)
-def _sieve(base: Base, plan: Plan, chosen: Polynomials, interval: Bytes, positions: Ids) -> int:
+def _sieve(
+    base: FactorBase, plan: Plan, chosen: Polynomials, interval: Bytes, positions: Ids
+) -> int:
     """Sieve; return how many positions worth a look were listed."""
     interval[:] = np.uint8(plan.start)
     low = plan.sieved
@@ -270,7 +261,9 @@ def _sieve(base: Base, plan: Plan, chosen: Polynomials, interval: Bytes, positio
 
 
 @njit(cache=True)
-def _promising(base: Base, plan: Plan, chosen: Polynomials, interval: Bytes, positions: Ids) -> int:
+def _promising(
+    base: FactorBase, plan: Plan, chosen: Polynomials, interval: Bytes, positions: Ids
+) -> int:
     """Keep the positions to which the unsieved primes bring what was hoped for; return how many."""
     first, second, logs = chosen.first, chosen.second, chosen.logs
     inverses, quotients = base.inverses32, base.quotients32
@@ -292,7 +285,7 @@ def _promising(base: Base, plan: Plan, chosen: Polynomials, interval: Bytes, pos
 
 @njit(cache=True)
 def _examine(  # noqa: PLR0913, PLR0917 kernels have no keywords
-    number: Limbs, base: Base, plan: Plan, chosen: Polynomials, positions: Ids, found: Found
+    number: Limbs, base: FactorBase, plan: Plan, chosen: Polynomials, positions: Ids, found: Found
 ) -> bool:
     """Divide values out, and keep those of which no more than a large prime is left.
 

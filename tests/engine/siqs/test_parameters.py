@@ -75,7 +75,10 @@ def test_roots_are_square_roots_and_logarithms_are_rounded() -> None:
     kn = n * chosen.multiplier
     table = factor_base.table(n, chosen)
 
-    for p, root, log, inverse in list(zip(*(column.tolist() for column in table), strict=True))[2:]:
+    columns = (column.tolist() for column in table)
+    for p, root, log, inverse, inverse32, quotient32 in list(zip(*columns, strict=True))[2:]:
         assert (root * root - kn) % p == 0
         assert 2 ** (2 * log - 1) <= p * p < 2 ** (2 * log + 1)
         assert p * inverse % 2**64 == 1
+        assert p * inverse32 % 2**32 == 1
+        assert quotient32 == (2**32 - 1) // p
