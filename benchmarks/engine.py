@@ -5,7 +5,7 @@
     python -m benchmarks.engine --digits 24 30 36 42
 
 Every round factors each number once with each of them in turn, so that a machine that others use as
-well is equally slow for all; the best round of each counts. Seconds are CPU seconds of the whole
+well is equally slow for all; the best round of each counts. Seconds are CPU seconds of the complete
 factorization, compilation left out. PARI takes part if `cypari` is installed. `--profile` instead
 prints the microseconds that the parts of one polynomial take, and the rate of whole units. `--digits`
 compares the complete factorization of many products of two primes of one size, the average and the slowest.
@@ -28,18 +28,16 @@ from benchmarks import workload
 from factor_worker.engine import whole
 from factor_worker.engine.siqs import (
     candidates,
-    complete,
     kernel,
-    linear_algebra,
     parameters,
     polynomials,
     sieving,
     unit,
+    warm,
 )
 from factor_worker.engine.siqs.parameters import Parameters
 from factor_worker.engine.siqs.tables import Found, Table, Work
 
-WARM_UP = 1_000_000_000_039 * 1_000_000_000_061
 ALL_SIZES = 1_000
 """Digits; more than any number of the file has."""
 PARI_STACK_BYTES = 1 << 30
@@ -55,7 +53,7 @@ SECONDS = 10.0
 def rivals() -> dict[str, Callable[[int], object]]:
     """Return who factors, ours first."""
     found: dict[str, Callable[[int], object]] = {
-        "ours": complete.factor,
+        "ours": whole.factor_completely,
         "FLINT": lambda n: flint.fmpz(n).factor(),
     }
     try:
@@ -71,12 +69,7 @@ def compare(names: list[str], rounds: int) -> None:
     values = {number.name: number.value for number in workload.numbers(ALL_SIZES)}
     factoring = rivals()
     for name in names:
-        seconds: dict[str, list[float]] = {rival: [] for rival in factoring}
-        for _ in range(rounds):
-            for rival, factor in factoring.items():
-                started = time.process_time()
-                factor(values[name])
-                seconds[rival].append(time.process_time() - started)
+        seconds = _seconds(factoring, [values[name]] * rounds)
         best = {rival: min(times) for rival, times in seconds.items()}
         for rival, least in best.items():
             print(f"{name} {rival:6s} {least:9.3f} s   ours is {best['ours'] / least:.2f} of it")
@@ -84,16 +77,10 @@ def compare(names: list[str], rounds: int) -> None:
 
 def compare_sizes(sizes: list[int]) -> None:
     """Print milliseconds for semiprimes of each size, by whoever factors them."""
-    factoring = rivals() | {"ours": whole.factor_completely}
+    factoring = rivals()
     for digits in sizes:
         chance = random.Random(digits)
-        numbers = [_semiprime(digits, chance) for _ in range(SEMIPRIMES)]
-        seconds: dict[str, list[float]] = {rival: [] for rival in factoring}
-        for n in numbers:
-            for rival, factor in factoring.items():
-                started = time.process_time()
-                factor(n)
-                seconds[rival].append(time.process_time() - started)
+        seconds = _seconds(factoring, [_semiprime(digits, chance) for _ in range(SEMIPRIMES)])
         ours = statistics.mean(seconds["ours"])
         for rival, times in seconds.items():
             mean, most = statistics.mean(times), max(times)
@@ -101,6 +88,19 @@ def compare_sizes(sizes: list[int]) -> None:
                 f"{digits} digits {rival:6s} {mean * 1e3:7.2f} ms, slowest {most * 1e3:7.2f}"
                 f"   ours is {ours / mean:.2f} of it"
             )
+
+
+def _seconds(
+    factoring: dict[str, Callable[[int], object]], numbers: list[int]
+) -> dict[str, list[float]]:
+    """Return the CPU seconds that each takes for each number, taking turns."""
+    seconds: dict[str, list[float]] = {rival: [] for rival in factoring}
+    for n in numbers:
+        for rival, factor in factoring.items():
+            started = time.process_time()
+            factor(n)
+            seconds[rival].append(time.process_time() - started)
+    return seconds
 
 
 def _semiprime(digits: int, chance: random.Random) -> int:
@@ -203,9 +203,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--digits", type=int, nargs="+", default=[], help="sizes of semiprimes")
     asked = parser.parse_args()
-    complete.factor(WARM_UP)
-    linear_algebra.warm()
-    whole.factor_completely(WARM_UP)
+    warm.warm()
     compare_sizes(asked.digits)
     if asked.profile:
         for name in asked.names:
