@@ -14,6 +14,9 @@ from typing import Any
 View = Mapping[str, Any]
 """A task's representation."""
 
+NEVER_BEGUN = 2
+"""The version of a task that ended before there was a factorization of its number."""
+
 
 class Told(enum.Enum):
     """What the client knows of an attempt."""
@@ -154,8 +157,9 @@ def _wrong(journal: Journal, drained: Sequence[View]) -> Iterator[str]:
             yield f"{number}: {view['status']}, because {view.get('reason')}"
         parts = [(int(part["prime"]), part["exponent"]) for part in view["factors"]]
         parts += [(int(part["value"]), part["exponent"]) for part in view["composites"]]
-        if not parts and view["status"] == "cancelled":
-            continue  # it was still waiting, and nothing is known of its number
+        waited = view["status"] == "cancelled" and view["version"] == NEVER_BEGUN
+        if waited and not parts:
+            continue
         if math.prod(value**exponent for value, exponent in parts) != number:
             yield f"{number}: its factors multiply to something else"
         if view["status"] == "succeeded" and view["composites"]:

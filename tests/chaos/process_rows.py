@@ -119,12 +119,7 @@ async def worker_stopped_twice(lab: Laboratory) -> None:
     await _asked_to_stop(lab.stack.workers[0], times=2)
 
 
-@row(
-    "SIGTERM of workers and gateways in turn, every 30 s for 10 minutes",
-    soak=False,
-    not_here="2 221 tasks ended as they came in seven and a half minutes; then a run of all tests beside it "
-    "made the store too slow for five tasks a second. To be measured on a quiet machine",
-)
+@row("SIGTERM of workers and gateways in turn, every 30 s for 10 minutes", soak=False)
 async def stopped_again_and_again(lab: Laboratory) -> None:
     """As a nervous deployment would."""
     programs = [*lab.stack.workers, *lab.stack.gateways]

@@ -21,6 +21,7 @@ def task(number: int, task_id: str = "t", **more: object) -> View:
             {"prime": str(number // 7), "exponent": 1},
         ],
         "composites": [],
+        "version": 7,
         "ended_at": "2026-01-01T00:00:00Z",
     }
     return view | more
@@ -60,6 +61,27 @@ PLANTED: list[tuple[str, list[View]]] = [
 def test_what_is_planted_is_found(journal: Journal, kind: str, drained: list[View]) -> None:
     """Losses, doubles, strays and wrong answers each have their name."""
     assert [kind] == list(judge(journal, drained).faults)
+
+
+@pytest.mark.parametrize(
+    ("faults", "more"),
+    [
+        ([], {"version": 2}),
+        (["wrong"], {"version": 3}),
+        (["wrong"], {"version": 2, "factors": [{"prime": "7", "exponent": 1}]}),
+        (["wrong"], {"version": 2, "status": "succeeded"}),
+    ],
+)
+def test_only_a_number_that_was_never_begun_has_no_parts(
+    faults: list[str], more: dict[str, object]
+) -> None:
+    """A task may be cancelled while it waits; of every other one something is known."""
+    journal = Journal()
+    attempt = journal.attempt(77, expected={"succeeded", "cancelled"})
+    attempt.told, attempt.task_id = Told.ACCEPTED, "t"
+    view = task(77) | {"status": "cancelled", "factors": []} | more
+
+    assert faults == list(judge(journal, [view]).faults)
 
 
 def test_a_refused_number_may_not_be_there(journal: Journal) -> None:
