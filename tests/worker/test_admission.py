@@ -28,13 +28,13 @@ class Surveyor:
     async def handle(self, delivery: Delivery) -> None:
         """End the number of a unit as a worker would."""
         number = int(Unit.decode(delivery.body).number)
-        self.seen.append(number)
         known = await lifecycle.require(self._store, number)
         if known.ended is None:
             ending = Ending(status=Status.FAILED, at=time.time(), reason="a test")
             known = replace(known, version=known.version + 1, outstanding={}, ended=ending)
             await self._store.swap_factorization(known)
         await lifecycle.end_live_tasks(self._store, known)
+        self.seen.append(number)
         await delivery.ack()
 
 
