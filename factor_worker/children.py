@@ -50,6 +50,8 @@ KEPT_ENVIRONMENT = (
 
 MOST_TOGETHER = 8
 """Short pieces of work that a child is handed at a time: 20 ms of work each at most."""
+TOGETHER_SECONDS = 5.0
+"""In a group that takes longer something is not short after all."""
 
 Result = TypeVar("Result")
 
@@ -156,33 +158,36 @@ class Slot:
             SlotBroken: There is no child to compute it.
 
         """
-        return await self._call(_run, work, batches)
+        return await self._call(self._limits.unit_seconds, _run, work, batches)
 
     async def run_all(self, works: Sequence[Work]) -> list[compute.Result | UnitFailed]:
-        """Compute some pieces of work, one after the other; raise as `run` does if none is to blame."""
-        results = await self._call(_run_all, works)
+        """Compute some short pieces of work; raise as `run` does if it does not show whose fault it is."""
+        seconds = min(self._limits.unit_seconds, TOGETHER_SECONDS)
+        results = await self._call(seconds, _run_all, works)
         return [
             UnitFailed(self._failure_of(result)) if isinstance(result, Exception) else result
             for result in results
         ]
 
-    async def _call(self, function: Callable[..., Result], *args: object) -> Result:
+    async def _call(self, seconds: float, function: Callable[..., Result], *args: object) -> Result:
         try:
-            return await self._call_once(function, *args)
+            return await self._call_once(seconds, function, *args)
         except BrokenProcessPool:
             log.warning("A child process could not be started; trying once more", exc_info=True)
         try:
-            return await self._call_once(function, *args)
+            return await self._call_once(seconds, function, *args)
         except BrokenProcessPool as error:
             raise SlotBroken(str(error)) from error
 
-    async def _call_once(self, function: Callable[..., Result], *args: object) -> Result:
+    async def _call_once(
+        self, seconds: float, function: Callable[..., Result], *args: object
+    ) -> Result:
         if self._child_is_gone():
             self._on_death("idle")
             await self._begin_anew()
         self._solving[:] = [0] * len(self._solving)
         self._stopping.value = 0
-        self._future = self._pool.schedule(function, args=args, timeout=self._limits.unit_seconds)
+        self._future = self._pool.schedule(function, args=args, timeout=seconds)
         memory = asyncio.create_task(self._watch_memory())
         try:
             result: Result = await asyncio.wrap_future(self._future)
@@ -265,7 +270,10 @@ class Slots:
         self._free: asyncio.LifoQueue[Slot] = asyncio.LifoQueue()
         for slot in self._all:
             self._free.put_nowait(slot)
-        self._waiting: deque[tuple[Work, asyncio.Future[compute.Result]]] = deque()
+        self._waiting: deque[tuple[Work, asyncio.Future[compute.Result | Exception | None]]] = (
+            deque()
+        )
+        """What is short, and who waits for it: for its result, an error, or None if its group failed."""
         self._groups: set[asyncio.Task[None]] = set()
 
     async def warm(self) -> float:
@@ -287,47 +295,40 @@ class Slots:
         To hand one over takes as long as some milliseconds of work do, and the child idles meanwhile.
         Raises as `Slot.run` does.
         """
-        future: asyncio.Future[compute.Result] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[compute.Result | Exception | None]
+        future = asyncio.get_running_loop().create_future()
         self._waiting.append((work, future))
         if len(self._groups) < len(self._all):
-            group = asyncio.create_task(self._run_groups())
-            self._groups.add(group)
-            group.add_done_callback(self._groups.discard)
-        return await future
+            groups = asyncio.create_task(self._run_groups())
+            self._groups.add(groups)
+            groups.add_done_callback(self._groups.discard)
+        result = await future
+        if result is None:  # its group failed; alone it shows whose fault that was
+            async with self.take() as slot:
+                return await slot.run(work)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     async def _run_groups(self) -> None:
         while self._waiting:
             async with self.take() as slot:
                 share = math.ceil(len(self._waiting) / len(self._all))
                 group = [self._waiting.popleft() for _ in range(min(share, MOST_TOGETHER))]
-                await _run_group(slot, group)
+                results: Sequence[compute.Result | Exception | None]
+                try:
+                    results = await slot.run_all([work for work, _ in group])
+                except UnitFailed:
+                    results = [None] * len(group)
+                except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
+                    results = [error] * len(group)
+                for (_, future), result in zip(group, results, strict=True):
+                    if not future.done():  # else whoever asked has gone
+                        future.set_result(result)
 
     async def close(self) -> None:
         """End every child."""
         await asyncio.gather(*(asyncio.to_thread(slot.close) for slot in self._all))
-
-
-async def _run_group(
-    slot: Slot, group: Sequence[tuple[Work, asyncio.Future[compute.Result]]]
-) -> None:
-    results: Sequence[compute.Result | Exception]
-    try:
-        results = await slot.run_all([work for work, _ in group])
-    except UnitFailed as error:
-        if len(group) > 1:  # each alone, and it shows whose fault it was
-            for one in group:
-                await _run_group(slot, [one])
-            return
-        results = [error]
-    except (UnitStopped, SlotBroken) as error:
-        results = [error] * len(group)
-    for (_, future), result in zip(group, results, strict=True):
-        if future.done():
-            continue  # whoever asked has gone
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
 
 
 def _end(pool: pebble.ProcessPool) -> None:

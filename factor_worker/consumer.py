@@ -19,7 +19,7 @@ from common import errors, failpoints, lifecycle, signals, tracing
 from common.broker import Broker, Delivery, queue_for
 from common.codec import BigInt
 from common.events import Control
-from common.factorizations import Factorization
+from common.factorizations import Factorization, Outstanding
 from common.observability import about
 from common.store import Store
 from common.units import Failure, Fault, Outcome, Sieve, Solve, Survey, Unit
@@ -41,8 +41,10 @@ SHORT_BITS = 200
 """Surveys of smaller numbers take 20 ms at most."""
 
 
-def _is_short(unit: Unit) -> bool:
-    return isinstance(unit.work, Survey) and unit.work.target.bit_length() <= SHORT_BITS
+def _is_short(entry: Outstanding) -> bool:
+    """Whether a unit may be computed along with others: a quick one that has never failed."""
+    work = entry.unit.work
+    return isinstance(work, Survey) and work.target.bit_length() <= SHORT_BITS and not entry.faults
 
 
 @dataclass
@@ -101,7 +103,7 @@ class Consumer:
         entry = known.outstanding.get(unit.unit_id) if known else None
         if entry is not None:
             self._note_issue(unit, entry.issued_at)
-            outcome = await self._compute(slots, in_hand)
+            outcome = await self._compute(slots, in_hand, entry)
         if known is None:
             log.error("A unit of a number that the store does not know is dropped")
         elif entry is None:
@@ -129,10 +131,10 @@ class Consumer:
         metrics.QUEUE_SECONDS.labels(queue.value).observe(max(0.0, time.time() - issued_at))
         self.newest_issue[queue] = max(issued_at, self.newest_issue.get(queue, 0.0))
 
-    async def _compute(self, slots: Slots, in_hand: InHand) -> Outcome | None:
+    async def _compute(self, slots: Slots, in_hand: InHand, entry: Outstanding) -> Outcome | None:
         """Return the outcome of a unit, or None if it was stopped."""
         unit = in_hand.unit
-        if _is_short(unit):
+        if _is_short(entry):
             return await self._outcome(unit, slots.run_together(unit.work))
         async with slots.take() as slot:
             if self.leaving():
