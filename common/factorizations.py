@@ -164,9 +164,28 @@ class Factorization(Versioned, frozen=True, kw_only=True):
             self, outstanding=outstanding, outbox=tuple(outbox), issued=issued
         )
 
-    def units_in_outbox(self) -> list[Unit]:
-        """Return the units that still have to be published."""
-        return [self.outstanding[unit_id].unit for unit_id in self.outbox]
+    def units_in_outbox(self, *, left_before: float = math.inf) -> list[Unit]:
+        """Return the units to publish: those that this version issued, and those that were left behind.
+
+        The others were issued by an earlier version, and whoever wrote that is about to publish them:
+        a unit that is published twice is computed twice. If they are still there although they were
+        issued before `left_before`, in seconds since the epoch, nobody is.
+        """
+        entries = [self.outstanding[unit_id] for unit_id in self.outbox]
+        return [
+            entry.unit
+            for entry in entries
+            if entry.issued_at == self.touched_at or entry.issued_at < left_before
+        ]
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """The part of the outbox that this version took over from the one before."""
+        return tuple(
+            unit_id
+            for unit_id in self.outbox
+            if self.outstanding[unit_id].issued_at != self.touched_at
+        )
 
     def resumed(self, now: float) -> "Factorization":
         """Return the next version, wanted again, beginning a new round if the last one failed.

@@ -6,6 +6,7 @@ Every step can be repeated, and a crash between any two of them is mended by rep
 import asyncio
 import functools
 import logging
+import math
 import time
 from collections.abc import Sequence
 
@@ -24,6 +25,9 @@ from common.store import Store
 from common.tasks import Ending, Lane, Status, Task, new_task_id
 
 log = structlog.stdlib.get_logger(__name__)
+
+LEFT_BEHIND_SECONDS = 3.0
+"""A step that is not finished after this time was cut off."""
 
 SMALLEST_FACTORABLE = 2
 """0 and 1 are their own answers and have no factorization."""
@@ -99,9 +103,15 @@ async def require(store: Store, number: int) -> Factorization:
     return known
 
 
-async def publish_outbox(store: Store, broker: Broker, known: Factorization) -> bool:
-    """Publish what the outbox holds and clear it; return False if the broker is down."""
-    units = known.units_in_outbox()
+async def publish_outbox(
+    store: Store, broker: Broker, known: Factorization, *, left_before: float = math.inf
+) -> bool:
+    """Publish what the outbox holds and clear it; return False if the broker is down.
+
+    Whoever has just written this version leaves the units of earlier ones to those who wrote them,
+    unless they were issued before `left_before`.
+    """
+    units = known.units_in_outbox(left_before=left_before)
     if not units:
         return True
     try:

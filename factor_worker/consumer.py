@@ -6,6 +6,7 @@ A crash between any two of these steps is mended by the broker delivering the un
 import asyncio
 import contextlib
 import functools
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,7 @@ from common.broker import Broker, Delivery, queue_for
 from common.codec import BigInt
 from common.events import Control
 from common.factorizations import Factorization, Outstanding
+from common.lifecycle import LEFT_BEHIND_SECONDS
 from common.observability import about
 from common.store import Store
 from common.units import Failure, Fault, Outcome, Sieve, Solve, Survey, Unit
@@ -108,7 +110,7 @@ class Consumer:
             log.error("A unit of a number that the store does not know is dropped")
         elif entry is None:
             metrics.SETTLED_BEFORE.inc()
-            await self._follow_up(known)
+            await self._complete(known, delivery)
             await self._forget_relations(unit, known)
         elif outcome is not None:
             # A survey takes milliseconds: what was read before it is most likely still what there is.
@@ -244,7 +246,7 @@ class Consumer:
                 known = await self._patiently(lambda: lifecycle.require(self._store, number))
             after = plan.settle(known, outcome, capacity=self.capacity, now=time.time())
             if after is known:
-                break
+                return known
             if await self._patiently(functools.partial(self._store.swap_factorization, after)):
                 failpoints.hit("worker.swapped", number)
                 known, before = after, known
@@ -252,15 +254,23 @@ class Consumer:
                     log.info("A number has ended", status=after.ended.status.value, **about(number))
                 self.meter.note(number, outcome.cpu_seconds)
                 await self._drop_moot(before, after)
-                break
+                await self._follow_up(after, left_before=time.time() - LEFT_BEHIND_SECONDS)
+                return after
             metrics.SWAPS_LOST.inc()
             known = None
-        await self._follow_up(known)
-        return known
 
-    async def _follow_up(self, known: Factorization) -> None:
+    async def _complete(self, known: Factorization, delivery: Delivery) -> None:
+        """Do what another may have left undone, in whose hands a unit was that is settled."""
+        if delivery.redelivered:
+            await self._follow_up(known, left_before=math.inf)
+
+    async def _follow_up(self, known: Factorization, *, left_before: float) -> None:
         """Publish, end the tasks, tell: all of it can be done twice."""
-        await self._patiently(lambda: lifecycle.publish_outbox(self._store, self._broker, known))
+        await self._patiently(
+            lambda: lifecycle.publish_outbox(
+                self._store, self._broker, known, left_before=left_before
+            )
+        )
         failpoints.hit("worker.published", known.number)
         await self._patiently(lambda: lifecycle.end_live_tasks(self._store, known))
         await lifecycle.tell(self._broker, known)
@@ -279,7 +289,8 @@ class Consumer:
             named = {"unit_id": unit.unit_id, "kind": unit.kind, **about(unit.number)}
             log.warning("A unit could not be delivered", reason=reason, **named)
             failure = Failure(Fault.UNDELIVERED, f"dead-lettered: {reason}")
-            await self.settle(unit.number, Outcome(unit_id=unit.unit_id, failure=failure))
+            known = await self.settle(unit.number, Outcome(unit_id=unit.unit_id, failure=failure))
+            await self._complete(known, delivery)
         except (errors.Malformed, LookupError):
             log.exception("A dead letter is dropped", begins=repr(delivery.body[:200]))
         await delivery.ack()

@@ -32,10 +32,10 @@ def begin(part: Part) -> SieveState:
 
 
 def works(part: Part, pending: Sequence[Work], slots: int) -> Iterator[Work]:
-    """Yield the units that a composite needs next, sieve units up to one more than seem to be needed.
+    """Yield the units that a composite needs next, sieve units until what seems to be needed is under way.
 
     What is under way when there are relations enough is thrown away: with a unit more for every slot
-    that would be a second of each. With none more, a forecast that was too low would leave slots idle.
+    that would be a second of each.
     """
     state = part.sieve or begin(part)
     if any(isinstance(work, Solve) for work in pending):
@@ -47,9 +47,9 @@ def works(part: Part, pending: Sequence[Work], slots: int) -> Iterator[Work]:
     first = state.next_index
     left = max(0, state.expected_indices - state.indices)
     while True:
-        count = _unit_size(state, under_way, slots)
-        if state.indices and under_way > left + count:
+        if state.indices and under_way >= max(left, 1):
             return
+        count = _unit_size(state, under_way, slots)
         yield Sieve(part.value, state.parameters, first, count)
         first += count
         under_way += count
@@ -60,7 +60,11 @@ def _unit_size(state: SieveState, under_way: int, slots: int) -> int:
     seconds = _seconds_per_index(state)
     left = max(0, state.expected_indices - state.indices - under_way) * seconds
     shortest, longest = UNIT_SECONDS
-    aim = min(max(left / (SHARE * slots), shortest), longest) if state.indices else FIRST_SECONDS
+    aim = (
+        min(max(left / (SHARE * slots), shortest), longest, left)
+        if state.indices
+        else FIRST_SECONDS
+    )
     return max(1, round(aim / seconds))
 
 

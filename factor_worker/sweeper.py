@@ -30,8 +30,6 @@ LOOK_EVERY = 2
 """Every so many sweeps all active numbers are looked at, too; that is the dear part."""
 AGAIN_SECONDS = 1.0
 """Time until the next sweep if one was cut short: what could not be published waits for it."""
-LEFT_BEHIND_SECONDS = 3.0
-"""A step that is not finished after this time was cut off."""
 LOST_SECONDS = 5.0
 """A unit that is neither queued nor running for this long is lost."""
 PAGE = 100
@@ -71,7 +69,7 @@ class Sweeper:
 
         """
         now = time.time()
-        await self._publish_outboxes(now - patience * LEFT_BEHIND_SECONDS)
+        await self._publish_outboxes(now - patience * lifecycle.LEFT_BEHIND_SECONDS)
         if look:
             await self._look_at_active(now - patience * LOST_SECONDS, now)
 

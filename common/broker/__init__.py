@@ -40,6 +40,8 @@ class Delivery(Protocol):
     """What travels beside the body: the context of a trace."""
     reason: str | None
     """Why it was dead-lettered (``rejected``, ``delivery_limit`` …); None elsewhere."""
+    redelivered: bool
+    """Whether it may have been in other hands before, which may have let go in the middle."""
 
     async def ack(self) -> None:
         """It is done with."""

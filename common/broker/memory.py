@@ -121,6 +121,9 @@ class MemoryBroker:
 class _Message:
     """What lies in a queue; ``failures`` counts deliveries that ended in an error."""
 
+    returned = False
+    """Whether it was given back."""
+
     def __init__(self, body: bytes, headers: Mapping[str, str], reason: str | None = None) -> None:
         self.body = body
         self.headers = headers
@@ -139,12 +142,14 @@ class _Delivery:
         self.body = message.body
         self.headers = message.headers
         self.reason = message.reason
+        self.redelivered = message.returned
 
     async def ack(self) -> None:
         self._settle()
 
     async def requeue(self) -> None:
         if self._settle():
+            self._message.returned = True
             await self._broker._put(self._queue, self._message, first=True)  # noqa: SLF001 same module
 
     async def reject(self) -> None:

@@ -111,6 +111,7 @@ class _Delivery:
             name: value for name, value in message.headers.items() if isinstance(value, str)
         }
         self.reason = _reason(message)
+        self.redelivered = bool(message.redelivered)
 
     async def ack(self) -> None:
         await self._settle(self._message.ack())

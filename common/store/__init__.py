@@ -88,7 +88,10 @@ class Store(Protocol):
         """Insert it unless its number is there; return what is stored now."""
 
     async def swap_factorization(self, new: Factorization) -> bool:
-        """Replace version ``new.version - 1`` by ``new``; return False if that is not the version."""
+        """Replace version ``new.version - 1`` by ``new``; return False if that is not what is there.
+
+        Nor is it if a unit that ``new`` carries in its outbox has been published since it was read.
+        """
 
     async def clear_outbox(self, number: int, unit_ids: Sequence[str]) -> None:
         """Take published units out of the outbox, whatever the version; the version stays."""

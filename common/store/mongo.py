@@ -269,7 +269,9 @@ class MongoStore:
         """Replace the version before ``new``."""
         db = await self._ready()
         document = _factorization_document(new)
-        which = {"_id": document["_id"], "version": new.version - 1}
+        which: Document = {"_id": document["_id"], "version": new.version - 1}
+        if new.carried:
+            which["outbox"] = {"$all": list(new.carried)}
         done = await _answered(db.factorizations.replace_one(which, document))
         return int(done.modified_count) == 1
 

@@ -243,6 +243,10 @@ class SqliteStore:
             row = db.execute(query, (str(int(new.number)),)).fetchone()
             if row is None or row[0] != new.version - 1:
                 return False
+            if new.carried:
+                known = _find_factorization(db, new.number)
+                if known is None or not set(new.carried) <= set(known.outbox):
+                    return False
             _put_factorization(db, new)
             return True
 

@@ -29,10 +29,12 @@ class Reader:
         self.verb = verb
         self.seen: list[str] = []
         self.held: list[Delivery] = []
+        self.redelivered: list[bool] = []
 
     async def __call__(self, delivery: Delivery) -> None:
         """Take one delivery."""
         self.seen.append(Unit.decode(delivery.body).unit_id)
+        self.redelivered.append(delivery.redelivered)
         match self.verb:
             case "hold":
                 self.held.append(delivery)
@@ -106,6 +108,7 @@ async def test_what_is_given_back_is_delivered_to_another(broker: Broker) -> Non
     second = Reader()
     await broker.consume(Queue.WORK, second, prefetch=1)
     await waiting.until(lambda: second.seen == ["w-0"], "the second delivery")
+    assert (False, True) == (first.redelivered[0], second.redelivered[-1])
 
 
 async def test_a_cancelled_consumer_can_settle_what_it_holds(broker: Broker) -> None:

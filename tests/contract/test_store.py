@@ -270,6 +270,30 @@ async def test_only_one_swap_of_a_version_wins(store: Store) -> None:
     assert not await store.swap_factorization(rich(92).touched(1.0))
 
 
+async def test_a_swap_does_not_bring_back_what_was_published(store: Store) -> None:
+    """A unit in the outbox that the new version carries must still be there: else it is read again."""
+    known = await store.create_factorization(rich(91))
+    [published] = known.outbox
+    stale = known.touched(2.0)
+    assert (published,) == stale.carried
+    await store.clear_outbox(91, [published])
+
+    assert not await store.swap_factorization(stale)
+    assert await store.swap_factorization(replace(stale, outbox=()))
+
+
+async def test_a_swap_carries_what_is_not_published_yet(store: Store) -> None:
+    """Whoever wrote it into the outbox is about to publish it, and nobody else is."""
+    known = await store.create_factorization(rich(91))
+    works = [entry.unit.work for entry in known.outstanding.values()]
+    after = known.touched(2.0).with_issued(works, 2.0)
+
+    assert await store.swap_factorization(after)
+    assert after == await store.get_factorization(91)
+    assert [after.outbox[1]] == [unit.unit_id for unit in after.units_in_outbox(left_before=0.5)]
+    assert 2 == len(after.units_in_outbox(left_before=1.5))
+
+
 async def test_clearing_an_outbox_keeps_the_version(store: Store) -> None:
     """What was published is taken out; what was not, and the units themselves, stay."""
     known = rich(91).with_issued([entry.unit.work for entry in rich(91).outstanding.values()], 1.0)

@@ -7,7 +7,7 @@ from factor_worker.engine.siqs.parameters import Parameters
 
 _STEPS: Final = 32
 """Intervals of large primes, in equal steps of their logarithm."""
-_RARITY: Final = 1.06
+_RARITY: Final = 1.14
 """A large prime p occurs in proportion to p to the power of minus this; fitted from 60 to 75 digits."""
 _PARTIALS: Final = 9.3
 _CYCLES: Final = 0.66
