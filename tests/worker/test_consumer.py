@@ -13,7 +13,7 @@ from common.broker.memory import MemoryBroker
 from common.codec import BigInt
 from common.factorizations import Factorization, Outstanding
 from common.store.sqlite import SqliteStore
-from common.units import Outcome, Sieved, Unit
+from common.units import Certainty, Outcome, Sieved, Unit
 from factor_worker import sieving
 from factor_worker.consumer import Consumer
 from tests.stack.client import semiprimes
@@ -40,7 +40,7 @@ def being_sieved() -> Factorization:
     [number] = semiprimes(1, digits=75, seed=3)
     blank = factorizations.begin(BigInt(number), 1.0)
     part = replace(blank.parts[0], gave_up={"ecm": "it is not the subject"})
-    part = replace(part, certainty=factorizations.Certainty.COMPOSITE, sieve=sieving.begin(part))
+    part = replace(part, certainty=Certainty.COMPOSITE, sieve=sieving.begin(part))
     works = [work for work, _ in zip(sieving.works(part, [], SLOTS), range(SLOTS), strict=False)]
     issued = replace(blank, parts=(part,), outstanding={}, outbox=()).with_issued(works, 1.0)
     return replace(issued, outbox=(), parts=(sieving.after_issue(part, works),))
