@@ -32,6 +32,8 @@ from factor_worker.engine import verify
 
 log = logging.getLogger(__name__)  # and not structlog's, which every child would have to load
 
+pebble.CONSTS.sleep_unit = 0.3
+"""A pool has two threads that wake up so often, all day long, to see whether a child has died."""
 MEMORY_POLL_SECONDS = 0.25
 STOP_SECONDS = 0.8
 """A child that has not stopped by itself after so long is killed."""

@@ -310,7 +310,8 @@ async def backlog(lab: Laboratory) -> None:
     traffic=0,
     soak=False,
     not_here="the MongoDB-wire server that stands in for MongoDB here takes about 150 inserts a second, "
-    "each task is several, and the rows share two cores: hours. The row of 2 000 is the same code",
+    "each task is several, and the rows share two cores: hours. The row of 2 000 is the same code, "
+    "and the embedded mode has a row of 100 000",
 )
 async def long_backlog(lab: Laboratory) -> None:
     """The same, for a machine with a real MongoDB."""

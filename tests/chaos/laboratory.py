@@ -187,6 +187,7 @@ class Laboratory:
     """The installation, what is between its parts, and its clients."""
 
     def __init__(self, folder: Path, *, seed: int = 1, gateways: int = 2, workers: int = 2) -> None:
+        self.folder = folder
         self.chance = random.Random(seed)
         self.stack = Stack(folder / "stack", gateways=gateways, workers=workers)
         self.amqp = Proxy(self.stack.rabbitmq.amqp_port)
@@ -199,6 +200,8 @@ class Laboratory:
         self.slowest_refusal = 0.0
         """Seconds until a client was told that a dependency is down."""
         self.base: Footprint | None = None
+        self.found_elsewhere: list[Json] = []
+        """Tasks of the journal that were drained from another installation, which a row had for itself."""
         self._exits = contextlib.AsyncExitStack()
         self._asked: set[int] = set()
         self._drained_before: set[str] = set()
@@ -388,13 +391,13 @@ class Laboratory:
         except Exception as error:  # noqa: BLE001 a server is not back yet
             return {"unreachable": str(error)}
 
-    async def drain(self) -> list[Json]:
-        """Return every task that no earlier drain has returned."""
+    async def drain(self, session: aiohttp.ClientSession | None = None) -> list[Json]:
+        """Return every task that no earlier drain has returned, of another installation if one is given."""
         found: list[Json] = []
         cursor: str | None = None
         while True:
             params = {"limit": str(PAGE), **({"cursor": cursor} if cursor else {})}
-            async with self.session.get("/tasks", params=params) as response:
+            async with (session or self.session).get("/tasks", params=params) as response:
                 assert response.status == 200, await response.text()
                 page = await response.json()
             fresh = [view for view in page["tasks"] if view["task_id"] not in self._drained_before]
@@ -407,7 +410,9 @@ class Laboratory:
 
     async def verdict(self) -> Verdict:
         """Judge what has happened since the last verdict, and begin a new journal."""
-        verdict = judge(self.journal, await self.drain())
+        asked = self.journal.attempts
+        elsewhere = [view for view in self.found_elsewhere if int(view["number"]) in asked]
+        verdict = judge(self.journal, await self.drain() + elsewhere)
         self.begin_journal()
         return verdict
 
@@ -425,7 +430,7 @@ class Laboratory:
             for task_id, ends in journal.ends.items():
                 everything.ends.setdefault(task_id, []).extend(ends)
         self._drained_before = set()
-        return judge(everything, await self.drain())
+        return judge(everything, await self.drain() + self.found_elsewhere)
 
     async def restore(self) -> None:
         """Start whatever does not run, pass everything, and wait until a number gets its answer."""
