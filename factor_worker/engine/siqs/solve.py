@@ -1,13 +1,10 @@
 """Solving: from the stored batches of relations to divisors of the number, in one call."""
 
-import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-import numpy as np
-
-from factor_worker.engine.siqs import codec, filtering, linear_algebra, square_root, verification
+from factor_worker.engine.siqs import filtering, linear_algebra, square_root, verification
 from factor_worker.engine.siqs.harvest import Harvest
 from factor_worker.engine.siqs.parameters import Parameters
 
@@ -71,19 +68,6 @@ def solve(
             bad[batch.unit_id] = str(error)
         report(Progress("verify", len(harvest), done, done))
     return split(harvest, report)._replace(bad=bad)
-
-
-def estimate(batches: Iterable[StoredBatch]) -> int:
-    """Return how many rows the batches should give: large primes are counted, nothing is verified.
-
-    For whoever must decide whether to solve or to sieve on. A batch that cannot be read counts for
-    nothing; the batches must be of different a's.
-    """
-    large = [np.zeros((0, 2), dtype=np.uint64)]
-    for batch in batches:
-        with contextlib.suppress(codec.Malformed):
-            large.append(codec.decode(batch.data).large)
-    return filtering.count_usable(np.concatenate(large))
 
 
 def split(harvest: Harvest, report: Report) -> Solved:

@@ -84,16 +84,6 @@ def test_too_few_relations_say_how_many_are_missing(semiprime: Sieved) -> None:
     assert {"verify", "filter"} == {progress.stage for progress in heard}
 
 
-def test_the_estimate_is_what_verified_batches_give(semiprime: Sieved) -> None:
-    """Whoever decides whether to sieve on need not verify anything."""
-    noise = StoredBatch("noise", 0, 1, b"no relations at all")
-
-    usable = semiprime.solve(semiprime.batches).usable
-
-    assert usable == solve.estimate([*semiprime.batches, noise])
-    assert 0 == solve.estimate([])
-
-
 def test_no_batches_are_too_few(semiprime: Sieved) -> None:
     """Asking for nothing but what is needed is cheap."""
     solved = semiprime.solve([])
