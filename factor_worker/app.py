@@ -22,7 +22,7 @@ from factor_worker.sweeper import Sweeper
 
 log = structlog.stdlib.get_logger(__name__)
 
-WORK_NICENESS = 10
+WORK_NICENESS = 19
 """Long units step back for surveys and for everything else on the machine."""
 SURVEY_SECONDS = 30.0
 """Wall-clock limit of a survey, which takes a second at most: others wait in the same hands."""
