@@ -116,12 +116,13 @@ async def settled(stack: Stack) -> None:
         await asyncio.sleep(1.0)
 
 
-async def on_slots(name: str, counts: list[int]) -> None:
-    """Factor the number on ever more workers of one slot."""
+async def on_slots(name: str, counts: list[int], *, together: bool) -> None:
+    """Factor the number on ever more workers of one slot, or on one worker of ever more slots."""
     print(f"{name}: slots, wall s, times faster, CPU s of units, CPU s of workers, overhead")
     first = 0.0
     for count in counts:
-        async with running(workers=count, slots=1) as (stack, session):
+        workers, slots = (1, count) if together else (count, 1)
+        async with running(workers=workers, slots=slots) as (stack, session):
             meter = CpuMeter()
             idle = meter.look([*stack.workers])
             started = time.monotonic()
@@ -243,10 +244,11 @@ def main() -> None:
     parser.add_argument("what", choices=["slots", "kills", "restart", "mixed"])
     parser.add_argument("name", nargs="?", default="C70_0")
     parser.add_argument("--slots", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--together", action="store_true", help="all slots in one worker")
     asked = parser.parse_args()
     match asked.what:
         case "slots":
-            asyncio.run(on_slots(asked.name, asked.slots))
+            asyncio.run(on_slots(asked.name, asked.slots, together=asked.together))
         case "kills":
             asyncio.run(under_kills(asked.name))
         case "restart":
