@@ -241,12 +241,16 @@ class Consumer:
 
         If ``known`` was read a moment ago, it is tried before the store is asked again.
         """
+        tried = False
         while True:
             if known is None:
                 known = await self._patiently(lambda: lifecycle.require(self._store, number))
             after = plan.settle(known, outcome, capacity=self.capacity, now=time.time())
             if after is known:
+                if tried:  # the swap that settled it may be ours, and only its answer was lost
+                    await self._follow_up(known, left_before=math.inf)
                 return known
+            tried = True
             if await self._patiently(functools.partial(self._store.swap_factorization, after)):
                 failpoints.hit("worker.swapped", number)
                 known, before = after, known
@@ -260,7 +264,7 @@ class Consumer:
             known = None
 
     async def _complete(self, known: Factorization, delivery: Delivery) -> None:
-        """Do what another may have left undone, in whose hands a unit was that is settled."""
+        """Do what was left undone if whoever settled the unit died before it could acknowledge it."""
         if delivery.redelivered:
             await self._follow_up(known, left_before=math.inf)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from common import factorizations
+from common import errors, factorizations
 from common.broker.memory import MemoryBroker
 from common.codec import BigInt
 from common.factorizations import Factorization, Outstanding
@@ -33,6 +33,20 @@ class SlowBroker(MemoryBroker):
         self.published.update(unit.unit_id for unit in units)
         await asyncio.sleep(0.05)
         await super().publish(units)
+
+
+class ForgetfulStore(SqliteStore):
+    """It does the first swap, and its answer is lost."""
+
+    _asked = False
+
+    async def swap_factorization(self, new: Factorization) -> bool:
+        """Swap."""
+        done = await super().swap_factorization(new)
+        if not self._asked:
+            self._asked = True
+            raise errors.StoreUnavailable(TimeoutError())
+        return done
 
 
 def being_sieved() -> Factorization:
@@ -79,5 +93,25 @@ async def test_workers_that_settle_at_once_publish_no_unit_twice(tmp_path: Path)
     assert broker.published.keys() == end.outstanding.keys()
     assert {1} == set(broker.published.values())
     assert end.touched_at <= time.time()
+    await broker.close()
+    await store.close()
+
+
+async def test_units_of_a_swap_whose_answer_was_lost_are_published(tmp_path: Path) -> None:
+    """Nobody else would, before they count as left behind."""
+    store, broker = ForgetfulStore(tmp_path / "x.sqlite3"), SlowBroker()
+    await store.open()
+    await broker.open()
+    known = await store.create_factorization(being_sieved())
+    consumer = Consumer(store, broker, worker_id="w", sieve_digits=100)
+    consumer.capacity = consumer.capacity._replace(slots=SLOTS)
+    unit_id, entry = next(iter(known.outstanding.items()))
+
+    await consumer.settle(known.number, found(unit_id, entry))
+    end = await store.get_factorization(known.number)
+
+    assert end is not None
+    assert () == end.outbox
+    assert broker.published.keys() == end.outstanding.keys() - known.outstanding.keys()
     await broker.close()
     await store.close()
