@@ -217,19 +217,17 @@ class MongoStore:
             if not page:
                 return found
             owner = page[0]["owner"]
-            found += [
-                (owner, lane)
-                for lane in Lane
-                if await self.list_unjoined(owner, lane, created_before=created_before, limit=1)
-            ]
+            for lane in Lane:
+                waiting = db.tasks.find_one(_unjoined(owner, lane, created_before), {"_id": 1})
+                if await _answered(waiting):
+                    found.append((owner, lane))
 
     async def list_unjoined(
         self, owner: str, lane: Lane, *, created_before: float, limit: int
     ) -> list[Task]:
         """Return unjoined live tasks of a queue, oldest first."""
         db = await self._ready()
-        which = {"owner": owner, "lane": str(lane), "unjoined": True}
-        cursor = db.tasks.find({**which, "created_at": {"$lt": created_before}})
+        cursor = db.tasks.find(_unjoined(owner, lane, created_before))
         found = await _answered(cursor.sort("created_at", ASCENDING).limit(limit).to_list(limit))
         return [Task.from_document(document) for document in found]
 
@@ -465,6 +463,12 @@ def _task_document(task: Task) -> Document:
         "live": live,
         "unjoined": live and not task.joined,
     }
+
+
+def _unjoined(owner: str, lane: Lane, created_before: float) -> Document:
+    """Return what finds the unjoined tasks of a queue."""
+    queue = {"owner": owner, "lane": str(lane), "unjoined": True}
+    return {**queue, "created_at": {"$lt": created_before}}
 
 
 def _ended(ending: Ending) -> Document:
