@@ -37,6 +37,8 @@ pebble.CONSTS.sleep_unit = 0.3
 MEMORY_POLL_SECONDS = 0.25
 STOP_SECONDS = 0.8
 """A child that has not stopped by itself after so long is killed."""
+START_PAUSES_SECONDS = (0.0, 1.0, 3.0)
+"""Between tries to start a child: a machine that is out of memory or processes may soon have some."""
 ADDRESS_SPACE_SPARE_BYTES = 4 << 30
 """Address space beyond the memory limit: most of what a program maps it never touches."""
 KEPT_ENVIRONMENT = (
@@ -99,11 +101,12 @@ class Slot:
     ) -> None:
         self._limits = limits
         self._on_death = on_death
-        self._pid = _SPAWN.Value("i", 0)
+        # Without locks, which a child that is killed could take with it; each is one word or a report.
+        self._pid = _SPAWN.RawValue(ctypes.c_int, 0)
         self._process: psutil.Process | None = None
-        self._solving = _SPAWN.Array(ctypes.c_int64, len(Solving.__struct_fields__))
+        self._solving = _SPAWN.RawArray(ctypes.c_int64, len(Solving.__struct_fields__))
         """The child's words about a solve unit: the stage's place in `STAGES`, rows, done, of."""
-        self._stopping = _SPAWN.Value("b", 0)
+        self._stopping = _SPAWN.RawValue(ctypes.c_byte, 0)
         """Asks the child to end its unit by itself: a new child takes a CPU second to get ready."""
         self._pool = self._new_pool()
         self._future: concurrent.futures.Future[Any] | None = None
@@ -172,10 +175,12 @@ class Slot:
         ]
 
     async def _call(self, seconds: float, function: Callable[..., Result], *args: object) -> Result:
-        try:
-            return await self._call_once(seconds, function, *args)
-        except BrokenProcessPool:
-            log.warning("A child process could not be started; trying once more", exc_info=True)
+        for pause in START_PAUSES_SECONDS:
+            try:
+                return await self._call_once(seconds, function, *args)
+            except BrokenProcessPool:
+                log.warning("A child process could not be started; trying again", exc_info=True)
+            await asyncio.sleep(pause)
         try:
             return await self._call_once(seconds, function, *args)
         except BrokenProcessPool as error:
@@ -338,9 +343,9 @@ def _end(pool: pebble.ProcessPool) -> None:
     pool.join()
 
 
-_reported: "multiprocessing.sharedctypes.SynchronizedArray[int] | None" = None
+_reported: "ctypes.Array[ctypes.c_int64] | None" = None
 """In a child: where it says how far it is."""
-_asked_to_stop: "multiprocessing.sharedctypes.Synchronized[int] | None" = None
+_asked_to_stop: ctypes.c_byte | None = None
 """In a child: where it looks whether to end its unit."""
 
 
@@ -371,9 +376,9 @@ def _stopped() -> bool:
 
 
 def _prepare_child(
-    pid: "multiprocessing.sharedctypes.Synchronized[int]",
-    reported: "multiprocessing.sharedctypes.SynchronizedArray[int]",
-    asked_to_stop: "multiprocessing.sharedctypes.Synchronized[int]",
+    pid: ctypes.c_int,
+    reported: "ctypes.Array[ctypes.c_int64]",
+    asked_to_stop: ctypes.c_byte,
     limits: Limits,
     parent: int,
 ) -> None:

@@ -31,7 +31,13 @@ class Program(Process):
     def __init__(
         self, name: str, module: str, *, folder: Path, settings: Mapping[str, str]
     ) -> None:
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "FACTORLINE_NAME": name, **settings}
+        env = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONFAULTHANDLER": "1",  # a crash of native code leaves a traceback in the log
+            "FACTORLINE_NAME": name,
+            **settings,
+        }
         super().__init__(name, [sys.executable, "-m", module], folder=folder, env=env)
 
 

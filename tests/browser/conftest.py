@@ -35,10 +35,18 @@ def embedded(folder: Path) -> Embedded:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """Yield the address of a running service that all tests share and none may stop."""
+async def shared_service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Embedded]:
+    """Yield the service behind `service`."""
     async with embedded(tmp_path_factory.mktemp("embedded")) as running:
-        yield running.url
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def service(shared_service: Embedded) -> AsyncIterator[str]:
+    """Yield the address of a running service that all tests share; one that ends it fails, alone."""
+    await shared_service.start()
+    yield shared_service.url
+    shared_service.require_running()
 
 
 class Visitor:

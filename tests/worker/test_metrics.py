@@ -61,8 +61,8 @@ class World:
         """Return the engine's processes, the survey slot's among them."""
         return [
             child
-            for child in psutil.Process().children(recursive=True)
-            if "spawn_main" in " ".join(child.cmdline())
+            for child in psutil.Process().children()
+            if child.status() != psutil.STATUS_ZOMBIE and "spawn_main" in " ".join(child.cmdline())
         ]
 
 

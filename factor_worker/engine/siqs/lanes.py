@@ -1,13 +1,16 @@
 """Sixteen words at a time: the few vector operations that numba's compiler does not find by itself.
 
 They are written in LLVM's portable vectors: one register each with AVX-512, several narrower ones
-elsewhere, with the same results. Arrays are uint32, read and written from an index that need not be
-a multiple of sixteen; nobody checks that it is inside.
+elsewhere, with the same results. Only AVX2 needs code of its own, to pack the lanes that a mask keeps:
+AVX-512 has an instruction for that, and what LLVM makes of it elsewhere takes three times as long.
+Arrays are uint32, read and written from an index that need not be a multiple of sixteen; nobody checks
+that it is inside.
 """
 
+import functools
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -30,6 +33,41 @@ _MASK = ir.VectorType(ir.IntType(1), LANES)
 _ANYTHING = ir.Constant(_VECTOR, ir.Undefined)
 _ZEROS = ir.Constant(_VECTOR, [0] * LANES)
 _COMPRESS: Final = f"llvm.experimental.vector.compress.v{LANES}i32"
+_COMPRESSING = ir.FunctionType(_VECTOR, [_VECTOR, _MASK, _VECTOR])
+
+_HALF: Final = LANES // 2
+"""Lanes of a register of AVX2."""
+_HALF_BITS = ir.IntType(_HALF)
+_HALF_VECTOR = ir.VectorType(_I32, _HALF)
+_PICK = ir.VectorType(ir.IntType(8), _HALF)
+_PERMUTE: Final = "llvm.x86.avx2.permd"
+_PERMUTING = ir.FunctionType(_HALF_VECTOR, [_HALF_VECTOR, _HALF_VECTOR])
+
+
+def _picks() -> ir.Constant:
+    """Return, for each mask of half as many lanes, the lanes that it keeps, and then the others."""
+    rows = [
+        ir.Constant(_PICK, sorted(range(_HALF), key=lambda lane: not mask >> lane & 1))
+        for mask in range(1 << _HALF)
+    ]
+    return ir.Constant(ir.ArrayType(_PICK, len(rows)), rows)
+
+
+@functools.cache
+def _packs_halves(triple: str, processor: str, features: str) -> bool:
+    """Whether a kind of processor has AVX2 and no AVX-512, by what LLVM makes of a sum for it.
+
+    Names of processors do not tell, and to ask for an instruction that is not there ends the program.
+    """
+    module = ir.Module()
+    module.triple = triple
+    kind = ir.FunctionType(_VECTOR, [_VECTOR, _VECTOR])
+    builder = ir.IRBuilder(ir.Function(module, kind, "sum").append_basic_block())
+    builder.ret(builder.add(*builder.function.args))
+    machine = binding.Target.from_triple(triple).create_target_machine(processor, features)
+    assembly = machine.emit_assembly(binding.parse_assembly(str(module)))
+    added = [line for line in assembly.splitlines() if "vpaddd" in line]
+    return any("ymm" in line for line in added) and not any("zmm" in line for line in added)
 
 
 class _Code:
@@ -53,6 +91,41 @@ class _Code:
         """Return sixteen times a word."""
         one = self._builder.insert_element(_ANYTHING, word, ir.Constant(_I32, 0))
         return self._builder.shuffle_vector(one, _ANYTHING, _ZEROS)
+
+    def append_below(self, argument: int, count: Any, values: Any, limit: Any) -> Any:
+        """Write the values below a limit to an array argument from an index on; return the next index.
+
+        All are taken for signed numbers, which AVX2 compares in one instruction.
+        """
+        builder = self._builder
+        if _packs_halves(*self._context.codegen().magic_tuple()):
+            return self._append_halves(argument, count, values, limit)
+        kept = builder.icmp_signed("<", values, self.splat(limit))
+        compress = self._function(_COMPRESSING, _COMPRESS)
+        packed = builder.call(compress, [values, kept, _ANYTHING])
+        builder.store(packed, self.address(argument, count), align=4)
+        return builder.add(count, builder.zext(builder.ctpop(self.bits(kept)), _I64))
+
+    def _append_halves(self, argument: int, count: Any, values: Any, limit: Any) -> Any:
+        """Do so by a table of permutations."""
+        builder = self._builder
+        table = cgutils.global_constant(builder, "picks", _picks())  # type: ignore[no-untyped-call]
+        permute = self._function(_PERMUTING, _PERMUTE)
+        for lanes in (range(_HALF), range(_HALF, LANES)):
+            which = ir.Constant(_HALF_VECTOR, list(lanes))
+            half = builder.shuffle_vector(values, _ANYTHING, which)
+            limits = builder.shuffle_vector(self.splat(limit), _ANYTHING, which)
+            kept = builder.bitcast(builder.icmp_signed("<", half, limits), _HALF_BITS)
+            bits = builder.zext(kept, _I64)
+            pick = builder.load(builder.gep(table, [ir.Constant(_I64, 0), bits]))
+            packed = builder.call(permute, [half, builder.zext(pick, _HALF_VECTOR)])
+            end = builder.bitcast(self.address(argument, count), _HALF_VECTOR.as_pointer())
+            builder.store(packed, end, align=4)
+            count = builder.add(count, builder.ctpop(bits))
+        return count
+
+    def _function(self, kind: Any, name: str) -> Any:
+        return cgutils.get_or_insert_function(self._builder.module, kind, name)  # type: ignore[no-untyped-call]
 
     def least(self, left: Any, right: Any) -> Any:
         """Return the smaller ones."""
@@ -80,12 +153,8 @@ def _advance_and_collect(
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         write = _Code(context, builder, signature, arguments)
         index, add, length, times, count = arguments[5:]
-        compress = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module, ir.FunctionType(_VECTOR, [_VECTOR, _MASK, _VECTOR]), _COMPRESS
-        )
         p, step = write.load(3, index), write.load(2, index)
         step = builder.select(builder.trunc(add, ir.IntType(1)), step, builder.sub(p, step))
-        limit = write.splat(length)
         total = cgutils.alloca_once_value(builder, count)  # type: ignore[no-untyped-call]
         for roots in (0, 1):
             moved = builder.add(write.load(roots, index), step)
@@ -94,11 +163,7 @@ def _advance_and_collect(
             current = cgutils.alloca_once_value(builder, moved)  # type: ignore[no-untyped-call]
             with cgutils.for_range(builder, times):
                 positions, before = builder.load(current), builder.load(total)
-                inside = builder.icmp_unsigned("<", positions, limit)
-                hits = builder.call(compress, [positions, inside, _ANYTHING])
-                builder.store(hits, write.address(4, before), align=4)
-                more = builder.zext(builder.ctpop(write.bits(inside)), _I64)
-                builder.store(builder.add(before, more), total)
+                builder.store(write.append_below(4, before, positions, length), total)
                 builder.store(builder.add(positions, p), current)
         return builder.load(total)
 
@@ -155,6 +220,7 @@ advance_and_collect = cast(
 Arguments: first and second roots, steps, primes, the list; index; whether to add the steps or to
 subtract them; length of the interval; hits that a root may have in it at most; length of the list.
 Returns the list's new length. A whole vector is written at its end: it needs room for sixteen more.
+Primes and length are below 2^30.
 """
 among = cast("Callable[[Ids, int, np.uint32], bool]", _among)
 """Whether one of `MANY` values from an index on is the wanted one."""

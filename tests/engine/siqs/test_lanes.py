@@ -1,7 +1,13 @@
-"""Vector operations agree with what plain loops make of the same words."""
+"""Vector operations agree with what plain loops make of the same words, whatever the processor."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from llvmlite import binding
 from numba import njit
 
 from factor_worker.engine.siqs import lanes
@@ -14,6 +20,12 @@ PRIMES = np.array(
     dtype=np.uint32,
 )
 LENGTH, TIMES = 400, 4
+
+INSTRUCTIONS = {"x86-64": "sse2", "x86-64-v3": "avx2", "x86-64-v4": "avx512bw"}
+"""What tells whether this machine can run code for a class of processors."""
+CLASSES = [
+    name for name, needed in INSTRUCTIONS.items() if binding.get_host_cpu_features().get(needed)
+]
 
 
 @njit(cache=True)
@@ -82,3 +94,31 @@ def test_positions_congruent_to_a_root_are_recognised() -> None:
         expected = sum(1 << lane for lane in np.flatnonzero(hits == 0).tolist())
 
         assert expected == _congruent((first, second), (inverses, quotients), np.uint32(position))
+
+
+@pytest.mark.parametrize("processor", CLASSES or ["generic"])
+def test_every_class_of_processors_gets_code_that_is_right(processor: str, tmp_path: Path) -> None:
+    """All of the above, compiled for each that this machine can run: an image is built for one."""
+    above = "move or found or congruent"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n0",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        above,
+        __file__,
+    ]
+    own = {
+        "NUMBA_CPU_NAME": processor,
+        "NUMBA_CPU_FEATURES": "",
+        "NUMBA_CACHE_DIR": str(tmp_path),
+    }
+    done = subprocess.run(  # noqa: S603 our own interpreter
+        command, env=os.environ | own, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert "7 passed" in done.stdout
