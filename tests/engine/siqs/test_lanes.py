@@ -107,6 +107,7 @@ def test_every_class_of_processors_gets_code_that_is_right(processor: str, tmp_p
         "-n0",
         "-p",
         "no:cacheprovider",
+        "--noconftest",
         "-k",
         above,
         __file__,
