@@ -110,27 +110,27 @@ def _semiprime(digits: int, chance: random.Random) -> int:
     return p * q
 
 
-@njit
+@njit()
 def _far(tables: Table, work: Work, times: int) -> None:
     for number in range(times):
         step = work.deltas[number % len(work.deltas)]
         sieving.far(tables, work, step, True)  # noqa: FBT003 kernels have no keywords
 
 
-@njit
+@njit()
 def _middle(tables: Table, work: Work, times: int) -> None:
     for _ in range(times):
         sieving.middle(tables, work)
 
 
-@njit
+@njit()
 def _near(tables: Table, work: Work, times: int) -> None:
     for _ in range(times):
         work.sieve[:] = np.uint8(tables.limits.start)
         sieving.near(tables, work)
 
 
-@njit
+@njit()
 def _whole(tables: Table, work: Work, found: Found, examine: bool, times: int) -> None:  # noqa: FBT001
     for number in range(times):
         kernel.sieve(tables, work, number)

@@ -367,8 +367,8 @@ def _run_all(works: Sequence[Work]) -> list[compute.Result | Exception]:
 
 def _report(solving: Solving) -> None:
     if _reported is not None:
-        words = [STAGES.index(solving.stage), solving.rows, solving.done, max(solving.of, 1)]
-        _reported[:] = words
+        stage = STAGES.index(solving.stage)
+        _reported[:] = [stage, solving.rows, solving.done, max(solving.of, 1)]
 
 
 def _stopped() -> bool:
