@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, ConsoleMessage, Page
+from playwright.async_api import Browser, ConsoleMessage, Page, expect
 from playwright.async_api import Error as PlaywrightError
 
 from infra.browser import chromium
@@ -15,6 +15,8 @@ from infra.local.programs import Embedded
 
 EXPECTED = ("Failed to load resource", "WebSocket connection to")
 """What Chromium itself reports of a 4xx answer or a service that is down; everything else is a fault."""
+
+expect.set_options(timeout=30_000)  # as all else that waits: a busy machine is no fault of the page
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
