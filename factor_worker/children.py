@@ -175,16 +175,15 @@ class Slot:
         ]
 
     async def _call(self, seconds: float, function: Callable[..., Result], *args: object) -> Result:
-        for pause in START_PAUSES_SECONDS:
+        pauses = iter(START_PAUSES_SECONDS)
+        while True:
             try:
                 return await self._call_once(seconds, function, *args)
-            except BrokenProcessPool:
+            except BrokenProcessPool as error:
+                if (pause := next(pauses, None)) is None:
+                    raise SlotBroken(str(error)) from error
                 log.warning("A child process could not be started; trying again", exc_info=True)
             await asyncio.sleep(pause)
-        try:
-            return await self._call_once(seconds, function, *args)
-        except BrokenProcessPool as error:
-            raise SlotBroken(str(error)) from error
 
     async def _call_once(
         self, seconds: float, function: Callable[..., Result], *args: object

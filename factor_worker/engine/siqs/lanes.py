@@ -98,15 +98,15 @@ class _Code:
         All are taken for signed numbers, which AVX2 compares in one instruction.
         """
         builder = self._builder
-        if _packs_halves(*self._context.codegen().magic_tuple()):
-            return self._append_halves(argument, count, values, limit)
         kept = builder.icmp_signed("<", values, self.splat(limit))
+        if _packs_halves(*self._context.codegen().magic_tuple()):
+            return self._append_halves(argument, count, values, kept)
         compress = self._function(_COMPRESSING, _COMPRESS)
         packed = builder.call(compress, [values, kept, _ANYTHING])
         builder.store(packed, self.address(argument, count), align=4)
         return builder.add(count, builder.zext(builder.ctpop(self.bits(kept)), _I64))
 
-    def _append_halves(self, argument: int, count: Any, values: Any, limit: Any) -> Any:
+    def _append_halves(self, argument: int, count: Any, values: Any, kept: Any) -> Any:
         """Do so by a table of permutations."""
         builder = self._builder
         table = cgutils.global_constant(builder, "picks", _picks())  # type: ignore[no-untyped-call]
@@ -114,9 +114,8 @@ class _Code:
         for lanes in (range(_HALF), range(_HALF, LANES)):
             which = ir.Constant(_HALF_VECTOR, list(lanes))
             half = builder.shuffle_vector(values, _ANYTHING, which)
-            limits = builder.shuffle_vector(self.splat(limit), _ANYTHING, which)
-            kept = builder.bitcast(builder.icmp_signed("<", half, limits), _HALF_BITS)
-            bits = builder.zext(kept, _I64)
+            mask = builder.shuffle_vector(kept, ir.Constant(_MASK, ir.Undefined), which)
+            bits = builder.zext(builder.bitcast(mask, _HALF_BITS), _I64)
             pick = builder.load(builder.gep(table, [ir.Constant(_I64, 0), bits]))
             packed = builder.call(permute, [half, builder.zext(pick, _HALF_VECTOR)])
             end = builder.bitcast(self.address(argument, count), _HALF_VECTOR.as_pointer())
