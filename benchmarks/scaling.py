@@ -31,6 +31,8 @@ from infra.local.stack import Stack
 
 LARGEST = 1000
 POLL_SECONDS = 0.25
+WAIT_SECONDS = 5
+"""How long the service holds the question whether a number is done."""
 KILL_SECONDS = 10.0
 SMALL_NUMBERS = 300
 SMALL_DIGITS = 30
@@ -75,11 +77,11 @@ async def submit(session: aiohttp.ClientSession, value: int) -> Task:
         return task
 
 
-async def get(session: aiohttp.ClientSession, task: Task) -> Task:
-    """Return a task as it is now, patiently: servers may be restarting."""
+async def get(session: aiohttp.ClientSession, task: Task, *, wait_s: int = 0) -> Task:
+    """Return a task as it is now or when it is done, patiently: servers may be restarting."""
     while True:
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            async with session.get(f"/tasks/{task['task_id']}") as response:
+            async with session.get(f"/tasks/{task['task_id']}?wait={wait_s}") as response:
                 if response.ok:
                     shown: Task = await response.json()
                     return shown
@@ -88,8 +90,8 @@ async def get(session: aiohttp.ClientSession, task: Task) -> Task:
 
 async def done(session: aiohttp.ClientSession, task: Task) -> Task:
     """Return a task when it is done; exit if the answer is not complete."""
-    while not (shown := await get(session, task))["done"]:
-        await asyncio.sleep(POLL_SECONDS)
+    while not (shown := await get(session, task, wait_s=WAIT_SECONDS))["done"]:
+        pass
     if shown["status"] != "succeeded":
         sys.exit(f"{task['number']} ended {shown['status']}: {shown['reason']}")
     return shown

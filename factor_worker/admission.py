@@ -5,6 +5,7 @@ differ for a moment, two of them begin the same task, which does no harm.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import itertools
 import time
@@ -22,9 +23,13 @@ from factor_worker import metrics
 log = structlog.stdlib.get_logger(__name__)
 
 BUSY_SECONDS = 0.05
-"""Time between two looks while something waits."""
-IDLE_SECONDS = (0.25, 2.0)
-"""The same while nothing waits: of one or two workers, and of so many that more would only be a burden."""
+"""Time between two looks while what waits finds places. It is doubled as long as there are none."""
+QUIET_SECONDS = (0.25, 2.0)
+"""The same while nothing waits: at least, with one or two workers, and at most.
+
+Numbers that wait are those of owners with many in progress, so a look follows each survey; when there
+are none, as while a large number is sieved, the store is left in peace.
+"""
 SHARE = 4
 """Looking takes at most one part in so many of the time, lest a slow store be kept from its work."""
 LEFT_SECONDS = 0.2
@@ -46,22 +51,41 @@ class Admission:
         """Of all workers together."""
         self._looked_seconds = 0.0
         """How long the last look took, what it began not included: that is work and no burden."""
+        self._stirred = asyncio.Event()
+
+    def stir(self) -> None:
+        """Say that small numbers come in, so that others may wait behind them."""
+        self._stirred.set()
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
+        pause = BUSY_SECONDS
         while True:
-            waiting = False
+            shortest, longest = QUIET_SECONDS
+            # All workers together are no more of a burden than two.
+            shortest = min(max(shortest, shortest * len(self.workers) / 2), longest)
             try:
-                waiting = await self.admit()
+                waiting, begun = await self.admit()
             except errors.Unavailable as error:
                 log.warning("What waits is not begun", why=str(error))
-            shortest, longest = IDLE_SECONDS
-            idle = min(max(shortest, shortest * len(self.workers) / 2), longest)
-            least = BUSY_SECONDS if waiting else idle
+                waiting, begun = True, 0
+            pause = BUSY_SECONDS if begun else min(2 * pause, shortest)
+            least = pause if waiting else shortest
             await asyncio.sleep(max(least, (SHARE - 1) * self._looked_seconds))
+            if not waiting:
+                await self._until_stirred(longest - shortest)
 
-    async def admit(self, *, patience: float = 1.0) -> bool:
-        """Begin what there are places for; return whether any owner of ours had something waiting.
+    async def _until_stirred(self, seconds: float) -> None:
+        """Return when small numbers have come and gateways have left us what they had no place for."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stirred.wait(), seconds)
+            self._stirred.clear()
+            await asyncio.sleep(LEFT_SECONDS)
+
+    async def admit(self, *, patience: float = 1.0) -> tuple[bool, int]:
+        """Begin what there are places for.
+
+        Returns whether any owner of ours had something waiting, and how many tasks were begun.
 
         ``patience`` scales the age from which a task counts as left to us.
         """
@@ -83,7 +107,7 @@ class Admission:
         self._looked_seconds = time.monotonic() - began
         in_turn = (task for tasks in itertools.zip_longest(*turns) for task in tasks if task)
         await side_by_side(self._begin, in_turn, at_once=CONCURRENT_JOINS)
-        return bool(queues)
+        return bool(queues), sum(map(len, turns))
 
     async def _begin(self, task: Task) -> None:
         await lifecycle.join(self._store, self._broker, task)

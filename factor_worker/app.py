@@ -10,7 +10,7 @@ import time
 import structlog
 
 from common import errors
-from common.broker import Broker, Queue, Subscription
+from common.broker import Broker, Delivery, Queue, Subscription
 from common.settings import Settings
 from common.store import Store
 from common.workers import ALIVE_SECONDS, HEARTBEAT_SECONDS, WorkerStatus
@@ -83,7 +83,7 @@ class Worker:
         self._subscriptions = [
             await consume(
                 Queue.SURVEY,
-                lambda delivery: consumer.handle(self._survey_slots, delivery),
+                self._survey,
                 prefetch=SURVEY_PREFETCH * self._settings.slots,
             ),
             await consume(
@@ -118,6 +118,10 @@ class Worker:
             await self._consumer.meter.charge()
             await self._store.remove_worker(self.worker_id)
         log.info("Stopped", worker_id=self.worker_id)
+
+    async def _survey(self, delivery: Delivery) -> None:
+        self._admission.stir()
+        await self._consumer.handle(self._survey_slots, delivery)
 
     async def _drained(self, seconds: float) -> None:
         """Wait until nothing is in hand, but no longer than this."""

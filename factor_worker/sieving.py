@@ -13,8 +13,12 @@ UNIT_SECONDS = (1.0, 10.0)
 """Shortest and longest CPU time that a sieve unit aims at."""
 FIRST_SECONDS = 0.5
 """The first units only show what polynomials cost and yield here."""
-SHARE = 10
+SHARE = 5
 """A unit is about this part of what a slot still has to do, so that none is late at the end."""
+LAST_SHARE = 2
+"""Once that would be less than the shortest unit, it is this part, down to `LAST_SECONDS`."""
+LAST_SECONDS = 0.25
+"""A unit costs some hundredths of a second beside its work, so smaller ones gain nothing."""
 OCCURRING = 0.98
 """Not every prime of the factor base occurs in the relations; those that do not need no relation."""
 GROWTH_LIMIT = 1000.0
@@ -60,11 +64,9 @@ def _unit_size(state: SieveState, under_way: int, slots: int) -> int:
     seconds = _seconds_per_index(state)
     left = max(0, state.expected_indices - state.indices - under_way) * seconds
     shortest, longest = UNIT_SECONDS
-    aim = (
-        min(max(left / (SHARE * slots), shortest), longest, left)
-        if state.indices
-        else FIRST_SECONDS
-    )
+    of_slot = left / slots
+    last = min(shortest, max(of_slot / LAST_SHARE, LAST_SECONDS))
+    aim = min(max(of_slot / SHARE, last), longest, left) if state.indices else FIRST_SECONDS
     return max(1, round(aim / seconds))
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import pytest
 from msgspec.structs import replace
 
 from common import lifecycle
@@ -12,6 +13,7 @@ from common.broker.memory import MemoryBroker
 from common.store.sqlite import SqliteStore
 from common.tasks import Ending, Lane, Status, Task
 from common.units import Unit
+from factor_worker import admission as admission_module
 from factor_worker.admission import Admission
 from tests import waiting
 
@@ -41,6 +43,19 @@ class Surveyor:
 def tasks(owner: str, numbers: range) -> list[Task]:
     """Return new tasks of an owner."""
     return [lifecycle.new_task(number, str(number), owner) for number in numbers]
+
+
+def watch(admission: Admission) -> list[tuple[bool, int]]:
+    """Return a list that each look adds its result to."""
+    looks: list[tuple[bool, int]] = []
+    admit = admission.admit
+
+    async def noted() -> tuple[bool, int]:
+        looks.append(await admit())
+        return looks[-1]
+
+    admission.admit = noted  # type: ignore[method-assign, assignment]
+    return looks
 
 
 async def test_a_crowd_of_one_owner_does_not_delay_another_ones_number(store: SqliteStore) -> None:
@@ -73,7 +88,7 @@ async def test_owners_who_wait_take_turns(store: SqliteStore) -> None:
     await broker.open()
     for owner, first in (("ann", 1000), ("bob", 2000)):
         await store.insert_tasks(tasks(owner, range(first, first + 100)))
-    assert await Admission(store, broker, "w").admit(patience=0.0)
+    assert (True, 2 * PLACES[Lane.SHORT]) == await Admission(store, broker, "w").admit(patience=0.0)
     surveyor = Surveyor(store)
     begun = await broker.consume(Queue.SURVEY, surveyor.handle, prefetch=1)
     most = 2 * PLACES[Lane.SHORT]
@@ -101,6 +116,25 @@ async def test_long_numbers_leave_the_places_of_short_ones_alone(store: SqliteSt
     await store.end_task(joined[0].task_id, ending)
     await Admission(store, broker, "w").admit(patience=0.0)
     assert PLACES[Lane.LONG] == await store.count_live("ann", lane=Lane.LONG, joined=True, limit=9)
+    await broker.close()
+
+
+async def test_a_quiet_worker_looks_when_small_numbers_come(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A survey says that something may wait; nothing else would make it look within this test."""
+    monkeypatch.setattr(admission_module, "QUIET_SECONDS", (0.01, 3600.0))
+    broker = MemoryBroker()
+    await broker.open()
+    admission = Admission(store, broker, "w")
+    looks = watch(admission)
+    running = asyncio.create_task(admission.run())
+    await waiting.until(lambda: looks == [(False, 0)], "the first look")
+    await store.insert_tasks(tasks("ann", range(91, 92)))
+    admission.stir()
+    await waiting.until(lambda: looks[-1] == (True, 1), "the task begun")
+    running.cancel()
+    assert 1 == await broker.depth(Queue.SURVEY)
     await broker.close()
 
 

@@ -4,6 +4,7 @@ A number of L words is uint64[L], negative ones in two's complement. Everything 
 turns a mix of signed and unsigned into a float.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -172,3 +173,9 @@ def limbs(number: int, count: int) -> Limbs:
     return np.frombuffer((number % (1 << (8 * size))).to_bytes(size, "little"), dtype="<u8").astype(
         np.uint64
     )
+
+
+def wholes(rows: Limbs) -> Iterator[int]:
+    """Yield the numbers ≥ 0 that the rows of uint64[m, words] are."""
+    flat, size = rows.astype("<u8").tobytes(), 8 * rows.shape[1]
+    return (int.from_bytes(flat[at : at + size], "little") for at in range(0, len(flat), size))

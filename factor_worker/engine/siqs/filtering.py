@@ -6,25 +6,30 @@ of the cycle's relations is, up to a square, a product of primes of the factor b
 full relation. Source: Lenstra and Manasse, "Factoring with two large primes" (1994).
 """
 
-from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from factor_worker.engine.siqs.arithmetic import Limbs
 from factor_worker.engine.siqs.sparse import Ids, Index, Rows, from_lengths, take
 
-Keys = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64]
 Primes = npt.NDArray[np.uint64]
 Edges = npt.NDArray[np.int64]
 
 
-def keys(x: Iterable[int]) -> Keys:
-    """Return 61 bits of each |x|, by which duplicates are recognised.
+def keys(x: Limbs) -> Keys:
+    """Return 64 bits of each x ≥ 0, of as many words as there are columns, to recognise duplicates.
 
-    Two different values share a key once in 2^61 pairs; then one good relation is lost, no more.
+    Two different values hardly ever share a key; if so one good relation is lost, no more.
     """
-    return np.fromiter((hash(abs(value)) for value in x), dtype=np.int64)
+    odd = np.random.default_rng(x.shape[1]).integers(1 << 63, size=x.shape[1], dtype=np.uint64)
+    mixed: Keys = ((x ^ (x >> np.uint64(32))) * (2 * odd + np.uint64(1))).sum(
+        axis=1, dtype=np.uint64
+    )
+    return mixed
 
 
 def distinct(marks: Keys) -> Index:
@@ -34,29 +39,34 @@ def distinct(marks: Keys) -> Index:
     return first
 
 
-def count_usable(large: Primes, marks: Keys | None = None) -> int:
-    """Return how many independent rows the relations give: full ones and independent cycles.
+class Graph(NamedTuple):
+    """Relations as edges between numbered large primes; the vertex 0 is 1, for none."""
 
-    `large` is uint[m, 2], 1 for none. With `marks` (`keys`) duplicates are not counted.
-    """
-    if marks is not None:
-        large = large[distinct(marks)]
-    if not len(large):
-        return 0
-    edges, vertices = _graph(large)
-    return len(edges) - _unions(edges, vertices)
+    edges: Edges
+    """int64[m, 2]."""
+    vertices: int
 
 
-def relation_sets(large: Primes, limit: int) -> Rows:
+def graph(large: Primes) -> Graph:
+    """Return the graph of relations: `large` is uint[m, 2], 1 for none."""
+    flat = np.concatenate((np.ones(1, dtype=large.dtype), large.ravel()))
+    values, numbers = np.unique(flat, return_inverse=True)
+    return Graph(numbers[1:].reshape(-1, 2).astype(np.int64), len(values))
+
+
+def count_usable(of: Graph) -> int:
+    """Return how many independent rows the relations give: full ones and independent cycles."""
+    return len(of.edges) - _unions(of.edges, of.vertices)
+
+
+def relation_sets(of: Graph, limit: int) -> Rows:
     """Return at most `limit` sets of relations, the shortest ones, with no large prime left over.
 
     Row i names the relations of set i; the sets are linearly independent and, without a limit,
     `count_usable` many. Each is an edge outside a breadth-first spanning forest with the path that
     joins its ends inside the forest.
     """
-    if not len(large):
-        return Rows(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.uint32))
-    edges, vertices = _graph(large)
+    edges, vertices = of
     up, depth, in_forest = _forest(edges, vertices)
     outside = np.flatnonzero(~in_forest)
     lengths = _path_lengths(edges, outside, up, depth)
@@ -84,13 +94,6 @@ def members(sets: Rows, chosen: Index) -> Index:
 def lightest(rows: Rows, limit: int) -> Index:
     """Return the ascending indices of the rows with the fewest entries."""
     return np.sort(np.argsort(rows.lengths, kind="stable")[:limit])
-
-
-def _graph(large: Primes) -> tuple[Edges, int]:
-    """Number the large primes: 1 becomes vertex 0. Return the edges and the number of vertices."""
-    flat = np.concatenate((np.ones(1, dtype=large.dtype), large.ravel()))
-    values, numbers = np.unique(flat, return_inverse=True)
-    return numbers[1:].reshape(-1, 2).astype(np.int64), len(values)
 
 
 @njit(cache=True)
@@ -187,6 +190,6 @@ def _paths(edges: Edges, outside: Index, up: Edges, depth: Index, offsets: Index
 
 def warm() -> None:
     """Compile, or load from the cache, everything in this module."""
-    large = np.array([[1, 1], [1, 5], [1, 5]], dtype=np.uint64)
-    count_usable(large)
-    relation_sets(large, 2)
+    relations = graph(np.array([[1, 1], [1, 5], [1, 5]], dtype=np.uint64))
+    count_usable(relations)
+    relation_sets(relations, 2)

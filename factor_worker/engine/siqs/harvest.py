@@ -47,15 +47,14 @@ class State(NamedTuple):
 
 
 class Harvest:
-    """Verified relations, batch by batch. Python's integers do not outlive their batch: arrays do."""
+    """Verified relations, batch by batch, in arrays: as Python's integers they would be far larger."""
 
     def __init__(self, n: int, parameters: Parameters) -> None:
         self.n = n
         self.primes: Sequence[int] = factor_base.primes(n, parameters)
         self._parameters = parameters
-        self._width = ((n * parameters.multiplier).bit_length() + 7) // 8
-        self._parts = [_nothing(self._width)]
-        self._marks = [np.zeros(0, dtype=np.int64)]
+        self._parts = [_nothing(verification.width(n * parameters.multiplier))]
+        self._marks = [np.zeros(0, dtype=np.uint64)]
         self._state: State | None = None
 
     def __len__(self) -> int:
@@ -69,9 +68,8 @@ class Harvest:
             verification.BadBatch: something in the data is wrong; nothing of it is kept.
         """
         found = verification.verify(self.n, self._parameters, first, count, data)
-        x = b"".join(abs(value).to_bytes(self._width, "little") for value in found.x)
         part = Congruences(
-            np.frombuffer(x, dtype=np.uint8).reshape(-1, self._width),
+            found.x,
             Rows(found.offsets, found.factors.astype(np.uint32, copy=False)),
             found.large.astype(np.uint64, copy=False),
         )
@@ -88,20 +86,21 @@ class Harvest:
     def _counted(self) -> State:
         first = filtering.distinct(np.concatenate(self._marks))
         large = np.concatenate([part.large for part in self._parts])[first]
-        usable, most = filtering.count_usable(large), len(self.primes)
+        graph = filtering.graph(large)
+        usable, most = filtering.count_usable(graph), len(self.primes)
         if usable < NEARLY * most:
             return State(usable, most + EXCESS, None)
-        sets = filtering.relation_sets(large, usable)
+        sets = filtering.relation_sets(graph, usable)
         occurring, sets = filtering.used(sets, len(large))
         relations = _taken(self._parts, first[occurring])
         matrix = sparse.combine(sets, relations.factors, most)
-        needed = len(np.unique(matrix.columns)) + EXCESS
+        needed = int(np.count_nonzero(np.bincount(matrix.columns))) + EXCESS
         return State(usable, needed, Sets(matrix, sets, relations))
 
 
-def _nothing(width: int) -> Congruences:
+def _nothing(words: int) -> Congruences:
     return Congruences(
-        np.zeros((0, width), dtype=np.uint8),
+        np.zeros((0, words), dtype=np.uint64),
         Rows(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.uint32)),
         np.zeros((0, 2), dtype=np.uint64),
     )

@@ -32,7 +32,7 @@ def dependencies(rows: Rows, columns: int, report: Report) -> Words:
     merged = merging.merge(rows, columns)
     small = merged.rows
     report(small.height, 0, small.height)
-    occupied = len(np.unique(small.columns))
+    occupied = int(np.count_nonzero(np.bincount(small.columns)))
     kept = filtering.lightest(small, occupied + SPARE)
     vectors = np.zeros(small.height, dtype=np.uint64)
     vectors[kept] = _solve(sparse.take(small, kept), columns, report)

@@ -21,8 +21,10 @@ MAX_WEIGHT: Final = 10
 """Columns with more entries than this are never eliminated: what they save is lost in fill."""
 ROW_COST: Final = 20
 """What Lanczos pays for a row in a pass besides its entries, in entries (see `lanczos`)."""
-ENOUGH_GAIN: Final = 0.02
-"""Passes end when one of them removes less than this part of the rows."""
+PASS_COST: Final = 700
+"""What a pass costs for each entry of the matrix, in what Lanczos does in the time."""
+COMMON: Final = 8
+"""Entries that the two rows of a tree's edge have in common, as a rule: small primes are in many."""
 GROWTH: Final = 1.3
 """Room for a pass, as a multiple of the entries: what does not fit waits for the next pass."""
 FAR: Final = 1 << 62
@@ -56,19 +58,20 @@ def merge(rows: Rows, columns: int) -> Merged:
     """Eliminate columns for as long as that makes Lanczos cheaper.
 
     Lanczos costs rows·(entries + ROW_COST·rows): a merge that removes one row and adds f entries
-    pays while f < entries/rows + 2·ROW_COST. The bound is approached in steps, cheap merges first.
+    pays while f < entries/rows + 2·ROW_COST. The bound is approached in steps, cheap merges first,
+    until a step's first pass saves less than it takes.
     """
     state = _State(rows, columns)
-    bound = 0
+    bound, first = 0, True
     while True:
-        before = state.height
-        average = state.entries // max(1, before)
+        before, price = state.cost, PASS_COST * state.entries
         state.eliminate(bound)
-        removed = before - state.height
-        if removed <= ENOUGH_GAIN * before:
-            if bound >= average + 2 * ROW_COST:
-                return state.result()
-            bound += max(4, average // 4)
+        worthwhile = before - state.cost > price
+        if first and not worthwhile and bound:
+            return state.result()
+        first = not worthwhile
+        if first:
+            bound += max(4, state.entries // max(1, state.height) // 4)
 
 
 class _Table(NamedTuple):
@@ -105,6 +108,11 @@ class _State:
     @property
     def entries(self) -> int:
         return int(self._table.lengths[self._table.alive].sum())
+
+    @property
+    def cost(self) -> int:
+        """What Lanczos would pay for the matrix as it is."""
+        return self.height * (self.entries + ROW_COST * self.height)
 
     def eliminate(self, bound: int) -> None:
         """Make one pass over the light columns."""
@@ -259,6 +267,9 @@ def _eliminate(table: _Table, end: int, number: int, bound: int) -> Index:
         newest = table.changed[rows].max()
         if newest == number or _is_known_to_fill(table, column, len(rows), newest, bound):
             continue
+        likely = (len(rows) - 2) * table.lengths[rows].min() - 2 * (len(rows) - 1) * COMMON
+        if likely > bound:
+            continue  # a later pass, with a higher bound, looks more closely
         after = _spanning_tree(table, rows, order, parent)
         fill = after - table.lengths[rows].sum()
         table.tried[column] = number, len(rows), fill

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factor_worker.engine.siqs import sparse
+from factor_worker.engine.siqs.arithmetic import Limbs, wholes
 from factor_worker.engine.siqs.sparse import Index, Rows
 
 PRIME_ROUNDS: Final = 25
@@ -23,8 +24,8 @@ PRIME_ROUNDS: Final = 25
 class Congruences(NamedTuple):
     """Relations x² ≡ ∏ primes[factors]·large[0]·large[1] (mod n), in arrays throughout."""
 
-    x: npt.NDArray[np.uint8]
-    """uint8[m, width]: |x|, little-endian."""
+    x: Limbs
+    """uint64[m, words]: |x|."""
     factors: Rows
     """Indices into the factor base with multiplicity; index 0 is -1."""
     large: npt.NDArray[np.uint64]
@@ -80,8 +81,8 @@ def _roots(
 ) -> tuple[int, int]:
     modulus = gmpy2.mpz(n)
     x = y = gmpy2.mpz(1)
-    for row in relations.x[members]:
-        x = x * int.from_bytes(row.tobytes(), "little") % modulus
+    for factor in wholes(relations.x[members]):
+        x = x * factor % modulus
     exponents = np.bincount(sparse.take(relations.factors, members).columns, minlength=len(primes))
     large, counts = np.unique(relations.large[members], return_counts=True)
     if (exponents % 2).any() or (counts[large > 1] % 2).any():

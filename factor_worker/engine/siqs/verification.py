@@ -47,8 +47,8 @@ class BadBatch(ValueError):
 class Relations(NamedTuple):
     """Relations x² - kn = ± ∏ base[factors] · large[0] · large[1], in whole numbers."""
 
-    x: list[int]
-    """Not negative."""
+    x: Limbs
+    """uint64[m, words]: not negative."""
     offsets: Index
     """int64[m + 1]: the factors of relation i are `factors[offsets[i]:offsets[i + 1]]`."""
     factors: Ids
@@ -76,11 +76,16 @@ def verify(n: int, parameters: Parameters, first: int, count: int, data: bytes) 
     return checked(n, parameters, found)
 
 
+def width(number: int) -> int:
+    """Return how many words x has for this kn: x² and kn have room, and a sign."""
+    return number.bit_length() // 64 + 2
+
+
 def checked(n: int, parameters: Parameters, found: Coordinates) -> Relations:
     """Work out all x and whole factor lists, and check every relation; raise BadBatch."""
     base = factor_base.table(n, parameters)
     number = n * parameters.multiplier
-    words = number.bit_length() // 64 + 2
+    words = width(number)
     offsets = np.zeros(len(found.numbers) + 1, dtype=np.int64)
     np.cumsum(found.lengths + (parameters.factors + 2), out=offsets[1:])
     result = _Checked(
@@ -105,10 +110,7 @@ def checked(n: int, parameters: Parameters, found: Coordinates) -> Relations:
         )
         if code != _FINE:
             raise BadBatch(REASONS[code])
-    size = 8 * words
-    flat = result.x.astype("<u8").tobytes()
-    x = [int.from_bytes(flat[at : at + size], "little") for at in range(0, len(flat), size)]
-    return Relations(x, offsets, result.factors, found.large)
+    return Relations(result.x, offsets, result.factors, found.large)
 
 
 class _Checked(NamedTuple):

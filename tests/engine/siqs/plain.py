@@ -5,6 +5,7 @@ from typing import NamedTuple
 import gmpy2
 import numpy as np
 
+from factor_worker.engine.siqs.arithmetic import limbs
 from factor_worker.engine.siqs.sparse import Rows, from_lengths
 from factor_worker.engine.siqs.square_root import Congruences
 
@@ -43,9 +44,7 @@ def sieve(n: int, base: int, reach: int, large_bound: int) -> Plain:
         primes,
         kept,
         Congruences(
-            np.frombuffer(
-                b"".join(value.to_bytes(16, "little") for value in kept), dtype=np.uint8
-            ).reshape(-1, 16),
+            np.stack([limbs(value, 2) for value in kept]),
             Rows(
                 from_lengths(np.array([len(one) for one in factors], dtype=np.int64)),
                 np.array([index for one in factors for index in one], dtype=np.uint32),

@@ -16,7 +16,7 @@ P, Q = 998244353, 1000000007
 
 def dependencies(found: plain.Plain) -> Iterable[Index]:
     """Filter and solve, as `solve` does."""
-    sets = filtering.relation_sets(found.relations.large, limit=10**6)
+    sets = filtering.relation_sets(filtering.graph(found.relations.large), limit=10**6)
     matrix = sparse.combine(sets, found.relations.factors, len(found.primes))
     words = linear_algebra.dependencies(matrix, len(found.primes), lambda _rows, _done, _of: None)
     assert linear_algebra.count(words) > 10
