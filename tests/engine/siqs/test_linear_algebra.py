@@ -69,7 +69,7 @@ def test_dense_and_lanczos_agree() -> None:
 
 def test_another_seed_is_tried_when_lanczos_breaks_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """A breakdown is an everyday matter, not a failure of the number."""
-    rows = gf2.random_rows(400, 300, 20.0, seed=4)
+    rows = gf2.random_rows(400, 300, 20.0, seed=7)  # on which the third seed leads somewhere
     seeds = []
     solve = lanczos.dependencies
 
@@ -83,7 +83,7 @@ def test_another_seed_is_tried_when_lanczos_breaks_down(monkeypatch: pytest.Monk
     monkeypatch.setattr(lanczos, "dependencies", break_down_first)
 
     assert gf2.combinations(by_the_whole(rows, 300))
-    assert 3 <= len(seeds) == len(set(seeds))  # a small matrix may make a seed more fail
+    assert 3 == len(seeds) == len(set(seeds))
 
 
 def test_too_few_rows_for_any_dependency_give_none() -> None:
