@@ -9,6 +9,7 @@ See docs/reference/fault-laboratory.md.
 
 import contextlib
 import enum
+import multiprocessing
 import os
 import signal
 import sys
@@ -95,7 +96,8 @@ def _act(action: Action) -> bool:
         case Action.KILL:
             os.kill(os.getpid(), signal.SIGKILL)
         case Action.KILL_PARENT:
-            os.kill(os.getppid(), signal.SIGKILL)
+            parent = multiprocessing.parent_process()  # and not the server that forked us
+            os.kill(parent.pid if parent and parent.pid else os.getppid(), signal.SIGKILL)
             time.sleep(60)  # the kernel ends us together with our parent
         case Action.STOP:
             os.kill(os.getpid(), signal.SIGSTOP)

@@ -26,8 +26,8 @@ WORK_NICENESS = 19
 """Long units step back for surveys and for everything else on the machine."""
 SURVEY_SECONDS = 30.0
 """Wall-clock limit of a survey, which takes a second at most: others wait in the same hands."""
-SURVEY_PREFETCH = 8
-"""Surveys in hand for each slot: one computes while the others wait for the store."""
+SURVEY_PREFETCH = 16
+"""Surveys in hand for each slot: a group is computed while as many wait for the store."""
 AFTER_KILL_SECONDS = 5.0
 """How long giving back may take once the children are dead."""
 RECHECK_SECONDS = 5.0
@@ -52,7 +52,7 @@ class Worker:
         # As many as for work, so that a burst of small numbers uses every core.
         self._survey_slots = Slots(
             settings.slots,
-            limits._replace(sieves=False, unit_seconds=min(SURVEY_SECONDS, settings.unit_seconds)),
+            limits._replace(unit_seconds=min(SURVEY_SECONDS, settings.unit_seconds)),
             on_death=_count_death,
         )
         self.worker_id = f"{settings.name or platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -120,8 +120,8 @@ class Worker:
         log.info("Stopped", worker_id=self.worker_id)
 
     async def _survey(self, delivery: Delivery) -> None:
-        self._admission.stir()
         await self._consumer.handle(self._survey_slots, delivery)
+        self._admission.stir()
 
     async def _drained(self, seconds: float) -> None:
         """Wait until nothing is in hand, but no longer than this."""

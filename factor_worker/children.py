@@ -1,7 +1,9 @@
 """Child processes, one a slot: they compute, and can be killed at any moment without harm.
 
 The libraries hold the interpreter's lock for as long as they compute, so a unit can be stopped only
-from outside. A pool of one child a slot (pebble) restarts a child that died.
+from outside. A pool of one child a slot (pebble) restarts a child that died. Children are forked from
+a server process (`multiprocessing.forkserver`) that has loaded what they compute with and has no
+threads. If the worker dies, the server ends, and its children with it.
 """
 
 import asyncio
@@ -19,6 +21,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from typing import Any, NamedTuple, TypeVar
 
 import pebble
@@ -54,6 +57,8 @@ KEPT_ENVIRONMENT = (
 
 MOST_TOGETHER = 8
 """Short pieces of work that a child is handed at a time: 20 ms of work each at most."""
+GATHER_SECONDS = 0.003
+"""Under load others come within so long: to hand over a group costs as much as to hand over one."""
 TOGETHER_SECONDS = 5.0
 """In a group that takes longer something is not short after all."""
 
@@ -62,7 +67,9 @@ Result = TypeVar("Result")
 STAGES = ("verify", "filter", "matrix", "square root")
 """Of solving; they cross between processes as numbers."""
 
-_SPAWN = multiprocessing.get_context("spawn")
+# Elsewhere each child loads by itself what it needs: macOS's libraries do not survive a fork.
+_PROCESSES = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+_PROCESSES.set_forkserver_preload(["factor_worker.preloaded"])
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -89,8 +96,6 @@ class Limits(NamedTuple):
     memory_bytes: int
     niceness: int = 0
     """Added to the worker's own: a polite child steps back for others."""
-    sieves: bool = True
-    """Whether it may be asked to sieve, and loads all kernels at once; if not, those of surveys."""
 
 
 class Slot:
@@ -102,52 +107,45 @@ class Slot:
         self._limits = limits
         self._on_death = on_death
         # Without locks, which a child that is killed could take with it; each is one word or a report.
-        self._pid = _SPAWN.RawValue(ctypes.c_int, 0)
-        self._process: psutil.Process | None = None
-        self._solving = _SPAWN.RawArray(ctypes.c_int64, len(Solving.__struct_fields__))
+        self._pid = _PROCESSES.RawValue(ctypes.c_int, 0)
+        self._solving = _PROCESSES.RawArray(ctypes.c_int64, len(Solving.__struct_fields__))
         """The child's words about a solve unit: the stage's place in `STAGES`, rows, done, of."""
-        self._stopping = _SPAWN.RawValue(ctypes.c_byte, 0)
-        """Asks the child to end its unit by itself: a new child takes a CPU second to get ready."""
+        self._stopping = _PROCESSES.RawValue(ctypes.c_byte, 0)
+        """Asks the child to end its unit by itself: a new one would have to prepare its tables anew."""
         self._pool = self._new_pool()
         self._future: concurrent.futures.Future[Any] | None = None
 
     def _new_pool(self) -> pebble.ProcessPool:
         return pebble.ProcessPool(
             max_workers=1,
-            context=_SPAWN,
+            context=_PROCESSES,
             initializer=_prepare_child,
-            initargs=(self._pid, self._solving, self._stopping, self._limits, os.getpid()),
+            initargs=(self._pid, self._solving, self._stopping, self._limits),
         )
 
     async def warm(self) -> float:
-        """Start the child, have it load what it computes with, and return its slowness."""
-        return await asyncio.wrap_future(self._schedule_warming())
+        """Start the child; return this machine's slowness."""
+        # In a thread: the first child of all waits for the fork server to load what it forks.
+        return await asyncio.wrap_future(await asyncio.to_thread(self._pool.schedule, _slowness))
 
     def _child_is_gone(self) -> bool:
         """Whether the child died; an idle one may have died with the lock of pebble's pipe."""
         if self._pid.value == 0 or not self._pool.active:
             return not self._pool.active
         try:
-            return self._child().status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
+            os.kill(self._pid.value, 0)
+        except OSError:  # the fork server has waited for it, and its id may be anybody's
             return True
+        return False
 
     def _child(self) -> psutil.Process:
-        """Return the child, which has said its pid; to look it up anew costs as much as a small unit."""
-        pid = self._pid.value
-        if self._process is None or self._process.pid != pid:
-            self._process = psutil.Process(pid)
-        return self._process
+        """Return the child, which has said its pid."""
+        return psutil.Process(self._pid.value)
 
     async def _begin_anew(self) -> None:
         self._pid.value = 0
         old, self._pool = self._pool, self._new_pool()
         await asyncio.to_thread(_end, old)
-
-    def _schedule_warming(self) -> concurrent.futures.Future[float]:
-        return self._pool.schedule(
-            compute.load_kernels if self._limits.sieves else compute.load_tiny_kernels
-        )
 
     def solving(self) -> Solving | None:
         """Return how far the solve unit in the child is."""
@@ -283,8 +281,8 @@ class Slots:
         self._groups: set[asyncio.Task[None]] = set()
 
     async def warm(self) -> float:
-        """Start every child; return the slowness of the quickest: the others had to wait for a core."""
-        return min(await asyncio.gather(*(slot.warm() for slot in self._all)))
+        """Start every child; return this machine's slowness."""
+        return max(await asyncio.gather(*(slot.warm() for slot in self._all)))
 
     @contextlib.asynccontextmanager
     async def take(self) -> AsyncIterator[Slot]:
@@ -318,6 +316,8 @@ class Slots:
 
     async def _run_groups(self) -> None:
         while self._waiting:
+            if len(self._waiting) > 1:
+                await asyncio.sleep(GATHER_SECONDS)
             async with self.take() as slot:
                 share = math.ceil(len(self._waiting) / len(self._all))
                 group = [self._waiting.popleft() for _ in range(min(share, MOST_TOGETHER))]
@@ -346,6 +346,12 @@ _reported: "ctypes.Array[ctypes.c_int64] | None" = None
 """In a child: where it says how far it is."""
 _asked_to_stop: ctypes.c_byte | None = None
 """In a child: where it looks whether to end its unit."""
+
+
+def _slowness() -> float:
+    from factor_worker import preloaded  # noqa: PLC0415 as in `_prepare_child`
+
+    return preloaded.SLOWNESS
 
 
 def _run(work: Work, batches: compute.StoredBatches) -> compute.Result:
@@ -379,9 +385,10 @@ def _prepare_child(
     reported: "ctypes.Array[ctypes.c_int64]",
     asked_to_stop: ctypes.c_byte,
     limits: Limits,
-    parent: int,
 ) -> None:
     """Make a fresh child safe to run hostile numbers in."""
+    from factor_worker import preloaded  # noqa: PLC0415 it imports this module, and is there if forked
+
     global _reported, _asked_to_stop
     _reported, _asked_to_stop = reported, asked_to_stop
     os.nice(limits.niceness)
@@ -389,8 +396,10 @@ def _prepare_child(
     for name in [name for name in os.environ if name not in KEPT_ENVIRONMENT]:
         del os.environ[name]
     if sys.platform == "linux":
+        # The server ends when nobody holds its pipe any more, and we end with the server.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # the worker died before the call above
+        os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]  # noqa: SLF001 and a child holds it, for children of its own
+        if os.getppid() != preloaded.SERVER:  # it died before the call above
             os._exit(1)
         # A backstop for one huge allocation; the worker's own watch sees gradual growth first.
         most = limits.memory_bytes + ADDRESS_SPACE_SPARE_BYTES

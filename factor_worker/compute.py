@@ -52,22 +52,10 @@ CALIBRATION_SECONDS = 0.1
 """CPU seconds to sieve that number on the machine that the estimates were measured on."""
 
 
-def load_tiny_kernels() -> float:
-    """Load what surveys compute with, or compile it if nobody has done so: never inside a unit."""
-    from factor_worker.engine.siqs import warm  # noqa: PLC0415 see above
+def slowness() -> float:
+    """Return this machine's slowness: CPU seconds that it takes for one of the reference machine."""
+    from factor_worker.engine.siqs import complete  # noqa: PLC0415 see above
 
-    warm.warm_tiny()
-    return 1.0
-
-
-def load_kernels() -> float:
-    """Load the kernels of all sieves, or compile them if nobody has done so: never inside a unit.
-
-    Returns this machine's slowness: CPU seconds that it takes for one of the reference machine.
-    """
-    from factor_worker.engine.siqs import complete, warm  # noqa: PLC0415 see above
-
-    warm.warm()
     before = _cpu_seconds()
     complete.factor(CALIBRATION)
     return (_cpu_seconds() - before) / CALIBRATION_SECONDS

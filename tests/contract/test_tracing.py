@@ -55,7 +55,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
 @pytest.fixture
 async def slots() -> AsyncIterator[Slots]:
     """Yield a slot for surveys."""
-    slots = Slots(1, Limits(60, 1 << 30, sieves=False))
+    slots = Slots(1, Limits(60, 1 << 30))
     await slots.warm()
     yield slots
     await slots.close()

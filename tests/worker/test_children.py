@@ -4,8 +4,10 @@ import asyncio
 import math
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import cast
 
 import psutil
@@ -14,11 +16,21 @@ from msgspec.structs import replace
 
 from common.codec import BigInt
 from common.units import Certainty, Curves, Fault, Method, Sieve, Survey, Whole, Work
-from factor_worker.children import Limits, Slot, SlotBroken, Slots, UnitFailed, UnitStopped
+from factor_worker.children import (
+    KEPT_ENVIRONMENT,
+    Limits,
+    Slot,
+    SlotBroken,
+    Slots,
+    UnitFailed,
+    UnitStopped,
+)
 from factor_worker.engine.siqs import parameters
+from tests import waiting
 
 HARD = BigInt(2934721143920810936805613480763073834220291833356430512568092958244091)
 """Seventy digits: half a minute for FLINT."""
+ROOT = Path(__file__).parents[2]
 P25, P40 = 10**24 + 7, 10**40 + 121
 
 
@@ -99,6 +111,64 @@ async def test_a_child_killed_while_idle_is_replaced(slot: Slot) -> None:
     assert (await slot.run(Survey(BigInt(15)))).pieces
 
 
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="linux: elsewhere nothing is forked")
+
+
+@LINUX
+async def test_a_child_dies_with_its_fork_server(slot: Slot) -> None:
+    """If it was busy that is a crash, and the next child comes from a new server."""
+    running = asyncio.create_task(slot.run(Whole(HARD)))
+    await until_busy(slot)
+    server = child_of(slot).parent()
+    assert server is not None
+    assert server.parent() == psutil.Process()
+    server.kill()
+    with pytest.raises(UnitFailed) as caught:
+        await running
+
+    assert caught.value.failure.fault is Fault.CRASH
+    assert (await slot.run(Survey(BigInt(15)))).pieces
+    assert child_of(slot).parent() != server
+
+
+WORKER = f"""
+import asyncio
+from common.codec import BigInt
+from common.units import Whole
+from factor_worker.children import Limits, Slot
+
+async def main():
+    slot = Slot(Limits(600, 1024 << 20))
+    await slot.warm()
+    print(slot._pid.value, flush=True)
+    await slot.run(Whole(BigInt({HARD})))
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+@LINUX
+async def test_a_busy_child_dies_with_its_worker(tmp_path: Path) -> None:
+    """After SIGKILL of the worker nobody computes what nobody will hear of."""
+    program = tmp_path / "worker.py"
+    program.write_text(WORKER)
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, program, stdout=asyncio.subprocess.PIPE, env={"PYTHONPATH": str(ROOT)}
+    )
+    assert worker.stdout is not None
+    child = psutil.Process(int(await worker.stdout.readline()))
+    server = child.parent()
+    assert server is not None
+    await waiting.until(lambda: child.cpu_times().user > 0.1, "a busy child")
+    worker.kill()
+    await worker.wait()
+
+    await asyncio.to_thread(psutil.wait_procs, [child, server], timeout=5)
+    assert not child.is_running()
+    assert not server.is_running()
+
+
 async def test_an_endless_unit_runs_out_of_time() -> None:
     """The wall-clock limit kills the child."""
     slot = Slot(Limits(0.5, 1024 << 20))
@@ -165,7 +235,7 @@ async def test_a_child_that_cannot_start_is_not_the_fault_of_a_unit() -> None:
 @pytest.fixture
 async def slots() -> AsyncIterator[Slots]:
     """Yield one slot that short pieces of work share."""
-    slots = Slots(1, Limits(600, 1024 << 20, sieves=False))
+    slots = Slots(1, Limits(600, 1024 << 20))
     await slots.warm()
     yield slots
     await slots.close()
@@ -223,14 +293,13 @@ async def test_whoever_gives_up_waiting_harms_nobody(slots: Slots) -> None:
     assert (await other).pieces[0].value == 5
 
 
-async def test_a_child_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of the worker stays with the worker."""
-    monkeypatch.setenv("SOME_PASSWORD", "hunter2")
-    slot = Slot(Limits(600, 1024 << 20))
-    try:
-        await slot.warm()
-        future = slot._pool.schedule(os.getenv, args=("SOME_PASSWORD",))  # noqa: SLF001 as above
+async def test_a_child_sees_no_secret(slot: Slot) -> None:
+    """The environment of the worker, pytest's own variables among it, stays with the worker."""
+    future = slot._pool.schedule(_names)  # noqa: SLF001 as above
 
-        assert await asyncio.wrap_future(future) is None
-    finally:
-        await asyncio.to_thread(slot.close)
+    assert "PYTEST_CURRENT_TEST" in os.environ
+    assert set(KEPT_ENVIRONMENT) >= await asyncio.wrap_future(future)
+
+
+def _names() -> set[str]:
+    return set(os.environ)

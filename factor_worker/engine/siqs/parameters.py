@@ -1,13 +1,11 @@
 """Parameters: how to sieve a number, chosen once and sent along with every unit."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 
 import gmpy2
-import numpy as np
-import numpy.typing as npt
 
 BLOCK: Final = 1 << 15
 """Sieve positions worked on at a time: what fits into a core's first-level cache."""
@@ -15,6 +13,8 @@ LARGEST_MULTIPLIER: Final = 250
 """Larger multipliers cost more than they could ever bring."""
 SCORED_PRIMES: Final = 300
 """Odd primes that a multiplier is judged by."""
+SCORE_BITS: Final = 8
+"""Binary places of a multiplier's score."""
 MARGIN: Final = 96
 """Relations beyond the size of the factor base, so that there are enough dependencies."""
 
@@ -143,31 +143,58 @@ def multiplier(n: int) -> int:
     and about log p/p if it does, against the ½·log k by which values grow. Other residues of kn
     modulo 8 are left out: they lose two powers of 2 or more, which no other prime makes up for.
     """
-    scores = _scores(n % 8)
-    symbols = [gmpy2.jacobi(n, p) for p in scores.primes]
-    return scores.multipliers[int(np.argmax(scores.constants + scores.weights @ symbols))]
+    primes, planes, candidates = _scores(n % 8)
+    squares = _set_bits([gmpy2.jacobi(n, p) == 1 for p in primes])
+
+    def score(candidate: _Candidate) -> int:
+        # The primes for which kn is a square: those that hold n and k for one both, or neither.
+        both = candidate.prime_to & ~(candidate.squares ^ squares)
+        gains = 0
+        for plane in planes:
+            gains = 2 * gains + (both & plane).bit_count()
+        return candidate.constant + gains
+
+    return max(candidates, key=score).multiplier
 
 
-class _Scores(NamedTuple):
-    """What multipliers of one residue modulo 8 score: `constants + weights @ (n/p)`."""
+class _Candidate(NamedTuple):
+    """A multiplier k as sets of primes, a bit each; scores are integers, the same on any machine."""
 
-    primes: list[int]
-    multipliers: list[int]
-    constants: npt.NDArray[np.float64]
-    weights: npt.NDArray[np.float64]
-    """float64[multipliers, primes]: (kn/p) = (k/p)·(n/p), and 1 + (kn/p) is 2 for a square, else 0."""
+    multiplier: int
+    prime_to: int
+    """Primes that do not divide k."""
+    squares: int
+    """Primes modulo which k is a square."""
+    constant: int
+    """What k scores whatever n is, in units of 2^-`SCORE_BITS`."""
 
 
 @lru_cache(maxsize=4)
-def _scores(residue: int) -> _Scores:
+def _scores(residue: int) -> tuple[list[int], list[int], list[_Candidate]]:
+    """Return the primes, their gains' binary digits (a plane: where a digit is 1), and all k."""
     primes = _odd_primes(SCORED_PRIMES)
-    multipliers = [k for k in range(residue, LARGEST_MULTIPLIER, 8) if _is_squarefree(k)]
-    gains = np.array([math.log(p) / (p - 1) for p in primes])
-    weights = np.array([[gmpy2.jacobi(k, p) for p in primes] for k in multipliers]) * gains
-    divided = [sum(math.log(p) / p for p in primes if k % p == 0) for k in multipliers]
-    growth = [0.5 * math.log(k) for k in multipliers]
-    constants = (weights != 0.0) @ gains + divided - growth
-    return _Scores(primes, multipliers, constants, weights)
+    gains = [_score(2 * math.log(p) / (p - 1)) for p in primes]
+    places = reversed(range(max(gains).bit_length()))
+    planes = [_set_bits(gain >> place & 1 for gain in gains) for place in places]
+    candidates = [
+        _Candidate(
+            multiplier=k,
+            prime_to=_set_bits(k % p for p in primes),
+            squares=_set_bits(gmpy2.jacobi(k, p) == 1 for p in primes),
+            constant=_score(sum(math.log(p) / p for p in primes if k % p == 0) - math.log(k) / 2),
+        )
+        for k in range(residue, LARGEST_MULTIPLIER, 8)
+        if _is_squarefree(k)
+    ]
+    return primes, planes, candidates
+
+
+def _score(value: float) -> int:
+    return round(value * (1 << SCORE_BITS))
+
+
+def _set_bits(flags: Iterable[object]) -> int:
+    return int("".join(["1" if flag else "0" for flag in flags]), 2)
 
 
 def _odd_primes(count: int) -> list[int]:
