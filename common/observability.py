@@ -4,6 +4,7 @@ Modules log through ``log = structlog.stdlib.get_logger(__name__)``: a sentence 
 what it is about as keywords. `about` names a number by digest and size: its digits do not belong in a log.
 """
 
+import functools
 import json
 import logging
 import re
@@ -49,14 +50,12 @@ def configure_logging(settings: Settings, stream: TextIO = sys.stderr) -> None:
     if settings.name:
         shared.append(_Name(settings.name))
     shared.append(_harmless)
+    level, renderers = settings.log_level.upper(), _renderers(person=stream.isatty())
+    # Our own lines do not go through the standard library, which takes as long again for each.
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, *renderers],
+        logger_factory=functools.partial(_Lines, stream),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
@@ -65,13 +64,21 @@ def configure_logging(settings: Settings, stream: TextIO = sys.stderr) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_renderers(person=stream.isatty()),
+                *renderers,
             ],
         )
     )
-    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
+
+
+class _Lines(structlog.WriteLogger):
+    """Writes the lines of one module."""
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        super().__init__(stream)
+        self.name = name
 
 
 def _is_our_fault(record: logging.LogRecord) -> bool:
@@ -132,6 +139,8 @@ def tamed(value: object) -> object:
         return {str(tamed(key)): tamed(each) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [tamed(each) for each in value]
+    if isinstance(value, str) and len(value) <= LONGEST_RUN and value.isprintable():
+        return value
     text = _LONG_NUMBER.sub(lambda run: f"<{len(run[0])} digits>", str(value))
     if len(text) > LONGEST_VALUE:
         text = f"{text[: LONGEST_VALUE // 2]} … {text[-LONGEST_VALUE // 2 :]}"

@@ -23,7 +23,11 @@ from factor_worker import metrics
 log = structlog.stdlib.get_logger(__name__)
 
 BUSY_SECONDS = 0.05
-"""Time between two looks while what waits finds places. It is doubled as long as there are none."""
+"""Time between two looks while what waits finds places.
+
+If there are none, the next look follows the next survey, or comes after a time that is doubled again
+and again, since places may get free elsewhere.
+"""
 QUIET_SECONDS = (0.25, 2.0)
 """The same while nothing waits: at least, with one or two workers, and at most.
 
@@ -54,7 +58,7 @@ class Admission:
         self._stirred = asyncio.Event()
 
     def stir(self) -> None:
-        """Say that small numbers come in, so that others may wait behind them."""
+        """Say that a survey is done: a place may be free, and others may have come behind it."""
         self._stirred.set()
 
     async def run(self) -> None:
@@ -70,17 +74,17 @@ class Admission:
                 log.warning("What waits is not begun", why=str(error))
                 waiting, begun = True, 0
             pause = BUSY_SECONDS if begun else min(2 * pause, shortest)
-            least = pause if waiting else shortest
+            least = BUSY_SECONDS if waiting else shortest
+            self._stirred.clear()
             await asyncio.sleep(max(least, (SHARE - 1) * self._looked_seconds))
-            if not waiting:
-                await self._until_stirred(longest - shortest)
+            if not begun:
+                await self._until_stirred(pause - least if waiting else longest - shortest)
+                if not waiting:  # gateways leave to us what they have no place for
+                    await asyncio.sleep(LEFT_SECONDS)
 
     async def _until_stirred(self, seconds: float) -> None:
-        """Return when small numbers have come and gateways have left us what they had no place for."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stirred.wait(), seconds)
-            self._stirred.clear()
-            await asyncio.sleep(LEFT_SECONDS)
 
     async def admit(self, *, patience: float = 1.0) -> tuple[bool, int]:
         """Begin what there are places for.

@@ -7,7 +7,7 @@ from common.admission import Places
 from common.broker import Broker
 from common.settings import Settings
 from common.store import Store
-from gateway import access, asyncapi, metrics, openapi, problems, representation
+from gateway import access, asyncapi, metrics, openapi, problems
 from gateway.access import DOORKEEPER, Doorkeeper
 from gateway.keys import (
     ASYNCAPI,
@@ -35,7 +35,7 @@ def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Appli
     access.check_exposure(settings)
     app[DOORKEEPER], app[LIMITER] = Doorkeeper(settings, store), Limiter(store)
     app[PLACES] = Places(store)
-    app[HUB] = Hub(store, broker, representation.view)
+    app[HUB] = Hub(store, broker)
     app[READINESS] = Readiness()
     app[OPENAPI] = msgspec.json.encode(openapi.document(ROUTES, keys=settings.keys))
     app[ASYNCAPI] = msgspec.json.encode(asyncapi.document())

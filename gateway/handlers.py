@@ -63,9 +63,7 @@ async def submit(request: web.Request) -> web.Response:
     if not seconds:
         shown = representation.view(*await lifecycle.settle(store, stored))
         return _answer_task(shown, status=202, headers=headers)
-    shown = representation.view(
-        *await request.app[HUB].wait_done(stored.task_id, owner, float(seconds))
-    )
+    shown = representation.view(*await request.app[HUB].wait_done(stored, float(seconds)))
     headers["Preference-Applied"] = f"wait={seconds}"
     return _answer_task(shown, status=200 if shown.done else 202, headers=headers)
 
@@ -135,11 +133,12 @@ async def get_task(request: web.Request) -> web.Response:
     """Show a task; ``?wait=`` stays until it is done, or newer than what If-None-Match names."""
     task_id, owner = parameters.task_id(request), owner_of(request)
     seconds, held = parameters.wait(request), parameters.versions_held(request)
+    task = await request.app[STORE].get_task(task_id, owner)
     if seconds:
-        newer_than = max(held, default=None)
-        pair = await request.app[HUB].wait_done(task_id, owner, seconds, newer_than=newer_than)
+        newest = max(held, default=None)
+        pair = await request.app[HUB].wait_done(task, seconds, newer_than=newest)
     else:
-        pair = await lifecycle.read(request.app[STORE], task_id, owner)
+        pair = await lifecycle.settle(request.app[STORE], task)
     shown = representation.view(*pair)
     if shown.version in held:
         etag = f'"{shown.version}"'

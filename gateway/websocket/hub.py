@@ -19,7 +19,7 @@ from common.observability import about
 from common.store import Store
 from common.tasks import Task
 from gateway import metrics
-from gateway.models import TaskView
+from gateway.representation import version_of
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -43,15 +43,9 @@ class Watcher:
 class Hub:
     """Everything that is followed in this gateway, by number."""
 
-    def __init__(
-        self,
-        store: Store,
-        broker: Broker,
-        represent: Callable[[Task, Factorization | None], TaskView],
-    ) -> None:
+    def __init__(self, store: Store, broker: Broker) -> None:
         self._store = store
         self._broker = broker
-        self.represent = represent
         self._watchers: dict[BigInt, set[Watcher]] = {}
         self._stale: set[BigInt] = set()
         self._reading: dict[BigInt, asyncio.Task[None]] = {}
@@ -61,7 +55,9 @@ class Hub:
         self._recheck: asyncio.Task[None] | None = None
         self.closers: set[Callable[[], Awaitable[None]]] = set()
         """How to close each open socket."""
-        self._stopping = asyncio.Event()
+        self._polls: set[asyncio.Event] = set()
+        """What long polls wait for."""
+        self._stopping = False
 
     async def start(self) -> None:
         """Begin to hear of changes."""
@@ -70,7 +66,9 @@ class Hub:
 
     async def stop(self) -> None:
         """Close every socket, end every long poll, hear no more."""
-        self._stopping.set()
+        self._stopping = True
+        for enough in self._polls:
+            enough.set()
         await asyncio.gather(*(close() for close in list(self.closers)))
         if self._subscription is not None:
             await self._subscription.cancel()
@@ -90,11 +88,19 @@ class Hub:
 
         """
         async with self._reads:
-            watcher = Watcher(await self._store.get_task(task_id, owner), hear)
-            self._watchers.setdefault(watcher.task.key, set()).add(watcher)
+            task = await self._store.get_task(task_id, owner)
+        return await self._follow(task, hear)
+
+    async def _follow(
+        self, task: Task, hear: Callable[[Task, Factorization | None], None]
+    ) -> Watcher:
+        """Do as `watch` does with a task that was read before."""
+        watcher = Watcher(task, hear)
+        async with self._reads:
+            self._watchers.setdefault(task.key, set()).add(watcher)
             metrics.FOLLOWED.set(len(self._watchers))
             try:
-                hear(*await lifecycle.read(self._store, task_id, owner))
+                hear(*await lifecycle.read(self._store, task.task_id, task.owner))
             except BaseException:
                 self.unwatch(watcher)
                 raise
@@ -109,7 +115,7 @@ class Hub:
             metrics.FOLLOWED.set(len(self._watchers))
 
     async def wait_done(
-        self, task_id: str, owner: str, timeout_s: float, *, newer_than: int | None = None
+        self, task: Task, timeout_s: float, *, newer_than: int | None = None
     ) -> State:
         """Return the task's state when it is done, newer than a version, or the time is over."""
         latest: list[State] = []
@@ -117,18 +123,19 @@ class Hub:
 
         def hear(task: Task, known: Factorization | None) -> None:
             latest[:] = [(task, known)]
-            view = self.represent(task, known)
-            if view.done or (newer_than is not None and view.version > newer_than):
+            newer = newer_than is not None and version_of(task, known) > newer_than
+            if self._stopping or newer or task.ended is not None:
                 enough.set()
 
-        watcher = await self.watch(task_id, owner, hear)
-        waits = [asyncio.ensure_future(event.wait()) for event in (enough, self._stopping)]
+        watcher = await self._follow(task, hear)
+        self._polls.add(enough)
         try:
-            await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await enough.wait()
         finally:
+            self._polls.discard(enough)
             self.unwatch(watcher)
-            for wait in waits:
-                wait.cancel()
         return latest[0]
 
     async def _on_event(self, event: Event) -> None:

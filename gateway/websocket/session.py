@@ -9,7 +9,7 @@ from aiohttp import WSMsgType, web
 from common import errors
 from common.factorizations import Factorization
 from common.tasks import Task
-from gateway import limits, metrics, problems
+from gateway import limits, metrics, problems, representation
 from gateway.access import DOORKEEPER, IDENTITY, Access, Doorkeeper, Identity, admit
 from gateway.keys import HUB, SETTINGS
 from gateway.limits import LIMITER, Limiter
@@ -199,7 +199,7 @@ class Session:
             self._unwatch(task_id)
 
     def _hear(self, task: Task, known: Factorization | None) -> None:
-        if not self._protocol.show(self._hub.represent(task, known)):
+        if not self._protocol.show(representation.view(task, known)):
             self._unwatch(task.task_id)
         self._wake.set()
         if self._protocol.behind:
