@@ -1,8 +1,8 @@
-"""Doing the same for many things, a few at a time."""
+"""Doing the same for many things: a few at a time, or all that have come meanwhile at once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -15,6 +15,11 @@ async def side_by_side(
 
     The first error is raised at once, and the other steps go on to their ends.
     """
+    items = list(items)
+    if (
+        len(items) == 1
+    ):  # nearly always, where a client asks for one number: without a task of its own
+        return [await step(items[0])]
     running = asyncio.Semaphore(at_once)
 
     async def one(item: Item) -> Result:
@@ -22,3 +27,47 @@ async def side_by_side(
             return await step(item)
 
     return await asyncio.gather(*map(one, items))
+
+
+class Together(Generic[Item, Result]):
+    """A call that does for many items at once what it costs nearly as much to do for one.
+
+    An item that comes while no call is under way goes at once; those that come during a call wait for
+    its end and go together. If a call fails, so does what waits behind it: nobody waits for two
+    calls that run out of time.
+    """
+
+    def __init__(
+        self, call: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], *, most: int
+    ) -> None:
+        """``call`` takes at most so many items and returns a result for each, in order."""
+        self._call = call
+        self._most = most
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def __call__(self, item: Item) -> Result:
+        """Return what the call says of the item."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        return await future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                try:
+                    results = await self._call([item for item, _ in group])
+                except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
+                    failed, self._waiting = group + self._waiting, []
+                    for _, future in failed:
+                        if not future.done():  # else whoever asked has gone
+                            future.set_exception(error)
+                else:
+                    for (_, future), result in zip(group, results, strict=True):
+                        if not future.done():
+                            future.set_result(result)
+        finally:
+            self._running = None

@@ -54,8 +54,8 @@ class Store(Protocol):
         Raises `common.errors.UnknownTask`.
         """
 
-    async def end_tasks(self, number: int, *, up_to_round: int, ending: Ending) -> int:
-        """End every live task whose key is this number and whose round is not later; count them."""
+    async def end_tasks(self, number: int, *, up_to_round: int, ending: Ending) -> None:
+        """End every live task whose key is this number and whose round is not later."""
 
     async def any_live(self, number: int) -> bool:
         """Return whether a task without an ending has this number as its key."""

@@ -7,11 +7,12 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, PyMongoError
 
 from common import errors
 from common.accounts import Account
+from common.concurrency import Together
 from common.factorizations import Factorization
 from common.keys import ApiKey
 from common.store import TaskCursor
@@ -24,6 +25,8 @@ Document = dict[str, Any]
 CALL_SECONDS: Final = 2.5
 """A call and its retries take no longer; what a client hears within 3 seconds depends on it."""
 POOL: Final = 50
+TOGETHER: Final = 32
+"""Calls of one kind that become one: those that come while another of the kind is under way."""
 DATABASE: Final = "factorline"
 """Unless the address names one."""
 BATCHES_A_PAGE: Final = 16
@@ -98,6 +101,15 @@ class MongoStore:
         self._db: AsyncIOMotorDatabase[Document] = self._client.get_default_database(DATABASE)
         self._prepared = False
         self._preparing = asyncio.Lock()
+        # What every task takes. One command for many documents costs the server and us little more
+        # than one for one, and waits for the majority and the journal once.
+        self._insert_task = Together(self._insert_tasks, most=TOGETHER)
+        self._find_task = Together(self._find_tasks, most=TOGETHER)
+        self._mark_joined = Together(self._mark_all_joined, most=TOGETHER)
+        self._end_tasks = Together(self._end_all, most=TOGETHER)
+        self._find_factorization = Together(self._find_factorizations, most=TOGETHER)
+        self._create_factorization = Together(self._create_factorizations, most=TOGETHER)
+        self._clear_outbox = Together(self._clear_outboxes, most=TOGETHER)
 
     async def open(self) -> None:
         """Create the indexes if the server is there; else the first call that reaches it does."""
@@ -119,9 +131,12 @@ class MongoStore:
 
     async def insert_tasks(self, tasks: Sequence[Task]) -> list[Task]:
         """Insert the tasks; return what is stored for each."""
+        if len(tasks) == 1:
+            return [await self._insert_task(tasks[0])]
+        return await self._insert_tasks(tasks) if tasks else []
+
+    async def _insert_tasks(self, tasks: Sequence[Task]) -> list[Task]:
         db = await self._ready()
-        if not tasks:
-            return []
         documents = [_task_document(task) for task in tasks]
         taken: list[int] = []
         try:
@@ -145,11 +160,15 @@ class MongoStore:
 
     async def get_task(self, task_id: str, owner: str) -> Task:
         """Return the owner's task."""
-        db = await self._ready()
-        found = await _answered(db.tasks.find_one({"_id": task_id, "owner": owner}))
-        if found is None:
+        task = await self._find_task(task_id)
+        if task is None or task.owner != owner:
             raise errors.UnknownTask(task_id=task_id)
-        return Task.from_document(found)
+        return task
+
+    async def _find_tasks(self, task_ids: Sequence[str]) -> list[Task | None]:
+        db = await self._ready()
+        found = await _found(db.tasks, task_ids)
+        return [Task.from_document(found[one]) if one in found else None for one in task_ids]
 
     async def list_tasks(self, owner: str, *, before: TaskCursor | None, limit: int) -> list[Task]:
         """Return a page of the owner's tasks, newest first."""
@@ -175,12 +194,15 @@ class MongoStore:
             raise errors.UnknownTask(task_id=task_id)
         return Task.from_document(found)
 
-    async def end_tasks(self, number: int, *, up_to_round: int, ending: Ending) -> int:
+    async def end_tasks(self, number: int, *, up_to_round: int, ending: Ending) -> None:
         """End the live tasks of a number."""
-        db = await self._ready()
         which = {"key": str(int(number)), "live": True, "round": {"$lte": up_to_round}}
-        done = await _answered(db.tasks.update_many(which, {"$set": _ended(ending)}))
-        return int(done.modified_count)
+        await self._end_tasks(UpdateMany(which, {"$set": _ended(ending)}))
+
+    async def _end_all(self, updates: Sequence[UpdateMany]) -> list[None]:
+        db = await self._ready()
+        await _answered(db.tasks.bulk_write(list(updates), ordered=False))
+        return [None] * len(updates)
 
     async def any_live(self, number: int) -> bool:
         """Return whether a live task asks for the number."""
@@ -190,9 +212,14 @@ class MongoStore:
 
     async def mark_joined(self, task_ids: Sequence[str]) -> None:
         """Record that the tasks have met their factorizations."""
+        await self._mark_joined(task_ids)
+
+    async def _mark_all_joined(self, groups: Sequence[Sequence[str]]) -> list[None]:
         db = await self._ready()
+        which = {"_id": {"$in": [task_id for group in groups for task_id in group]}}
         joined = {"$set": {"joined": True, "unjoined": False}}
-        await _answered(db.tasks.update_many({"_id": {"$in": list(task_ids)}}, joined))
+        await _answered(db.tasks.update_many(which, joined))
+        return [None] * len(groups)
 
     async def count_live(
         self, owner: str, *, lane: Lane | None = None, joined: bool | None = None, limit: int
@@ -246,22 +273,33 @@ class MongoStore:
 
     async def get_factorization(self, number: int) -> Factorization | None:
         """Return what is known of a number."""
+        return await self._find_factorization(number)
+
+    async def _find_factorizations(self, numbers: Sequence[int]) -> list[Factorization | None]:
         db = await self._ready()
-        found = await _answered(db.factorizations.find_one({"_id": str(int(number))}))
-        return Factorization.from_document(found) if found else None
+        keys = [str(int(number)) for number in numbers]
+        found = await _found(db.factorizations, keys)
+        return [Factorization.from_document(found[key]) if key in found else None for key in keys]
 
     async def create_factorization(self, factorization: Factorization) -> Factorization:
         """Insert it unless its number is there; return what is stored now."""
+        return await self._create_factorization(factorization)
+
+    async def _create_factorizations(self, new: Sequence[Factorization]) -> list[Factorization]:
         db = await self._ready()
-        document = _factorization_document(factorization)
+        stored = list(new)
+        documents = [_factorization_document(one) for one in new]
         try:
-            await _answered(db.factorizations.insert_one(document))
-        except _Duplicates:
-            found = await _answered(db.factorizations.find_one({"_id": document["_id"]}))
-            if found is None:
-                raise errors.StoreUnavailable("a factorization that was there has gone") from None
-            return Factorization.from_document(found)
-        return factorization
+            await _answered(db.factorizations.insert_many(documents, ordered=False))
+        except _Duplicates as error:
+            numbers = [new[index].number for index in error.indexes]
+            known = await self._find_factorizations(numbers)
+            for index, there in zip(error.indexes, known, strict=True):
+                if there is None:
+                    message = "a factorization that was there has gone"
+                    raise errors.StoreUnavailable(message) from None
+                stored[index] = there
+        return stored
 
     async def swap_factorization(self, new: Factorization) -> bool:
         """Replace the version before ``new``."""
@@ -275,17 +313,26 @@ class MongoStore:
 
     async def clear_outbox(self, number: int, unit_ids: Sequence[str]) -> None:
         """Take published units out of the outbox."""
+        await self._clear_outbox((str(int(number)), list(unit_ids)))
+
+    async def _clear_outboxes(self, published: Sequence[tuple[str, list[str]]]) -> list[None]:
         db = await self._ready()
-        key = str(int(number))
         # Nearly always all of it was published, which takes one write.
-        whole = {"_id": key, "outbox": list(unit_ids)}
         emptied = {"$set": {"outbox": [], "unpublished": False}}
-        if (await _answered(db.factorizations.update_one(whole, emptied))).modified_count:
-            return
-        pull = {"$pull": {"outbox": {"$in": list(unit_ids)}}}
-        await _answered(db.factorizations.update_one({"_id": key}, pull))
-        empty = {"_id": key, "outbox": {"$size": 0}}
-        await _answered(db.factorizations.update_one(empty, {"$set": {"unpublished": False}}))
+        whole = [UpdateOne({"_id": key, "outbox": units}, emptied) for key, units in published]
+        done = await _answered(db.factorizations.bulk_write(whole, ordered=False))
+        if done.modified_count < len(published):
+            published_all = {"$set": {"unpublished": False}}
+            parts = [
+                part
+                for key, units in published
+                for part in (
+                    UpdateOne({"_id": key}, {"$pull": {"outbox": {"$in": units}}}),
+                    UpdateOne({"_id": key, "outbox": {"$size": 0}}, published_all),
+                )
+            ]
+            await _answered(db.factorizations.bulk_write(parts, ordered=True))
+        return [None] * len(published)
 
     async def list_unpublished(
         self, *, touched_before: float, after: int | None, limit: int
@@ -451,6 +498,12 @@ async def _answered(call: Awaitable[Result]) -> Result:
         raise _Duplicates([failure["index"] for failure in failures]) from error
     except PyMongoError as error:
         raise errors.StoreUnavailable(error) from error
+
+
+async def _found(collection: Any, keys: Sequence[str]) -> dict[str, Document]:
+    """Return the documents that have these `_id`s, by it."""
+    cursor = collection.find({"_id": {"$in": list(keys)}})
+    return {document["_id"]: document for document in await _answered(cursor.to_list(None))}
 
 
 def _task_document(task: Task) -> Document:

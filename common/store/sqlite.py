@@ -129,15 +129,13 @@ class SqliteStore:
 
         return await self._write(end)
 
-    async def end_tasks(self, number: int, *, up_to_round: int, ending: Ending) -> int:
+    async def end_tasks(self, number: int, *, up_to_round: int, ending: Ending) -> None:
         """End the live tasks of a number."""
 
-        def end(db: sqlite3.Connection) -> int:
+        def end(db: sqlite3.Connection) -> None:
             query = "SELECT body FROM tasks WHERE number = ? AND live AND round <= ?"
-            rows = db.execute(query, (str(int(number)), up_to_round)).fetchall()
-            for (body,) in rows:
+            for (body,) in db.execute(query, (str(int(number)), up_to_round)).fetchall():
                 _end(db, Task.decode(body), ending)
-            return len(rows)
 
         return await self._write(end)
 

@@ -127,7 +127,7 @@ async def test_a_numbers_live_tasks_end_up_to_a_round(store: Store) -> None:
     await store.insert_tasks([mine, minus, later, other])
 
     assert await store.any_live(91)
-    assert 2 == await store.end_tasks(91, up_to_round=1, ending=ENDED)
+    await store.end_tasks(91, up_to_round=1, ending=ENDED)
     ended = [
         await store.get_task(each.task_id, "ann") for each in (mine, minus, later, other, gone)
     ]
