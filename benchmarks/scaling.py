@@ -10,7 +10,9 @@ Seconds are of this machine, whatever else it does: only the ratios within one r
 
 import argparse
 import asyncio
+import concurrent.futures
 import contextlib
+import multiprocessing
 import random
 import statistics
 import sys
@@ -25,6 +27,7 @@ import gmpy2
 import psutil
 
 from benchmarks import workload
+from factor_worker.engine.siqs import parameters, unit
 from infra.local.processes import Process, free_ports
 from infra.local.programs import Embedded
 from infra.local.stack import Stack
@@ -34,6 +37,7 @@ POLL_SECONDS = 0.25
 WAIT_SECONDS = 5
 """How long the service holds the question whether a number is done."""
 KILL_SECONDS = 10.0
+PEER_SECONDS, PEER_ROUNDS = 2.0, 7
 SMALL_NUMBERS = 300
 SMALL_DIGITS = 30
 
@@ -120,8 +124,11 @@ async def settled(stack: Stack) -> None:
 
 async def on_slots(name: str, counts: list[int], *, together: bool) -> None:
     """Factor the number on ever more workers of one slot, or on one worker of ever more slots."""
-    print(f"{name}: slots, wall s, times faster, CPU s of units, CPU s of workers, overhead")
-    first = 0.0
+    print(
+        f"{name}: slots, wall s, times faster, times faster that sieves of their own are, "
+        "CPU s of units, CPU s of workers, overhead"
+    )
+    first, given = 0.0, without_service(name, counts)
     for count in counts:
         workers, slots = (1, count) if together else (count, 1)
         async with running(workers=workers, slots=slots) as (stack, session):
@@ -134,10 +141,34 @@ async def on_slots(name: str, counts: list[int], *, together: bool) -> None:
         first = first or wall
         units = end["progress"]["cpu_seconds"]
         print(
-            f"{count:3} {wall:8.1f} {first / wall:6.2f} {units:8.1f} {spent:8.1f}"
-            f" {100 * (spent - units) / units:6.1f} %",
+            f"{count:3} {wall:8.1f} {first / wall:6.2f} {given[count]:6.2f}"
+            f" {units:8.1f} {spent:8.1f} {100 * (spent - units) / units:6.1f} %",
             flush=True,
         )
+
+
+def without_service(name: str, counts: list[int]) -> dict[int, float]:
+    """Return how many times as much so many processes sieve, each on its own: all this machine gives."""
+    value = number(name).value
+    with concurrent.futures.ProcessPoolExecutor(
+        max(counts), mp_context=multiprocessing.get_context("spawn")
+    ) as processes:
+        rates = [
+            [sum(processes.map(_rate, [value] * count)) for count in counts]
+            for _ in range(PEER_ROUNDS)
+        ]
+    return {
+        count: statistics.median(row[place] / row[0] for row in rates)
+        for place, count in enumerate(counts)
+    }
+
+
+def _rate(n: int) -> float:
+    chosen = parameters.choose(n)
+    unit.sieve(n, chosen, 0, 1)
+    started = time.monotonic()
+    found = unit.sieve(n, chosen, 1, 10**6, seconds=PEER_SECONDS)
+    return found.done / (time.monotonic() - started)
 
 
 async def under_kills(name: str) -> None:
