@@ -32,42 +32,53 @@ async def side_by_side(
 class Together(Generic[Item, Result]):
     """A call that does for many items at once what it costs nearly as much to do for one.
 
-    An item that comes while no call is under way goes at once; those that come during a call wait for
-    its end and go together. If a call fails, so does what waits behind it: nobody waits for two
-    calls that run out of time.
+    An item that comes while few calls are under way goes at once; those that come later wait for the end
+    of one and go together. If a call fails, so does what waits: nobody waits for two calls that run
+    out of time.
     """
 
     def __init__(
-        self, call: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], *, most: int
+        self,
+        call: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        *,
+        most: int,
+        at_once: int,
     ) -> None:
-        """``call`` takes at most so many items and returns a result for each, in order."""
+        """Prepare for ``call``, which takes items and returns a result for each, in order.
+
+        It is given at most ``most`` items, and at most ``at_once`` calls are under way.
+        """
         self._call = call
         self._most = most
+        self._at_once = at_once
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
-        self._running: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: Item) -> Result:
         """Return what the call says of the item."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if self._running is None:
-            self._running = asyncio.create_task(self._run())
+        if len(self._running) < self._at_once:
+            self._running.add(asyncio.create_task(self._run()))
         return await future
 
     async def _run(self) -> None:
         try:
             while self._waiting:
                 group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-                try:
-                    results = await self._call([item for item, _ in group])
-                except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
-                    failed, self._waiting = group + self._waiting, []
-                    for _, future in failed:
-                        if not future.done():  # else whoever asked has gone
-                            future.set_exception(error)
-                else:
-                    for (_, future), result in zip(group, results, strict=True):
-                        if not future.done():
-                            future.set_result(result)
-        finally:
-            self._running = None
+                await self._go(group)
+        finally:  # at once: whoever comes next must not count on us
+            self._running = {one for one in self._running if one is not asyncio.current_task()}
+
+    async def _go(self, group: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            results = await self._call([item for item, _ in group])
+        except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
+            failed, self._waiting = group + self._waiting, []
+            for _, future in failed:
+                if not future.done():  # else whoever asked has gone
+                    future.set_exception(error)
+        else:
+            for (_, future), result in zip(group, results, strict=True):
+                if not future.done():
+                    future.set_result(result)

@@ -1,6 +1,7 @@
 """The MongoDB side of the store port, and the only module that imports motor (docs/adr/0003)."""
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, Final, TypeVar
@@ -26,7 +27,8 @@ CALL_SECONDS: Final = 2.5
 """A call and its retries take no longer; what a client hears within 3 seconds depends on it."""
 POOL: Final = 50
 TOGETHER: Final = 32
-"""Calls of one kind that become one: those that come while another of the kind is under way."""
+"""Calls of one kind that become one: those that come while `AT_ONCE` of the kind are under way."""
+AT_ONCE: Final = 4
 DATABASE: Final = "factorline"
 """Unless the address names one."""
 BATCHES_A_PAGE: Final = 16
@@ -103,13 +105,14 @@ class MongoStore:
         self._preparing = asyncio.Lock()
         # What every task takes. One command for many documents costs the server and us little more
         # than one for one, and waits for the majority and the journal once.
-        self._insert_task = Together(self._insert_tasks, most=TOGETHER)
-        self._find_task = Together(self._find_tasks, most=TOGETHER)
-        self._mark_joined = Together(self._mark_all_joined, most=TOGETHER)
-        self._end_tasks = Together(self._end_all, most=TOGETHER)
-        self._find_factorization = Together(self._find_factorizations, most=TOGETHER)
-        self._create_factorization = Together(self._create_factorizations, most=TOGETHER)
-        self._clear_outbox = Together(self._clear_outboxes, most=TOGETHER)
+        together = functools.partial(Together, most=TOGETHER, at_once=AT_ONCE)
+        self._insert_task = together(self._insert_tasks)
+        self._find_task = together(self._find_tasks)
+        self._mark_joined = together(self._mark_all_joined)
+        self._end_tasks = together(self._end_all)
+        self._find_factorization = together(self._find_factorizations)
+        self._create_factorization = together(self._create_factorizations)
+        self._clear_outbox = together(self._clear_outboxes)
 
     async def open(self) -> None:
         """Create the indexes if the server is there; else the first call that reaches it does."""

@@ -217,7 +217,11 @@ async def test_a_public_address_without_keys_is_not_served(
 
 
 async def test_no_secret_is_stored_logged_or_answered(
-    client: Client, make_key: MakeKey, store: SqliteStore, caplog: pytest.LogCaptureFixture
+    client: Client,
+    make_key: MakeKey,
+    store: SqliteStore,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Not on the way in, not when it is refused, not in the store."""
     caplog.set_level("DEBUG")
@@ -229,6 +233,8 @@ async def test_no_secret_is_stored_logged_or_answered(
     ]
     stored = repr(await store.list_keys())
 
+    logged = caplog.text + "".join(capsys.readouterr())
+
     assert 256 <= 6 * len(ann.secret.removeprefix("fl_"))
     for made in (ann, wrong):
-        assert made.secret not in caplog.text + "".join(said) + stored
+        assert made.secret not in logged + "".join(said) + stored

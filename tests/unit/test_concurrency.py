@@ -28,7 +28,7 @@ class Server:
 async def test_what_comes_during_a_call_goes_together() -> None:
     """The first goes at once, and each hears of its own."""
     server = Server()
-    double = Together(server.double, most=3)
+    double = Together(server.double, most=3, at_once=1)
     asking = [asyncio.create_task(double(item)) for item in range(6)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -42,11 +42,28 @@ async def test_what_comes_during_a_call_goes_together() -> None:
     assert 16 == await double(8)
 
 
+async def test_a_few_calls_are_under_way_at_once() -> None:
+    """So that one that takes long holds up only what comes when there are many."""
+    server = Server()
+    double = Together(server.double, most=3, at_once=2)
+    asking = []
+    for item in range(5):
+        asking.append(asyncio.create_task(double(item)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    begun = list(server.calls)
+    server.go.set()
+
+    assert [0, 2, 4, 6, 8] == await asyncio.gather(*asking)
+    assert [[0], [1]] == begun
+    assert [[0], [1], [2, 3, 4]] == server.calls
+
+
 async def test_nobody_waits_behind_a_call_that_failed() -> None:
     """All hear of it at once; the next one is tried again."""
     server = Server()
     server.broken = True
-    double = Together(server.double, most=1)
+    double = Together(server.double, most=1, at_once=1)
     asking = [asyncio.create_task(double(item)) for item in range(3)]
     await asyncio.sleep(0)
     server.go.set()
@@ -61,7 +78,7 @@ async def test_nobody_waits_behind_a_call_that_failed() -> None:
 async def test_whoever_gives_up_harms_nobody() -> None:
     """Neither while its item waits nor while it is under way."""
     server = Server()
-    double = Together(server.double, most=1)
+    double = Together(server.double, most=1, at_once=1)
     asking = [asyncio.create_task(double(item)) for item in range(3)]
     await asyncio.sleep(0)
     asking[0].cancel()
