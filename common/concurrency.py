@@ -16,9 +16,7 @@ async def side_by_side(
     The first error is raised at once, and the other steps go on to their ends.
     """
     items = list(items)
-    if (
-        len(items) == 1
-    ):  # nearly always, where a client asks for one number: without a task of its own
+    if len(items) == 1:  # as of a client who asks for one number: it needs no task of its own
         return [await step(items[0])]
     running = asyncio.Semaphore(at_once)
 
@@ -52,7 +50,7 @@ class Together(Generic[Item, Result]):
         self._most = most
         self._at_once = at_once
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None] | None] = set()
 
     async def __call__(self, item: Item) -> Result:
         """Return what the call says of the item."""
@@ -68,7 +66,7 @@ class Together(Generic[Item, Result]):
                 group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
                 await self._go(group)
         finally:  # at once: whoever comes next must not count on us
-            self._running = {one for one in self._running if one is not asyncio.current_task()}
+            self._running.discard(asyncio.current_task())
 
     async def _go(self, group: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:

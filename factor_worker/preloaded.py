@@ -13,6 +13,7 @@ from factor_worker.engine.siqs import warm
 
 warm.warm()
 SERVER = os.getpid()
+"""Whose children the forked ones are."""
 SLOWNESS = compute.slowness()
 """This machine's, see `compute.slowness`."""
 gc.freeze()  # a collection would write to every page that the children share
