@@ -449,7 +449,9 @@ class SqliteStore:
                 db.execute("SAVEPOINT one")
                 try:
                     results.append(call(db))
-                except errors.FactorlineError as error:
+                except sqlite3.Error:
+                    raise
+                except Exception as error:  # noqa: BLE001 a bug in one must not fail its neighbours
                     db.execute("ROLLBACK TO one")
                     results.append(error)
                 db.execute("RELEASE one")

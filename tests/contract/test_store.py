@@ -294,6 +294,23 @@ async def test_a_swap_carries_what_is_not_published_yet(store: Store) -> None:
     assert 2 == len(after.units_in_outbox(left_before=1.5))
 
 
+async def test_a_value_that_breaks_the_rules_fails_only_its_own_caller(store: Store) -> None:
+    """A unit in the outbox that is not outstanding is a bug; neighbours are written, later calls answered."""
+    for number in (91, 95):
+        await store.create_factorization(rich(number))
+    broken = replace(rich(91).touched(2.0), outstanding={})
+    failed, done = await asyncio.gather(
+        store.swap_factorization(broken),
+        store.swap_factorization(rich(95).touched(2.0)),
+        return_exceptions=True,
+    )
+
+    assert isinstance(failed, KeyError)
+    assert done is True
+    assert rich(91) == await store.get_factorization(91)
+    assert await store.swap_factorization(rich(91).touched(2.0))
+
+
 async def test_clearing_an_outbox_keeps_the_version(store: Store) -> None:
     """What was published is taken out; what was not, and the units themselves, stay."""
     known = rich(91).with_issued([entry.unit.work for entry in rich(91).outstanding.values()], 1.0)

@@ -33,7 +33,9 @@ class Surveyor:
         known = await lifecycle.require(self._store, number)
         if known.ended is None:
             ending = Ending(status=Status.FAILED, at=time.time(), reason="a test")
-            known = replace(known, version=known.version + 1, outstanding={}, ended=ending)
+            known = replace(
+                known, version=known.version + 1, outstanding={}, outbox=(), ended=ending
+            )
             await self._store.swap_factorization(known)
         await lifecycle.end_live_tasks(self._store, known)
         self.seen.append(number)
