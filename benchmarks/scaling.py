@@ -4,6 +4,7 @@
     python -m benchmarks.scaling kills C70_0        kill -9 of a random worker every 10 s, the broker once
     python -m benchmarks.scaling restart C75_0      everything is stopped in the middle and started again
     python -m benchmarks.scaling mixed C80_0        300 numbers of 30 digits beside a hard one (embedded)
+    python -m benchmarks.scaling ready              from the start to the first answer (embedded)
 
 Seconds are of this machine, whatever else it does: only the ratios within one run mean anything.
 """
@@ -38,6 +39,7 @@ WAIT_SECONDS = 5
 """How long the service holds the question whether a number is done."""
 KILL_SECONDS = 10.0
 PEER_SECONDS, PEER_ROUNDS = 2.0, 7
+STARTS = 7
 SMALL_NUMBERS = 300
 SMALL_DIGITS = 30
 
@@ -267,6 +269,31 @@ async def beside_small_ones(name: str) -> None:
                 assert not (await get(session, hard))["done"]  # noqa: S101 else there was nothing beside
 
 
+async def from_the_start() -> None:
+    """Start the service several times, and beside it Python with what it cannot do without."""
+    peer = [sys.executable, "-c", "import aiohttp, numba"]
+    seconds: dict[str, list[float]] = {
+        "Python with aiohttp and numba, nothing else": [],
+        "the service is ready": [],
+        "it has factored its first number": [],
+    }
+    with tempfile.TemporaryDirectory(prefix="factorline-") as folder:
+        for nth in range(STARTS):
+            service = Embedded(Path(folder), port=free_ports(1)[0], settings={})
+            started = time.monotonic()
+            async with service, aiohttp.ClientSession(service.url) as session:
+                ready = time.monotonic() - started
+                await done(session, await submit(session, nth + 10**22))
+                answer = time.monotonic() - started
+            started = time.monotonic()
+            await (await asyncio.create_subprocess_exec(*peer)).wait()
+            imports = time.monotonic() - started
+            for taken, all_taken in zip((imports, ready, answer), seconds.values(), strict=True):
+                all_taken.append(taken)
+    for what, all_taken in seconds.items():
+        print(f"{statistics.median(all_taken):6.2f} s (median of {STARTS})  {what}")
+
+
 def main() -> None:
     """Run one of the measurements."""
     parser = argparse.ArgumentParser(
@@ -274,7 +301,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=["slots", "kills", "restart", "mixed"])
+    parser.add_argument("what", choices=["slots", "kills", "restart", "mixed", "ready"])
     parser.add_argument("name", nargs="?", default="C70_0")
     parser.add_argument("--slots", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--together", action="store_true", help="all slots in one worker")
@@ -288,6 +315,8 @@ def main() -> None:
             asyncio.run(over_a_restart(asked.name))
         case "mixed":
             asyncio.run(beside_small_ones(asked.name))
+        case "ready":
+            asyncio.run(from_the_start())
 
 
 if __name__ == "__main__":

@@ -13,11 +13,9 @@ import ctypes
 import gc
 import logging
 import math
-import multiprocessing
 import os
 import resource
 import signal
-import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -30,7 +28,7 @@ import psutil
 from common import failpoints
 from common.factorizations import Solving
 from common.units import Failure, Fault, Work
-from factor_worker import compute
+from factor_worker import compute, processes
 from factor_worker.engine import verify
 
 log = logging.getLogger(__name__)  # and not structlog's, which every child would have to load
@@ -44,17 +42,6 @@ START_PAUSES_SECONDS = (0.0, 1.0, 3.0)
 """Between tries to start a child: a machine that is out of memory or processes may soon have some."""
 ADDRESS_SPACE_SPARE_BYTES = 4 << 30
 """Address space beyond the memory limit: most of what a program maps it never touches."""
-KEPT_ENVIRONMENT = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "TMPDIR",
-    "NUMBA_CACHE_DIR",
-    "NUMBA_CPU_NAME",
-    "NUMBA_CPU_FEATURES",
-)
-"""All that a child sees of its worker's environment: nothing that could be a secret."""
-
 MOST_TOGETHER = 8
 """Short pieces of work that a child is handed at a time: 20 ms of work each at most."""
 GATHER_SECONDS = 0.003
@@ -67,9 +54,6 @@ Result = TypeVar("Result")
 STAGES = ("verify", "filter", "matrix", "square root")
 """Of solving; they cross between processes as numbers."""
 
-# Elsewhere each child loads by itself what it needs: macOS's libraries do not survive a fork.
-_PROCESSES = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-_PROCESSES.set_forkserver_preload(["factor_worker.preloaded"])
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -107,18 +91,19 @@ class Slot:
         self._limits = limits
         self._on_death = on_death
         # Without locks, which a child that is killed could take with it; each is one word or a report.
-        self._pid = _PROCESSES.RawValue(ctypes.c_int, 0)
-        self._solving = _PROCESSES.RawArray(ctypes.c_int64, len(Solving.__struct_fields__))
+        self._pid = processes.CONTEXT.RawValue(ctypes.c_int, 0)
+        self._solving = processes.CONTEXT.RawArray(ctypes.c_int64, len(Solving.__struct_fields__))
         """The child's words about a solve unit: the stage's place in `STAGES`, rows, done, of."""
-        self._stopping = _PROCESSES.RawValue(ctypes.c_byte, 0)
+        self._stopping = processes.CONTEXT.RawValue(ctypes.c_byte, 0)
         """Asks the child to end its unit by itself: a new one would have to prepare its tables anew."""
         self._pool = self._new_pool()
         self._future: concurrent.futures.Future[Any] | None = None
 
     def _new_pool(self) -> pebble.ProcessPool:
+        processes.begin()
         return pebble.ProcessPool(
             max_workers=1,
-            context=_PROCESSES,
+            context=processes.CONTEXT,
             initializer=_prepare_child,
             initargs=(self._pid, self._solving, self._stopping, self._limits),
         )
@@ -393,9 +378,8 @@ def _prepare_child(
     _reported, _asked_to_stop = reported, asked_to_stop
     os.nice(limits.niceness)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # native code never returns to a Python handler
-    for name in [name for name in os.environ if name not in KEPT_ENVIRONMENT]:
-        del os.environ[name]
-    if sys.platform == "linux":
+    processes.keep_environment()
+    if processes.FORKED:
         # The server ends when nobody holds its pipe any more, and we end with the server.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]  # noqa: SLF001 and a child holds it, for children of its own

@@ -6,10 +6,11 @@ See `factor_worker.children`. To load the kernels takes a CPU second and 100 MB.
 import gc
 import os
 
+gc.disable()  # loading makes little garbage, and a sixth of the time went into looking for it
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy: a process with threads is not to be forked
 
-from factor_worker import children, compute  # noqa: F401 see above; children is for them to have
-from factor_worker.engine.siqs import warm
+from factor_worker import children, compute  # noqa: E402, F401 children is for them to have
+from factor_worker.engine.siqs import warm  # noqa: E402 after the lines above
 
 warm.warm()
 SERVER = os.getpid()
@@ -17,3 +18,4 @@ SERVER = os.getpid()
 SLOWNESS = compute.slowness()
 """This machine's, see `compute.slowness`."""
 gc.freeze()  # a collection would write to every page that the children share
+gc.enable()

@@ -14,10 +14,10 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
+from common import failpoints
 from common.codec import BigInt
 from common.units import Certainty, Curves, Fault, Method, Sieve, Survey, Whole, Work
 from factor_worker.children import (
-    KEPT_ENVIRONMENT,
     Limits,
     Slot,
     SlotBroken,
@@ -26,6 +26,7 @@ from factor_worker.children import (
     UnitStopped,
 )
 from factor_worker.engine.siqs import parameters
+from factor_worker.processes import KEPT_ENVIRONMENT
 from tests import waiting
 
 HARD = BigInt(2934721143920810936805613480763073834220291833356430512568092958244091)
@@ -299,6 +300,17 @@ async def test_a_child_sees_no_secret(slot: Slot) -> None:
 
     assert "PYTEST_CURRENT_TEST" in os.environ
     assert set(KEPT_ENVIRONMENT) >= await asyncio.wrap_future(future)
+
+
+@LINUX
+async def test_the_server_was_given_no_secret(slot: Slot) -> None:
+    """What a process was started with can be read as long as it lives, whatever it deletes."""
+    server = child_of(slot).parent()
+    given = {*KEPT_ENVIRONMENT, failpoints.VARIABLE}
+
+    assert server is not None
+    # readline sets these two behind Python's back, if a test runner has loaded it.
+    assert given >= server.environ().keys() - {"LINES", "COLUMNS"}
 
 
 def _names() -> set[str]:

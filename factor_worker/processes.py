@@ -1,0 +1,46 @@
+"""Where child processes come from: a server that has loaded what they compute with, and forks them.
+
+A program begins it before it imports all else, so that the server loads while its worker does.
+"""
+
+import multiprocessing
+import os
+import sys
+from multiprocessing import forkserver
+
+from common import failpoints
+
+FORKED = sys.platform == "linux"
+"""Elsewhere each child loads by itself what it needs: macOS's libraries do not survive a fork."""
+
+KEPT_ENVIRONMENT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "NUMBA_CACHE_DIR",
+    "NUMBA_CPU_NAME",
+    "NUMBA_CPU_FEATURES",
+)
+"""All that a child sees of its worker's environment: nothing that could be a secret."""
+
+CONTEXT = multiprocessing.get_context("forkserver" if FORKED else "spawn")
+CONTEXT.set_forkserver_preload(["factor_worker.preloaded"])
+
+
+def begin() -> None:
+    """Start the server unless it runs; it is not ready yet. It is given no secret."""
+    if not FORKED:
+        return
+    given = dict(os.environ)
+    keep_environment(failpoints.VARIABLE)
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.update(given)
+
+
+def keep_environment(*besides: str) -> None:
+    """Forget every variable that is not in `KEPT_ENVIRONMENT`."""
+    for name in os.environ.keys() - {*KEPT_ENVIRONMENT, *besides}:
+        del os.environ[name]
