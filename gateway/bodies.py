@@ -8,6 +8,7 @@ from aiohttp import web
 
 from common.number_errors import NotANumber
 from common.numbers import ParsedNumber, parse
+from gateway import patience
 from gateway.problems import BadRequest, BodyTooLarge
 
 
@@ -36,7 +37,8 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     if (request.content_length or 0) > limit:
         raise BodyTooLarge(limit=limit)
     try:
-        body = await request.read()
+        with patience.unhurried(request):
+            body = await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise BodyTooLarge(limit=limit) from None
     except web.RequestPayloadError as error:

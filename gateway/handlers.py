@@ -13,7 +13,7 @@ from common.concurrency import side_by_side
 from common.numbers import NumberError, parse
 from common.store import Store
 from common.tasks import Task
-from gateway import bodies, metrics, models, parameters, problems, representation
+from gateway import bodies, metrics, models, parameters, patience, problems, representation
 from gateway.access import IDENTITY, owner_of
 from gateway.keys import BROKER, HUB, PLACES, SETTINGS, STORE
 from gateway.limits import LIMITER, tell
@@ -63,7 +63,8 @@ async def submit(request: web.Request) -> web.Response:
     if not seconds:
         shown = representation.view(*await lifecycle.settle(store, stored))
         return _answer_task(shown, status=202, headers=headers)
-    shown = representation.view(*await request.app[HUB].wait_done(stored, float(seconds)))
+    with patience.unhurried(request):
+        shown = representation.view(*await request.app[HUB].wait_done(stored, float(seconds)))
     headers["Preference-Applied"] = f"wait={seconds}"
     return _answer_task(shown, status=200 if shown.done else 202, headers=headers)
 
@@ -83,14 +84,21 @@ async def _accept(request: web.Request, tasks: Sequence[Task]) -> list[Task]:
 
 async def submit_batch(request: web.Request) -> web.Response:
     """Accept many numbers; each gets a task or a problem of its own."""
-    settings, store, owner = request.app[SETTINGS], request.app[STORE], owner_of(request)
-    key = parameters.idempotency_key(request)
+    settings, key = request.app[SETTINGS], parameters.idempotency_key(request)
     document = await bodies.read_object(request)
     values = document.get("numbers")
     if not isinstance(values, list):
         raise problems.BadRequest(why='The object has no member "numbers" with an array.')
     if len(values) > settings.max_batch:
         raise problems.BatchTooLarge(count=len(values), limit=settings.max_batch)
+    with patience.unhurried(request):
+        return await _submit_all(request, values, key)
+
+
+async def _submit_all(
+    request: web.Request, values: Sequence[object], key: str | None
+) -> web.Response:
+    settings, store, owner = request.app[SETTINGS], request.app[STORE], owner_of(request)
     tasks: dict[int, Task] = {}
     refused: dict[int, models.Problem] = {}
     for index, value in enumerate(values):
@@ -136,7 +144,8 @@ async def get_task(request: web.Request) -> web.Response:
     task = await request.app[STORE].get_task(task_id, owner)
     if seconds:
         newest = max(held, default=None)
-        pair = await request.app[HUB].wait_done(task, seconds, newer_than=newest)
+        with patience.unhurried(request):
+            pair = await request.app[HUB].wait_done(task, seconds, newer_than=newest)
     else:
         pair = await lifecycle.settle(request.app[STORE], task)
     shown = representation.view(*pair)

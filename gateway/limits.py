@@ -103,12 +103,12 @@ class Limiter:
         ticket = secrets.token_hex(6)
         async with self._submitting.setdefault(identity.owner, asyncio.Lock()):
             fields = await self._reserve(identity.owner, limits, ticket, count)
-        try:
-            yield fields
-        finally:
-            if limits.tasks is not None:
-                with contextlib.suppress(errors.StoreUnavailable):  # it lapses by itself
-                    await self._release(identity.owner, ticket)
+        yield fields
+        if (
+            limits.tasks is not None
+        ):  # after an error it lapses by itself, as it does after this one
+            with contextlib.suppress(errors.StoreUnavailable):
+                await self._release(identity.owner, ticket)
 
     async def _reserve(self, owner: str, limits: Limits, ticket: str, count: int) -> dict[str, str]:
         while True:

@@ -1,5 +1,6 @@
 """Answers the calls that are not about numbers: pages, documents, health, metrics."""
 
+import asyncio
 import time
 
 from aiohttp import web
@@ -9,7 +10,7 @@ from common import errors
 from common.broker import Broker, Queue
 from common.store import Store
 from common.workers import ALIVE_SECONDS
-from gateway import assets, problems
+from gateway import assets, patience, problems
 from gateway.handlers import answer
 from gateway.keys import ASYNCAPI, BROKER, HUB, OPENAPI, READINESS, SETTINGS, STORE
 from gateway.models import Health, QueueStatus, ServiceStatus, WorkerView
@@ -77,15 +78,20 @@ async def status(request: web.Request) -> web.Response:
     """Show workers, queues and connections to an operator, whatever is down."""
     app = request.app
     broker = app[BROKER]
+    with patience.unhurried(request):  # it takes as long as what is down takes to say so
+        workers, waiting = await asyncio.gather(
+            _workers(app[STORE]), asyncio.gather(*(_waiting(broker, queue) for queue in Queue))
+        )
     return answer(
         ServiceStatus(
             at=rfc3339(time.time()),
             broker_connected=broker.connected,
             sockets=len(app[HUB].closers),
             queues=[
-                QueueStatus(name=queue, waiting=await _waiting(broker, queue)) for queue in Queue
+                QueueStatus(name=queue, waiting=count)
+                for queue, count in zip(Queue, waiting, strict=True)
             ],
-            workers=await _workers(app[STORE]),
+            workers=workers,
             management_url=app[SETTINGS].management_url or None,
             metrics_url="/metrics",
         )

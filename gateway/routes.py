@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 from aiohttp import web
 
-from gateway import assets, handlers, limits, models, pages, parameters
+from gateway import assets, handlers, limits, models, pages, parameters, patience
 from gateway.access import IDENTITY, Access, admit
 from gateway.limits import LIMITER
 from gateway.websocket.session import websocket
@@ -178,9 +178,10 @@ def _guarded(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
 
     @functools.wraps(route.handler)
     async def handle(request: web.Request) -> web.StreamResponse:
-        await admit(request, route.access)
-        if route.access is not Access.PUBLIC:
-            limits.tell(request, await request.app[LIMITER].request(request[IDENTITY]))
-        return await route.handler(request)
+        async with patience.bounded(request):
+            await admit(request, route.access)
+            if route.access is not Access.PUBLIC:
+                limits.tell(request, await request.app[LIMITER].request(request[IDENTITY]))
+            return await route.handler(request)
 
     return handle

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from aiohttp.test_utils import TestClient
 from common.broker import Queue
 from common.broker.memory import MemoryBroker
 from common.store.sqlite import SqliteStore
-from common.tasks import new_task_id
+from common.tasks import Task, new_task_id
+from gateway import patience
 from gateway.keys import READINESS
 from tests.gateway.work import finish, part
 
@@ -299,3 +301,44 @@ async def test_a_store_that_is_down_is_503_soon(client: Client, store: SqliteSto
         assert (503, "/problems/store-unavailable") == await problem(response)
         assert 1 <= int(response.headers["Retry-After"]) <= 3
         assert time.monotonic() - started < 3
+
+
+async def test_a_store_that_is_slow_all_the_time_is_503_soon(
+    client: Client, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No call fails by itself, but a request makes several; what was done stands."""
+    insert, mark = store.insert_tasks, store.mark_joined
+    inserted: list[Task] = []
+
+    async def slowly(tasks: Sequence[Task]) -> list[Task]:
+        await asyncio.sleep(0.3)
+        inserted.extend(await insert(tasks))
+        return inserted
+
+    async def never(task_ids: Sequence[str]) -> None:
+        await asyncio.sleep(3600)
+        await mark(task_ids)
+
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.6)
+    monkeypatch.setattr(store, "insert_tasks", slowly)
+    monkeypatch.setattr(store, "mark_joined", never)
+    response = await client.post("/factor", json={"number": 10**30 + 57})
+
+    assert (503, "/problems/store-unavailable") == await problem(response)
+    assert "0.6 s" in (await response.json())["detail"]
+    [task] = inserted
+    assert 200 == (await client.get(f"/tasks/{task.task_id}")).status
+
+
+async def test_a_client_may_take_its_time(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock stands still while a body comes, and while somebody waits for an answer."""
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.6)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"number": '
+        await asyncio.sleep(1.0)
+        yield str(10**30 + 57).encode() + b"}"
+
+    response = await client.post("/factor", data=body(), headers={"Prefer": "wait=1"})
+    assert 202 == response.status
+    assert 200 == (await client.get(f"{response.headers['Location']}?wait=1")).status
