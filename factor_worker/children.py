@@ -100,7 +100,6 @@ class Slot:
         self._future: concurrent.futures.Future[Any] | None = None
 
     def _new_pool(self) -> pebble.ProcessPool:
-        processes.begin()
         return pebble.ProcessPool(
             max_workers=1,
             context=processes.CONTEXT,
@@ -378,7 +377,8 @@ def _prepare_child(
     _reported, _asked_to_stop = reported, asked_to_stop
     os.nice(limits.niceness)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # native code never returns to a Python handler
-    processes.keep_environment()
+    for name in os.environ.keys() - {*processes.KEPT_ENVIRONMENT}:
+        del os.environ[name]
     if processes.FORKED:
         # The server ends when nobody holds its pipe any more, and we end with the server.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -8,7 +8,7 @@ import os
 import sys
 from multiprocessing import forkserver
 
-from common import failpoints
+from common.settings import SECRETS
 
 FORKED = sys.platform == "linux"
 """Elsewhere each child loads by itself what it needs: macOS's libraries do not survive a fork."""
@@ -32,15 +32,8 @@ def begin() -> None:
     """Start the server unless it runs; it is not ready yet. It is given no secret."""
     if not FORKED:
         return
-    given = dict(os.environ)
-    keep_environment(failpoints.VARIABLE)
+    secrets = {name: os.environ.pop(name) for name in SECRETS if name in os.environ}
     try:
         forkserver.ensure_running()
     finally:
-        os.environ.update(given)
-
-
-def keep_environment(*besides: str) -> None:
-    """Forget every variable that is not in `KEPT_ENVIRONMENT`."""
-    for name in os.environ.keys() - {*KEPT_ENVIRONMENT, *besides}:
-        del os.environ[name]
+        os.environ.update(secrets)
