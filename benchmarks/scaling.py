@@ -5,6 +5,7 @@
     python -m benchmarks.scaling restart C75_0      everything is stopped in the middle and started again
     python -m benchmarks.scaling mixed C80_0        300 numbers of 30 digits beside a hard one (embedded)
     python -m benchmarks.scaling ready              from the start to the first answer (embedded)
+    python -m benchmarks.scaling memory C95_0       what each kind of process takes meanwhile (embedded)
 
 Seconds are of this machine, whatever else it does: only the ratios within one run mean anything.
 """
@@ -294,6 +295,34 @@ async def from_the_start() -> None:
         print(f"{statistics.median(all_taken):6.2f} s (median of {STARTS})  {what}")
 
 
+async def memory(name: str) -> None:
+    """Look every now and then at what each process takes while a number is factored."""
+    most: dict[tuple[str, str], list[int]] = {}
+    with tempfile.TemporaryDirectory(prefix="factorline-") as folder:
+        async with (
+            Embedded(Path(folder), port=free_ports(1)[0], settings={}) as service,
+            aiohttp.ClientSession(service.url) as session,
+        ):
+            root = psutil.Process(service.pid)
+            started = time.monotonic()
+            task = await submit(session, number(name).value)
+            while not (shown := await get(session, task))["done"]:
+                for process in (root, *root.children(recursive=True)):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        kind = f"child, niceness {process.nice()}"
+                        key = (shown["progress"]["stage"], "itself" if process == root else kind)
+                        found = process.memory_full_info()
+                        seen = most.setdefault(key, [0, 0])
+                        seen[:] = map(max, seen, (found.rss >> 20, found.uss >> 20))
+                await asyncio.sleep(POLL_SECONDS)
+            await done(session, task)
+    print(
+        f"{name}: {time.monotonic() - started:.0f} s, {shown['progress']['cpu_seconds']:.0f} CPU s of units"
+    )
+    for (stage, kind), (resident, own) in most.items():
+        print(f"{stage:8} {kind:20} at most {resident:4} MiB resident, {own:4} of them its own")
+
+
 def main() -> None:
     """Run one of the measurements."""
     parser = argparse.ArgumentParser(
@@ -301,7 +330,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=["slots", "kills", "restart", "mixed", "ready"])
+    parser.add_argument("what", choices=["slots", "kills", "restart", "mixed", "ready", "memory"])
     parser.add_argument("name", nargs="?", default="C70_0")
     parser.add_argument("--slots", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--together", action="store_true", help="all slots in one worker")
@@ -317,6 +346,8 @@ def main() -> None:
             asyncio.run(beside_small_ones(asked.name))
         case "ready":
             asyncio.run(from_the_start())
+        case "memory":
+            asyncio.run(memory(asked.name))
 
 
 if __name__ == "__main__":

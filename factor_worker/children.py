@@ -109,7 +109,7 @@ class Slot:
 
     async def warm(self) -> float:
         """Start the child; return this machine's slowness."""
-        # In a thread: the first child of all waits for the fork server to load what it forks.
+        # In a thread: the first child of a fork server waits for it to load what it forks.
         return await asyncio.wrap_future(await asyncio.to_thread(self._pool.schedule, _slowness))
 
     def _child_is_gone(self) -> bool:
@@ -130,6 +130,7 @@ class Slot:
         self._pid.value = 0
         old, self._pool = self._pool, self._new_pool()
         await asyncio.to_thread(_end, old)
+        await self.warm()
 
     def solving(self) -> Solving | None:
         """Return how far the solve unit in the child is."""

@@ -132,6 +132,24 @@ async def test_a_child_dies_with_its_fork_server(slot: Slot) -> None:
     assert child_of(slot).parent() != server
 
 
+@LINUX
+async def test_a_new_fork_server_loads_without_holding_up_others(slot: Slot) -> None:
+    """Whoever dies while idle is noticed at the next unit; others go on while it is replaced."""
+    server = child_of(slot).parent()
+    assert server is not None
+    child = child_of(slot)
+    server.kill()
+    await waiting.until(lambda: not child.is_running(), "the end of the child")
+    running = asyncio.create_task(slot.run(Survey(BigInt(15))))
+    turns = 0
+    while not running.done():
+        await asyncio.sleep(0.01)
+        turns += 1
+
+    assert (await running).pieces
+    assert turns > 20  # there were two or three when the loop waited for the server
+
+
 WORKER = f"""
 import asyncio
 from common.codec import BigInt
