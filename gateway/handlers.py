@@ -73,13 +73,30 @@ async def _accept(request: web.Request, tasks: Sequence[Task]) -> list[Task]:
     """Accept new tasks within the limits of their owner."""
     app = request.app
     wanted = sum(task.ended is None for task in tasks)
-    async with app[LIMITER].submission(request[IDENTITY], wanted) as fields:
-        tell(request, fields)
-        stored = await lifecycle.accept(app[STORE], app[BROKER], app[PLACES], tasks)
+    try:
+        async with app[LIMITER].submission(request[IDENTITY], wanted) as fields:
+            tell(request, fields)
+            stored = await lifecycle.accept(app[STORE], app[BROKER], app[PLACES], tasks)
+    except problems.Limited:
+        if (before := await _accepted_before(app[STORE], tasks)) is None:
+            raise
+        return before
     ended = sum(task.ended is not None for task in stored)
     metrics.TASKS.labels("yes").inc(ended)
     metrics.TASKS.labels("no").inc(len(stored) - ended)
     return stored
+
+
+async def _accepted_before(store: Store, tasks: Sequence[Task]) -> list[Task] | None:
+    """Return the tasks that an earlier try of the same request has made, if it has made them all.
+
+    Its answer was lost, and what it made may be what fills the limit now.
+    """
+    keys = [task.idempotency_key for task in tasks if task.idempotency_key is not None]
+    if not keys or len(keys) < len(tasks):
+        return None
+    found = {task.idempotency_key: task for task in await store.list_keyed(tasks[0].owner, keys)}
+    return [found[key] for key in keys] if len(found) == len(keys) else None
 
 
 async def submit_batch(request: web.Request) -> web.Response:

@@ -45,6 +45,9 @@ class Store(Protocol):
     async def get_task(self, task_id: str, owner: str) -> Task:
         """Return the owner's task. Raises `common.errors.UnknownTask`."""
 
+    async def list_keyed(self, owner: str, keys: Sequence[str]) -> list[Task]:
+        """Return the owner's tasks that have one of these idempotency keys, in any order."""
+
     async def list_tasks(self, owner: str, *, before: TaskCursor | None, limit: int) -> list[Task]:
         """Return up to ``limit`` of the owner's tasks, newest first, older than the cursor."""
 

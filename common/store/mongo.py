@@ -173,6 +173,13 @@ class MongoStore:
         found = await _found(db.tasks, task_ids)
         return [Task.from_document(found[one]) if one in found else None for one in task_ids]
 
+    async def list_keyed(self, owner: str, keys: Sequence[str]) -> list[Task]:
+        """Return the owner's tasks with these idempotency keys."""
+        db = await self._ready()
+        which = {"owner": owner, "idempotency_key": {"$in": list(keys)}}
+        found = await _answered(db.tasks.find(which).to_list(None))
+        return [Task.from_document(document) for document in found]
+
     async def list_tasks(self, owner: str, *, before: TaskCursor | None, limit: int) -> list[Task]:
         """Return a page of the owner's tasks, newest first."""
         db = await self._ready()

@@ -108,6 +108,15 @@ class SqliteStore:
             raise errors.UnknownTask(task_id=task_id)
         return task
 
+    async def list_keyed(self, owner: str, keys: Sequence[str]) -> list[Task]:
+        """Return the owner's tasks with these idempotency keys."""
+
+        def find(db: sqlite3.Connection) -> list[Task]:
+            found = (_find_keyed(db, owner, key) for key in keys)
+            return [task for task in found if task]
+
+        return await self._read(find)
+
     async def list_tasks(self, owner: str, *, before: TaskCursor | None, limit: int) -> list[Task]:
         """Return a page of the owner's tasks, newest first."""
         query = "SELECT body FROM tasks WHERE owner = ?"
@@ -481,11 +490,15 @@ def _find_task(db: sqlite3.Connection, where: str, *values: str) -> Task | None:
     return Task.decode(row[0]) if row else None
 
 
+def _find_keyed(db: sqlite3.Connection, owner: str, key: str) -> Task | None:
+    return _find_task(db, "owner = ? AND idempotency_key = ?", owner, key)
+
+
 def _insert_task(db: sqlite3.Connection, task: Task) -> Task:
     if stored := _find_task(db, "task_id = ?", task.task_id):
         return stored
     if key := task.idempotency_key:
-        stored = _find_task(db, "owner = ? AND idempotency_key = ?", task.owner, key)
+        stored = _find_keyed(db, task.owner, key)
     return stored or _put_task(db, task)
 
 

@@ -111,6 +111,29 @@ async def test_a_batch_is_taken_whole_or_not_at_all(client: Client, make_key: Ma
     assert [200, 429, 200, 200] == statuses
 
 
+async def test_a_request_is_repeated_at_the_limit_that_it_has_filled(
+    client: Client, make_key: MakeKey
+) -> None:
+    """Its answer was lost: with the same key it gives the same tasks, and with another one 429."""
+    ann = await make_key("ann", tasks=3)
+
+    async def ask(path: str, body: object, key: str) -> tuple[int, object]:
+        headers = {**bearer(ann), "Idempotency-Key": key}
+        response = await client.post(path, json=body, headers=headers)
+        shown = await response.json()
+        items = shown.get("items", [{"task": shown}])
+        return response.status, [item["task"].get("task_id") for item in items]
+
+    one, many = ("/factor", {"number": 91}), ("/tasks/batch", {"numbers": [92, 93]})
+    first = [await ask(*one, "a"), await ask(*many, "b")]
+    assert [202, 200] == [status for status, _ in first]
+
+    assert first == [await ask(*one, "a"), await ask(*many, "b")]
+    assert 429 == (await ask(*one, "c"))[0]
+    longer = {"numbers": [92, 93, 94]}  # its third task was never made
+    assert 429 == (await ask("/tasks/batch", longer, "b"))[0]
+
+
 async def test_cpu_seconds_of_a_day_are_charged_to_owners_and_end_submissions(
     gateways: list[Client], make_key: MakeKey, store: SqliteStore
 ) -> None:

@@ -66,6 +66,21 @@ async def test_an_idempotency_key_is_an_owners_own(store: Store) -> None:
     assert [first, other] == repeated
 
 
+async def test_tasks_are_found_by_their_idempotency_keys(store: Store) -> None:
+    """Those of the owner alone, and only those that there are."""
+    first, second, free, theirs = (
+        task(key="k.$1"),
+        task(key="k2"),
+        task(),
+        task(owner="bob", key="k"),
+    )
+    await store.insert_tasks([first, second, free, theirs])
+
+    found = await store.list_keyed("ann", ["k2", "k", "k.$1", "k3"])
+    assert sorted([first.task_id, second.task_id]) == sorted(one.task_id for one in found)
+    assert first in found
+
+
 async def test_one_batch_with_a_key_twice_makes_one_task(store: Store) -> None:
     """Duplicates within one call are found too, and the rest is stored."""
     first, second, third = task(key="k"), task(key="k"), task()
