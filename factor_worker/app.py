@@ -16,7 +16,8 @@ from common.store import Store
 from common.workers import ALIVE_SECONDS, HEARTBEAT_SECONDS, WorkerStatus
 from factor_worker import metrics
 from factor_worker.admission import Admission
-from factor_worker.children import Limits, Slots
+from factor_worker.child import Limits
+from factor_worker.children import Slots
 from factor_worker.consumer import Consumer
 from factor_worker.sweeper import Sweeper
 

@@ -10,28 +10,24 @@ import asyncio
 import concurrent.futures
 import contextlib
 import ctypes
-import gc
-import logging
 import math
 import os
-import resource
 import signal
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import pebble
 import psutil
+import structlog
 
-from common import failpoints
 from common.factorizations import Solving
 from common.units import Failure, Fault, Work
-from factor_worker import compute, processes
+from factor_worker import child, compute, processes
 from factor_worker.engine import verify
 
-log = logging.getLogger(__name__)  # and not structlog's, which every child would have to load
+log = structlog.stdlib.get_logger(__name__)
 
 pebble.CONSTS.sleep_unit = 0.3
 """A pool has two threads that wake up so often, all day long, to see whether a child has died."""
@@ -40,8 +36,6 @@ STOP_SECONDS = 0.8
 """A child that has not stopped by itself after so long is killed."""
 START_PAUSES_SECONDS = (0.0, 1.0, 3.0)
 """Between tries to start a child: a machine that is out of memory or processes may soon have some."""
-ADDRESS_SPACE_SPARE_BYTES = 4 << 30
-"""Address space beyond the memory limit: most of what a program maps it never touches."""
 MOST_TOGETHER = 8
 """Short pieces of work that a child is handed at a time: 20 ms of work each at most."""
 GATHER_SECONDS = 0.003
@@ -50,11 +44,6 @@ TOGETHER_SECONDS = 5.0
 """In a group that takes longer something is not short after all."""
 
 Result = TypeVar("Result")
-
-STAGES = ("verify", "filter", "matrix", "square root")
-"""Of solving; they cross between processes as numbers."""
-
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class UnitFailed(Exception):
@@ -73,20 +62,11 @@ class SlotBroken(Exception):
     """No child process can be started: the fault of this machine or installation, not of a unit."""
 
 
-class Limits(NamedTuple):
-    """What a child may take."""
-
-    unit_seconds: float
-    memory_bytes: int
-    niceness: int = 0
-    """Added to the worker's own: a polite child steps back for others."""
-
-
 class Slot:
     """One child process that computes one unit at a time."""
 
     def __init__(
-        self, limits: Limits, *, on_death: Callable[[str], None] = lambda _how: None
+        self, limits: child.Limits, *, on_death: Callable[[str], None] = lambda _how: None
     ) -> None:
         self._limits = limits
         self._on_death = on_death
@@ -103,14 +83,16 @@ class Slot:
         return pebble.ProcessPool(
             max_workers=1,
             context=processes.CONTEXT,
-            initializer=_prepare_child,
+            initializer=child.prepare,
             initargs=(self._pid, self._solving, self._stopping, self._limits),
         )
 
     async def warm(self) -> float:
         """Start the child; return this machine's slowness."""
         # In a thread: the first child of a fork server waits for it to load what it forks.
-        return await asyncio.wrap_future(await asyncio.to_thread(self._pool.schedule, _slowness))
+        return await asyncio.wrap_future(
+            await asyncio.to_thread(self._pool.schedule, child.slowness)
+        )
 
     def _child_is_gone(self) -> bool:
         """Whether the child died; an idle one may have died with the lock of pebble's pipe."""
@@ -135,7 +117,7 @@ class Slot:
     def solving(self) -> Solving | None:
         """Return how far the solve unit in the child is."""
         stage, rows, done, of = self._solving[:]
-        return Solving(STAGES[stage], rows, done, of) if of else None
+        return Solving(child.STAGES[stage], rows, done, of) if of else None
 
     async def run(self, work: Work, batches: compute.StoredBatches = ()) -> compute.Result:
         """Compute one piece of work in the child, with stored relations if it is to solve them.
@@ -146,12 +128,12 @@ class Slot:
             SlotBroken: There is no child to compute it.
 
         """
-        return await self._call(self._limits.unit_seconds, _run, work, batches)
+        return await self._call(self._limits.unit_seconds, child.run, work, batches)
 
     async def run_all(self, works: Sequence[Work]) -> list[compute.Result | UnitFailed]:
         """Compute some short pieces of work; raise as `run` does if it does not show whose fault it is."""
         seconds = min(self._limits.unit_seconds, TOGETHER_SECONDS)
-        results = await self._call(seconds, _run_all, works)
+        results = await self._call(seconds, child.run_all, works)
         return [
             UnitFailed(self._failure_of(result)) if isinstance(result, Exception) else result
             for result in results
@@ -252,7 +234,11 @@ class Slots:
     """The free slots of a worker; whoever takes one gives it back."""
 
     def __init__(
-        self, count: int, limits: Limits, *, on_death: Callable[[str], None] = lambda _how: None
+        self,
+        count: int,
+        limits: child.Limits,
+        *,
+        on_death: Callable[[str], None] = lambda _how: None,
     ) -> None:
         """``on_death`` is called with ``crash``, ``memory``, ``timeout`` or ``idle``."""
         self._all = [Slot(limits, on_death=on_death) for _ in range(count)]
@@ -325,70 +311,3 @@ class Slots:
 def _end(pool: pebble.ProcessPool) -> None:
     pool.stop()
     pool.join()
-
-
-_reported: "ctypes.Array[ctypes.c_int64] | None" = None
-"""In a child: where it says how far it is."""
-_asked_to_stop: ctypes.c_byte | None = None
-"""In a child: where it looks whether to end its unit."""
-
-
-def _slowness() -> float:
-    from factor_worker import preloaded  # noqa: PLC0415 as in `_prepare_child`
-
-    return preloaded.SLOWNESS
-
-
-def _run(work: Work, batches: compute.StoredBatches) -> compute.Result:
-    failpoints.hit("child.unit", work.target)
-    return compute.run(work, batches, _report, _stopped)
-
-
-def _run_all(works: Sequence[Work]) -> list[compute.Result | Exception]:
-    """Compute each; what one raises is its result."""
-    results: list[compute.Result | Exception] = []
-    for work in works:
-        try:
-            results.append(_run(work, ()))
-        except Exception as error:  # noqa: BLE001 whatever it is, it belongs to this one
-            results.append(error)
-    return results
-
-
-def _report(solving: Solving) -> None:
-    if _reported is not None:
-        stage = STAGES.index(solving.stage)
-        _reported[:] = [stage, solving.rows, solving.done, max(solving.of, 1)]
-
-
-def _stopped() -> bool:
-    return _asked_to_stop is not None and bool(_asked_to_stop.value)
-
-
-def _prepare_child(
-    pid: ctypes.c_int,
-    reported: "ctypes.Array[ctypes.c_int64]",
-    asked_to_stop: ctypes.c_byte,
-    limits: Limits,
-) -> None:
-    """Make a fresh child safe to run hostile numbers in."""
-    from factor_worker import preloaded  # noqa: PLC0415 it imports this module, and is there if forked
-
-    global _reported, _asked_to_stop
-    _reported, _asked_to_stop = reported, asked_to_stop
-    os.nice(limits.niceness)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # native code never returns to a Python handler
-    for name in os.environ.keys() - {*processes.KEPT_ENVIRONMENT}:
-        del os.environ[name]
-    if processes.FORKED:
-        # The server ends when nobody holds its pipe any more, and we end with the server.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]  # noqa: SLF001 and a child holds it, for children of its own
-        if os.getppid() != preloaded.SERVER:  # it died before the call above
-            os._exit(1)
-        # A backstop for one huge allocation; the worker's own watch sees gradual growth first.
-        most = limits.memory_bytes + ADDRESS_SPACE_SPARE_BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pid.value = os.getpid()
-    gc.freeze()

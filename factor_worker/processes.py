@@ -13,17 +13,6 @@ from common.settings import SECRETS
 FORKED = sys.platform == "linux"
 """Elsewhere each child loads by itself what it needs: macOS's libraries do not survive a fork."""
 
-KEPT_ENVIRONMENT = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "TMPDIR",
-    "NUMBA_CACHE_DIR",
-    "NUMBA_CPU_NAME",
-    "NUMBA_CPU_FEATURES",
-)
-"""All that a child sees of its worker's environment: nothing that could be a secret."""
-
 CONTEXT = multiprocessing.get_context("forkserver" if FORKED else "spawn")
 CONTEXT.set_forkserver_preload(["factor_worker.preloaded"])
 

@@ -18,7 +18,8 @@ from common.broker import Broker, Queue
 from common.observability import about
 from common.settings import Settings
 from common.store.sqlite import SqliteStore
-from factor_worker.children import Limits, Slots
+from factor_worker.child import Limits
+from factor_worker.children import Slots
 from factor_worker.consumer import Consumer
 from gateway.app import create_app
 from infra.local.programs import ROOT

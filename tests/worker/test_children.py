@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from common.codec import BigInt
 from common.units import Certainty, Curves, Fault, Method, Sieve, Survey, Whole, Work
+from factor_worker.child import KEPT_ENVIRONMENT, Limits
 from factor_worker.children import (
-    Limits,
     Slot,
     SlotBroken,
     Slots,
@@ -26,7 +26,6 @@ from factor_worker.children import (
     UnitStopped,
 )
 from factor_worker.engine.siqs import parameters
-from factor_worker.processes import KEPT_ENVIRONMENT
 from tests import waiting
 
 HARD = BigInt(2934721143920810936805613480763073834220291833356430512568092958244091)
@@ -154,7 +153,8 @@ WORKER = f"""
 import asyncio
 from common.codec import BigInt
 from common.units import Whole
-from factor_worker.children import Limits, Slot
+from factor_worker.child import Limits
+from factor_worker.children import Slot
 
 async def main():
     slot = Slot(Limits(600, 1024 << 20))

@@ -12,7 +12,8 @@ from common.codec import BigInt
 from common.factorizations import Part
 from common.units import Certainty, Sieve, Solve
 from factor_worker import sieving
-from factor_worker.children import STAGES, Limits, Slot
+from factor_worker.child import STAGES, Limits
+from factor_worker.children import Slot
 from factor_worker.compute import StoredBatches
 from factor_worker.engine.siqs import parameters
 from factor_worker.engine.siqs.solve import Stage

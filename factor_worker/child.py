@@ -1,0 +1,109 @@
+"""What happens inside a child process: it is made safe, computes, and says how far it is."""
+
+import ctypes
+import gc
+import os
+import resource
+import signal
+from collections.abc import Sequence
+from multiprocessing import forkserver
+from typing import NamedTuple
+
+from common import failpoints
+from common.factorizations import Solving
+from common.units import Work
+from factor_worker import compute, processes
+
+KEPT_ENVIRONMENT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "NUMBA_CACHE_DIR",
+    "NUMBA_CPU_NAME",
+    "NUMBA_CPU_FEATURES",
+)
+"""All that a child sees of its worker's environment: nothing that could be a secret."""
+ADDRESS_SPACE_SPARE_BYTES = 4 << 30
+"""Address space beyond the memory limit: most of what a program maps it never touches."""
+STAGES = ("verify", "filter", "matrix", "square root")
+"""Of solving; they cross between processes as numbers."""
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class Limits(NamedTuple):
+    """What a child may take."""
+
+    unit_seconds: float
+    memory_bytes: int
+    niceness: int = 0
+    """Added to the worker's own: a polite child steps back for others."""
+
+
+_reported: "ctypes.Array[ctypes.c_int64] | None" = None
+"""In a child: where it says how far it is."""
+_asked_to_stop: ctypes.c_byte | None = None
+"""In a child: where it looks whether to end its unit."""
+
+
+def slowness() -> float:
+    """Return this machine's slowness, which was measured when the child's code was loaded."""
+    from factor_worker import preloaded  # noqa: PLC0415 as in `prepare`
+
+    return preloaded.SLOWNESS
+
+
+def run(work: Work, batches: compute.StoredBatches) -> compute.Result:
+    """Compute a piece of work; raise what it raises."""
+    failpoints.hit("child.unit", work.target)
+    return compute.run(work, batches, _report, _stopped)
+
+
+def run_all(works: Sequence[Work]) -> list[compute.Result | Exception]:
+    """Compute each; what one raises is its result."""
+    results: list[compute.Result | Exception] = []
+    for work in works:
+        try:
+            results.append(run(work, ()))
+        except Exception as error:  # noqa: BLE001 whatever it is, it belongs to this one
+            results.append(error)
+    return results
+
+
+def _report(solving: Solving) -> None:
+    if _reported is not None:
+        stage = STAGES.index(solving.stage)
+        _reported[:] = [stage, solving.rows, solving.done, max(solving.of, 1)]
+
+
+def _stopped() -> bool:
+    return _asked_to_stop is not None and bool(_asked_to_stop.value)
+
+
+def prepare(
+    pid: ctypes.c_int,
+    reported: "ctypes.Array[ctypes.c_int64]",
+    asked_to_stop: ctypes.c_byte,
+    limits: Limits,
+) -> None:
+    """Make a fresh child safe to run hostile numbers in."""
+    from factor_worker import preloaded  # noqa: PLC0415 it imports this module, and is there if forked
+
+    global _reported, _asked_to_stop
+    _reported, _asked_to_stop = reported, asked_to_stop
+    os.nice(limits.niceness)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # native code never returns to a Python handler
+    for name in os.environ.keys() - {*KEPT_ENVIRONMENT}:
+        del os.environ[name]
+    if processes.FORKED:
+        # The server ends when nobody holds its pipe any more, and we end with the server.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]  # noqa: SLF001 and a child holds it, for children of its own
+        if os.getppid() != preloaded.SERVER:  # it died before the call above
+            os._exit(1)
+        # A backstop for one huge allocation; the worker's own watch sees gradual growth first.
+        most = limits.memory_bytes + ADDRESS_SPACE_SPARE_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    pid.value = os.getpid()
+    gc.freeze()
