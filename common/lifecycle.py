@@ -4,6 +4,7 @@ Every step can be repeated, and a crash between any two of them is mended by rep
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 import math
@@ -199,10 +200,18 @@ async def tell_workers(broker: Broker, number: int) -> None:
         return  # the units end by themselves, and their outcomes are ignored
 
 
-async def accept(store: Store, broker: Broker, places: Places, tasks: Sequence[Task]) -> list[Task]:
+async def accept(
+    store: Store,
+    broker: Broker,
+    places: Places,
+    tasks: Sequence[Task],
+    *,
+    until: float | None = None,
+) -> list[Task]:
     """Insert new tasks of one owner durably and join as many as there are places; return them as stored.
 
-    The rest waits in the store, and workers join it as places get free.
+    The rest waits in the store, and workers join it as places get free. So does what could not be joined
+    until that time of the event loop, or because the store went away.
 
     Raises:
         errors.StoreUnavailable: Nothing may have been accepted; the same call can be repeated.
@@ -224,7 +233,11 @@ async def accept(store: Store, broker: Broker, places: Places, tasks: Sequence[T
         log.log(level, "A task is accepted", task_id=task.task_id, **about(task.number))
     fresh = [task for task in stored if not task.joined and task.ended is None]
     begun = [task for lane in Lane for task in _of_lane(fresh, lane)[: free[lane]]]
-    await side_by_side(functools.partial(join, store, broker), begun, at_once=CONCURRENT_JOINS)
+    with contextlib.suppress(TimeoutError, errors.StoreUnavailable):
+        async with asyncio.timeout_at(until):
+            await side_by_side(
+                functools.partial(join, store, broker), begun, at_once=CONCURRENT_JOINS
+            )
     return stored
 
 

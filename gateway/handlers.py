@@ -1,6 +1,7 @@
 """Answers the calls about tasks and numbers; each handler reads, asks `common.lifecycle`, shows."""
 
 import asyncio
+import contextlib
 import functools
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from gateway import bodies, metrics, models, parameters, patience, problems, rep
 from gateway.access import IDENTITY, owner_of
 from gateway.keys import BROKER, HUB, PLACES, SETTINGS, STORE
 from gateway.limits import LIMITER, tell
+from gateway.websocket.hub import State
 
 CONCURRENT_READS = 16
 POLL_SECONDS = "1"
@@ -47,7 +49,7 @@ def _answer_task(
 
 async def submit(request: web.Request) -> web.Response:
     """Accept a number; with ``Prefer: wait=N`` stay up to N seconds for its answer."""
-    settings, store = request.app[SETTINGS], request.app[STORE]
+    settings = request.app[SETTINGS]
     owner, key = owner_of(request), parameters.idempotency_key(request)
     document = await bodies.read_object(request)
     if "number" not in document:
@@ -60,13 +62,24 @@ async def submit(request: web.Request) -> web.Response:
     headers = {"Location": f"/tasks/{stored.task_id}"}
     seconds = parameters.preferred_wait(request)
     failpoints.hit("submit.reply")
-    if not seconds:
-        shown = representation.view(*await lifecycle.settle(store, stored))
-        return _answer_task(shown, status=202, headers=headers)
-    with patience.unhurried(request):
-        shown = representation.view(*await request.app[HUB].wait_done(stored, float(seconds)))
-    headers["Preference-Applied"] = f"wait={seconds}"
-    return _answer_task(shown, status=200 if shown.done else 202, headers=headers)
+    if seconds:
+        headers["Preference-Applied"] = f"wait={seconds}"
+    shown = representation.view(*await _state(request, stored, seconds))
+    return _answer_task(shown, status=200 if seconds and shown.done else 202, headers=headers)
+
+
+async def _state(request: web.Request, task: Task, seconds: int) -> State:
+    """Return the state of a task that was just accepted, after so many seconds unless it is done.
+
+    That it is accepted is what the client has to hear, should the store have no more to tell in time.
+    """
+    with contextlib.suppress(TimeoutError, errors.StoreUnavailable):
+        if seconds:
+            with patience.unhurried(request):
+                return await request.app[HUB].wait_done(task, float(seconds))
+        async with asyncio.timeout_at(patience.end_of(request)):
+            return await lifecycle.settle(request.app[STORE], task)
+    return task, None
 
 
 async def _accept(request: web.Request, tasks: Sequence[Task]) -> list[Task]:
@@ -76,7 +89,9 @@ async def _accept(request: web.Request, tasks: Sequence[Task]) -> list[Task]:
     try:
         async with app[LIMITER].submission(request[IDENTITY], wanted) as fields:
             tell(request, fields)
-            stored = await lifecycle.accept(app[STORE], app[BROKER], app[PLACES], tasks)
+            stored = await lifecycle.accept(
+                app[STORE], app[BROKER], app[PLACES], tasks, until=patience.end_of(request)
+            )
     except problems.Limited:
         if (before := await _accepted_before(app[STORE], tasks)) is None:
             raise

@@ -14,6 +14,8 @@ from common import errors
 
 ANSWER_SECONDS = 2.8
 """Clients are promised 3; one call to a store that is down ends before."""
+SPARE_SECONDS = 0.2
+"""To answer in when nothing more is waited for."""
 _LIMIT = web.RequestKey("PATIENCE", asyncio.Timeout)
 
 
@@ -26,6 +28,12 @@ async def bounded(request: web.Request) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise errors.StoreUnavailable(f"no answer within {ANSWER_SECONDS} s") from error
+
+
+def end_of(request: web.Request) -> float | None:
+    """Return the event loop's time when whatever an answer can do without is given up, if ever."""
+    end = request[_LIMIT].when()
+    return None if end is None else end - SPARE_SECONDS
 
 
 @contextlib.contextmanager

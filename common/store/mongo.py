@@ -13,7 +13,7 @@ from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError
 
 from common import errors
 from common.accounts import Account
-from common.concurrency import Together
+from common.concurrency import Together, side_by_side
 from common.factorizations import Factorization
 from common.keys import ApiKey
 from common.store import TaskCursor
@@ -39,17 +39,18 @@ INDEXES: Final = {
     "tasks": [
         IndexModel(
             [("owner", ASCENDING), ("idempotency_key", ASCENDING)],
-            name="idempotency",
+            name="keyed",
             unique=True,
-            partialFilterExpression={"idempotency_key": {"$type": "string"}},
+            # Not `$type`: a query for a key would not be known to look for nothing else.
+            partialFilterExpression={"idempotency_key": {"$gt": ""}},
         ),
         IndexModel(
             [("owner", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)], name="newest"
         ),
         IndexModel([("key", ASCENDING)], name="live", partialFilterExpression={"live": True}),
         IndexModel(
-            [("owner", ASCENDING), ("lane", ASCENDING), ("created_at", ASCENDING)],
-            name="waiting",
+            [(name, ASCENDING) for name in ("unjoined", "owner", "lane", "created_at")],
+            name="unjoined",
             partialFilterExpression={"unjoined": True},
         ),
         IndexModel(
@@ -62,18 +63,17 @@ INDEXES: Final = {
     "keys": [IndexModel([("key_id", ASCENDING)], name="key_id", unique=True)],
     "factorizations": [
         IndexModel(
-            [("number", ASCENDING)], name="active", partialFilterExpression={"active": True}
-        ),
-        IndexModel(
-            [("number", DESCENDING)],  # two indexes need different keys
-            name="unpublished",
-            partialFilterExpression={"unpublished": True},
-        ),
+            [(state, ASCENDING), ("number", ASCENDING)],
+            name=f"{state}_numbers",
+            partialFilterExpression={state: True},
+        )
+        for state in ("active", "unpublished")
     ],
     "batches": [
         IndexModel([("number", ASCENDING), ("unit_id", ASCENDING)], name="unit", unique=True)
     ],
 }
+"""Every field that a query compares for equality is in front in one of them, or what it is partial by."""
 
 
 class MongoStore:
@@ -152,14 +152,12 @@ class MongoStore:
         return stored
 
     async def _stored_instead(self, task: Task) -> Task:
-        db = await self._ready()
-        same: list[Document] = [{"_id": task.task_id}]
-        if task.idempotency_key is not None:
-            same.append({"owner": task.owner, "idempotency_key": task.idempotency_key})
-        found = await _answered(db.tasks.find_one({"$or": same}))
-        if found is None:
+        stored = await self._find_task(task.task_id)
+        if stored is None and task.idempotency_key is not None:
+            stored = next(iter(await self.list_keyed(task.owner, [task.idempotency_key])), None)
+        if stored is None:
             raise errors.StoreUnavailable("a task that was there has gone")
-        return Task.from_document(found)
+        return stored
 
     async def get_task(self, task_id: str, owner: str) -> Task:
         """Return the owner's task."""
@@ -176,21 +174,27 @@ class MongoStore:
     async def list_keyed(self, owner: str, keys: Sequence[str]) -> list[Task]:
         """Return the owner's tasks with these idempotency keys."""
         db = await self._ready()
-        which = {"owner": owner, "idempotency_key": {"$in": list(keys)}}
-        found = await _answered(db.tasks.find(which).to_list(None))
-        return [Task.from_document(document) for document in found]
+
+        async def find(key: str) -> Document | None:
+            return await _answered(db.tasks.find_one({"owner": owner, "idempotency_key": key}))
+
+        found = await side_by_side(find, keys, at_once=TOGETHER)
+        return [Task.from_document(document) for document in found if document]
 
     async def list_tasks(self, owner: str, *, before: TaskCursor | None, limit: int) -> list[Task]:
         """Return a page of the owner's tasks, newest first."""
         db = await self._ready()
-        query: Document = {"owner": owner}
+        # With a cursor two queries of an index each, as in `list_owners`.
+        which: list[Document] = [{}]
         if before is not None:
-            query["$or"] = [
-                {"created_at": {"$lt": before.created_at}},
-                {"created_at": before.created_at, "_id": {"$lt": before.task_id}},
-            ]
-        cursor = db.tasks.find(query).sort([("created_at", DESCENDING), ("_id", DESCENDING)])
-        found = await _answered(cursor.limit(limit).to_list(limit))
+            same = {"created_at": before.created_at, "_id": {"$lt": before.task_id}}
+            which = [same, {"created_at": {"$lt": before.created_at}}]
+        found: list[Document] = []
+        for each in which:
+            if left := limit - len(found):
+                cursor = db.tasks.find({"owner": owner, **each})
+                cursor = cursor.sort([("created_at", DESCENDING), ("_id", DESCENDING)]).limit(left)
+                found += await _answered(cursor.to_list(left))
         return [Task.from_document(document) for document in found]
 
     async def end_task(self, task_id: str, ending: Ending) -> Task:
@@ -272,11 +276,16 @@ class MongoStore:
         """Return the owners of tasks that are live or ended lately."""
         db = await self._ready()
         keys = [str(int(number)) for number in numbers]
-        lately = {"key": {"$in": keys}, "$or": [{"live": True}, {"ended.at": {"$gt": since}}]}
-        cursor = db.tasks.find(lately, {"_id": 0, "key": 1, "owner": 1})
+        # Two queries with an index each: not every server plans an `$or` by its parts.
+        which: list[Document] = [{"live": True}, {"ended.at": {"$gt": since}}]
+        cursors = (
+            db.tasks.find({"key": {"$in": keys}, **one}, {"_id": 0, "key": 1, "owner": 1})
+            for one in which
+        )
         found: dict[int, set[str]] = {int(number): set() for number in numbers}
-        for document in await _answered(cursor.to_list(None)):
-            found[int(document["key"])].add(document["owner"])
+        for documents in await asyncio.gather(*(_answered(each.to_list(None)) for each in cursors)):
+            for document in documents:
+                found[int(document["key"])].add(document["owner"])
         return found
 
     # --- factorizations ---

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
+from common import errors
 from common.broker import Queue
 from common.broker.memory import MemoryBroker
 from common.store.sqlite import SqliteStore
@@ -306,28 +307,47 @@ async def test_a_store_that_is_down_is_503_soon(client: Client, store: SqliteSto
 async def test_a_store_that_is_slow_all_the_time_is_503_soon(
     client: Client, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No call fails by itself, but a request makes several; what was done stands."""
-    insert, mark = store.insert_tasks, store.mark_joined
-    inserted: list[Task] = []
+    """No call fails by itself, but a request makes several."""
+    count, insert = store.count_live, store.insert_tasks
 
-    async def slowly(tasks: Sequence[Task]) -> list[Task]:
-        await asyncio.sleep(0.3)
-        inserted.extend(await insert(tasks))
-        return inserted
+    async def count_slowly(*args: Any, **how: Any) -> int:
+        await asyncio.sleep(0.4)
+        return await count(*args, **how)
 
-    async def never(task_ids: Sequence[str]) -> None:
-        await asyncio.sleep(3600)
-        await mark(task_ids)
+    async def insert_slowly(tasks: Sequence[Task]) -> list[Task]:
+        await asyncio.sleep(0.4)
+        return await insert(tasks)
 
     monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.6)
-    monkeypatch.setattr(store, "insert_tasks", slowly)
-    monkeypatch.setattr(store, "mark_joined", never)
+    monkeypatch.setattr(store, "count_live", count_slowly)
+    monkeypatch.setattr(store, "insert_tasks", insert_slowly)
     response = await client.post("/factor", json={"number": 10**30 + 57})
 
     assert (503, "/problems/store-unavailable") == await problem(response)
     assert "0.6 s" in (await response.json())["detail"]
-    [task] = inserted
-    assert 200 == (await client.get(f"/tasks/{task.task_id}")).status
+
+
+@pytest.mark.parametrize("prefer", [{}, {"Prefer": "wait=1"}])
+async def test_what_is_inserted_is_accepted(
+    client: Client, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, prefer: dict[str, str]
+) -> None:
+    """The store stops answering after it: the client gets its task, and a worker will begin it."""
+
+    async def never(*_: object) -> None:
+        await asyncio.sleep(3600)
+
+    async def failing(*_: object) -> None:
+        raise errors.StoreUnavailable("a test")
+
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.6)
+    monkeypatch.setattr(store, "mark_joined", never)
+    monkeypatch.setattr(store, "get_task", failing)
+    response = await client.post("/factor", json={"number": 10**30 + 57}, headers=prefer)
+    task = await response.json()
+
+    assert (202, "queued", False) == (response.status, task["status"], task["done"])
+    monkeypatch.undo()
+    assert 200 == (await client.get(response.headers["Location"])).status
 
 
 async def test_a_client_may_take_its_time(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,154 @@
+"""Whatever is asked of MongoDB is answered by an index: a scan is felt only when there are many tasks."""
+
+import inspect
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from pymongo import monitoring
+
+from common import accounts, factorizations, lifecycle
+from common.store import Store, TaskCursor
+from common.store.mongo import INDEXES, MongoStore
+from common.tasks import Ending, Lane, Status
+from tests.contract.conftest import opened_mongo
+
+Document = dict[str, Any]
+
+SMALL = {"workers", "keys"}
+"""A cluster has a few workers, and operators list all keys."""
+NOT_CALLED = {
+    *("open", "close", "ping", "heartbeat", "remove_worker", "list_workers"),
+    *("insert_key", "find_keys", "list_keys", "revoke_key"),
+}
+
+
+class Asked(monitoring.CommandListener):
+    """Keeps what clients look for, while it is told to."""
+
+    keeping = False
+
+    def __init__(self) -> None:
+        self.filters: list[tuple[str, Document]] = []
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        """Keep the filters of a command."""
+        asked = event.command
+        found = [
+            *([asked["filter"]] if event.command_name == "find" else []),
+            *(stage["$match"] for stage in asked.get("pipeline", []) if "$match" in stage),
+            *(one["q"] for one in (*asked.get("updates", []), *asked.get("deletes", []))),
+        ]
+        if self.keeping:
+            self.filters += [(asked[event.command_name], {**one}) for one in found]
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """Do nothing."""
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """Do nothing."""
+
+
+@pytest.fixture(scope="module")
+def asked() -> Asked:
+    """Return what hears of every command of the clients that are made from now on."""
+    listener = Asked()
+    monitoring.register(listener)
+    return listener
+
+
+async def call_everything(store: Store) -> None:
+    """Call each method about tasks, numbers, relations and accounts."""
+    ending = Ending(status=Status.CANCELLED, at=5.0)
+    tasks = [lifecycle.new_task(90 + i, "", "ann", idempotency_key=f"k{i}") for i in range(9)]
+    await store.insert_tasks(tasks)
+    await store.insert_tasks([replace(tasks[0], task_id=lifecycle.new_task(1, "", "ann").task_id)])
+    await store.get_task(tasks[0].task_id, "ann")
+    await store.list_keyed("ann", ["k0", "k1"])
+    cursor = TaskCursor(tasks[5].created_at, tasks[5].task_id)
+    assert 5 == len(await store.list_tasks("ann", before=cursor, limit=9))
+    await store.list_tasks("ann", before=None, limit=9)
+    await store.end_task(tasks[0].task_id, ending)
+    await store.end_tasks(91, up_to_round=1, ending=ending)
+    await store.any_live(92)
+    await store.mark_joined([tasks[2].task_id])
+    for lane, joined in ((None, None), (Lane.SHORT, None), (Lane.LONG, True)):
+        await store.count_live("ann", lane=lane, joined=joined, limit=9)
+    await store.list_queues(created_before=1e10)
+    await store.list_unjoined("ann", Lane.SHORT, created_before=1e10, limit=9)
+    await store.list_owners([91, 92], since=1.0)
+    known = await store.create_factorization(factorizations.begin(91, 1.0))
+    await store.get_factorization(91)
+    assert await store.swap_factorization(known.touched(2.0))
+    await store.clear_outbox(91, known.outbox)
+    await store.clear_outbox(91, ["another"])
+    for after in (None, 5):
+        await store.list_unpublished(touched_before=1e10, after=after, limit=9)
+        await store.list_active(touched_before=1e10, after=after, limit=9)
+    await store.insert_batch(91, "u", b"b")
+    assert [("u", b"b")] == [batch async for batch in store.iterate_batches(91)]
+    await store.delete_batches(91)
+    await store.swap_account(accounts.charge(await store.get_account("ann"), 1.0, 1.0))
+
+
+async def test_every_query_has_an_index(mongodb_uri: str, asked: Asked) -> None:
+    """No two servers explain a plan alike, so it is held against the indexes by a rule that is plain."""
+    async with opened_mongo(mongodb_uri) as store:
+        asked.keeping = True
+        await call_everything(store)
+        asked.keeping = False
+
+    assert len(asked.filters) > 30
+    scans = [
+        (collection, which)
+        for collection, which in asked.filters
+        if collection not in SMALL and not has_index(collection, which)
+    ]
+    assert [] == scans
+
+
+def has_index(collection: str, which: Document) -> bool:
+    """Return whether the equal fields are in front in an index, or what it is partial by.
+
+    A field with an operator comes next, or is for the few documents that are found.
+    """
+    if "_id" in which:
+        return True
+    equal = {name for name, value in which.items() if not isinstance(value, dict)}
+    equal |= {name for name, value in which.items() if isinstance(value, dict) and "$in" in value}
+    for index in (each.document for each in INDEXES[collection]):
+        partial = index.get("partialFilterExpression", {})
+        implied = all(
+            which.get(name) == value or (value == {"$gt": ""} and name in equal)
+            for name, value in partial.items()
+        )
+        keys = list(index["key"])
+        in_front = equal <= {*keys[: len(equal)], *partial}
+        if implied and in_front and keys[0] in which:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("which", "found"),
+    [
+        ({"owner": "ann", "idempotency_key": "k"}, True),
+        ({"owner": "ann", "live": True, "lane": "short"}, True),
+        ({"owner": "ann", "lane": "short"}, False),
+        ({"owner": "ann", "round": 1}, False),
+        ({"round": {"$gt": 1}}, False),
+        ({"owner": "ann", "created_at": {"$lt": 1.0}}, True),
+        ({"$or": [{"live": True}, {"round": 1}]}, False),
+    ],
+)
+def test_the_rule(which: Document, *, found: bool) -> None:
+    """It tells a query with an index from one without."""
+    assert found is has_index("tasks", which)
+
+
+def test_every_method_is_called() -> None:
+    """Whoever adds one to the port adds it above."""
+    methods = {name for name in vars(MongoStore) if not name.startswith("_")}
+    source = inspect.getsource(call_everything)
+
+    assert {name for name in methods if f"store.{name}(" not in source} == NOT_CALLED
