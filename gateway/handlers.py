@@ -84,13 +84,13 @@ async def _state(request: web.Request, task: Task, seconds: int) -> State:
 
 async def _accept(request: web.Request, tasks: Sequence[Task]) -> list[Task]:
     """Accept new tasks within the limits of their owner."""
-    app = request.app
+    app, until = request.app, patience.end_of(request)
     wanted = sum(task.ended is None for task in tasks)
     try:
-        async with app[LIMITER].submission(request[IDENTITY], wanted) as fields:
+        async with app[LIMITER].submission(request[IDENTITY], wanted, until=until) as fields:
             tell(request, fields)
             stored = await lifecycle.accept(
-                app[STORE], app[BROKER], app[PLACES], tasks, until=patience.end_of(request)
+                app[STORE], app[BROKER], app[PLACES], tasks, until=until
             )
     except problems.Limited:
         if (before := await _accepted_before(app[STORE], tasks)) is None:

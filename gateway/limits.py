@@ -84,11 +84,13 @@ class Limiter:
                 return
 
     @contextlib.asynccontextmanager
-    async def submission(self, identity: Identity, count: int) -> AsyncIterator[Mapping[str, str]]:
+    async def submission(
+        self, identity: Identity, count: int, *, until: float | None
+    ) -> AsyncIterator[Mapping[str, str]]:
         """Hold places for new tasks while they are inserted; yield fields for the answer.
 
         The places are written into the account before the tasks are, so that two gateways do not
-        give away the same ones.
+        give away the same ones. They are given back until that time of the event loop, or lapse.
 
         Raises:
             problems.TooManyTasks: The owner has too many in progress.
@@ -104,11 +106,10 @@ class Limiter:
         async with self._submitting.setdefault(identity.owner, asyncio.Lock()):
             fields = await self._reserve(identity.owner, limits, ticket, count)
         yield fields
-        if (
-            limits.tasks is not None
-        ):  # after an error it lapses by itself, as it does after this one
-            with contextlib.suppress(errors.StoreUnavailable):
-                await self._release(identity.owner, ticket)
+        if limits.tasks is not None:  # after an error they lapse
+            with contextlib.suppress(TimeoutError, errors.StoreUnavailable):
+                async with asyncio.timeout_at(until):
+                    await self._release(identity.owner, ticket)
 
     async def _reserve(self, owner: str, limits: Limits, ticket: str, count: int) -> dict[str, str]:
         while True:
