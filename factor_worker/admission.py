@@ -36,6 +36,8 @@ are none, as while a large number is sieved, the store is left in peace.
 """
 SHARE = 4
 """Looking takes at most one part in so many of the time, lest a slow store be kept from its work."""
+LONGEST_PAUSE_SECONDS = 4.0
+"""But no longer after a look that took very long: the store may be quick again."""
 LEFT_SECONDS = 0.2
 """A gateway has begun a task by this time, or it leaves that to us (or it died)."""
 CONCURRENT_JOINS = 64
@@ -76,7 +78,8 @@ class Admission:
             pause = BUSY_SECONDS if begun else min(2 * pause, shortest)
             least = BUSY_SECONDS if waiting else shortest
             self._stirred.clear()
-            await asyncio.sleep(max(least, (SHARE - 1) * self._looked_seconds))
+            rest = min((SHARE - 1) * self._looked_seconds, LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(max(least, rest))
             if not begun:
                 await self._until_stirred(pause - least if waiting else longest - shortest)
                 if not waiting:  # gateways leave to us what they have no place for

@@ -121,6 +121,24 @@ async def test_long_numbers_leave_the_places_of_short_ones_alone(store: SqliteSt
     await broker.close()
 
 
+async def test_a_look_that_took_long_is_not_waited_for_in_the_end(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store was slow for a while; by its share of the time the next look came in minutes."""
+    monkeypatch.setattr(admission_module, "SHARE", 10**9)
+    monkeypatch.setattr(admission_module, "LONGEST_PAUSE_SECONDS", 0.1)
+    broker = MemoryBroker()
+    await broker.open()
+    admission = Admission(store, broker, "w")
+    looks = watch(admission)
+    running = asyncio.create_task(admission.run())
+    await waiting.until(lambda: len(looks) == 1, "a look")
+    await store.insert_tasks(tasks("ann", range(91, 92)))
+    await waiting.until(lambda: (True, 1) in looks, "what was begun")
+    running.cancel()
+    await broker.close()
+
+
 async def test_a_quiet_worker_looks_when_small_numbers_come(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
