@@ -276,15 +276,14 @@ class MongoStore:
         """Return the owners of tasks that are live or ended lately."""
         db = await self._ready()
         keys = [str(int(number)) for number in numbers]
-        # Two queries with an index each: not every server plans an `$or` by its parts.
-        which: list[Document] = [{"live": True}, {"ended.at": {"$gt": since}}]
-        cursors = (
-            db.tasks.find({"key": {"$in": keys}, **one}, {"_id": 0, "key": 1, "owner": 1})
-            for one in which
-        )
+        # Two queries with an index each: not every server plans an `$or` by its parts. In this order,
+        # so that a task that ends between them is found.
         found: dict[int, set[str]] = {int(number): set() for number in numbers}
-        for documents in await asyncio.gather(*(_answered(each.to_list(None)) for each in cursors)):
-            for document in documents:
+        for which in ({"live": True}, {"ended.at": {"$gt": since}}):
+            cursor = db.tasks.find(
+                {"key": {"$in": keys}, **which}, {"_id": 0, "key": 1, "owner": 1}
+            )
+            for document in await _answered(cursor.to_list(None)):
                 found[int(document["key"])].add(document["owner"])
         return found
 
