@@ -315,10 +315,9 @@ async def memory(name: str) -> None:
                         seen = most.setdefault(key, [0, 0])
                         seen[:] = map(max, seen, (found.rss >> 20, found.uss >> 20))
                 await asyncio.sleep(POLL_SECONDS)
+            elapsed = time.monotonic() - started
             await done(session, task)
-    print(
-        f"{name}: {time.monotonic() - started:.0f} s, {shown['progress']['cpu_seconds']:.0f} CPU s of units"
-    )
+    print(f"{name}: {elapsed:.0f} s, {shown['progress']['cpu_seconds']:.0f} CPU s of units")
     for (stage, kind), (resident, own) in most.items():
         print(f"{stage:8} {kind:20} at most {resident:4} MiB resident, {own:4} of them its own")
 
