@@ -1,4 +1,4 @@
-help:           ## list the verbs: run stack secrets test chaos rehearse lint types lock bench fairness paint screenshots docs site licences command audit clean
+help:           ## list the verbs: run stack secrets test chaos rehearse containers lint types lock bench fairness paint screenshots docs site licences command audit clean
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
@@ -6,7 +6,7 @@ PORT ?= 8080
 ARGS ?=
 PYTHON = .venv/bin/python
 
-.PHONY: help run stack secrets test chaos rehearse lint types lock bench fairness paint screenshots docs site licences command audit clean
+.PHONY: help run stack secrets test chaos rehearse containers lint types lock bench fairness paint screenshots docs site licences command audit clean
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
@@ -33,6 +33,10 @@ rehearse:       ## lose the broker's data and restore a store from a backup, in 
 	@sh infra/venv.sh requirements-dev.lock
 	@sh infra/servers.sh
 	@$(PYTHON) -m pytest -m rehearsal tests/stack $(ARGS)
+
+containers:     ## docker-compose.yml in containers; where there is no Docker engine, root on Debian gets one
+	@sh infra/venv.sh requirements-dev.lock
+	@sh tests/containers/run.sh $(ARGS)
 
 lint:           ## style and formatting
 	@sh infra/venv.sh requirements-dev.lock

@@ -96,6 +96,7 @@ class Link:
 
     def open(self) -> None:
         """Begin to connect, in the background."""
+        metrics.CONNECTIONS_MISSING.inc()
         self._keeper = asyncio.create_task(self._keep())
 
     async def close(self) -> None:
@@ -103,6 +104,8 @@ class Link:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+            metrics.CONNECTIONS_MISSING.dec()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def connection(self) -> AbstractConnection:
@@ -129,6 +132,7 @@ class Link:
                 continue
             pauses.reset()
             self._up.set()
+            metrics.CONNECTIONS_MISSING.dec()
             log.info("Connected to RabbitMQ", connection=self._name)
             try:
                 await lost.wait()
@@ -136,6 +140,7 @@ class Link:
                 log.warning("Lost the connection to RabbitMQ", connection=self._name)
             finally:
                 self._up.clear()
+                metrics.CONNECTIONS_MISSING.inc()
                 self._let_go(self._connection)
             await pauses()
 

@@ -61,6 +61,8 @@ EXCHANGES: Final = {EVENTS: "topic", CONTROL: "fanout"}
 async def declare(connection: AbstractConnection) -> None:
     """Make sure that the topology is there; who may not make it checks that somebody else has.
 
+    To check, a user needs some permission on each of them, whichever (RabbitMQ 4.3; before, none).
+
     Raises:
         aio_pika.exceptions.ChannelClosed: It differs from what is there, or is missing.
 

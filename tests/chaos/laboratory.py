@@ -13,6 +13,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -400,9 +401,7 @@ class Laboratory:
         cursor: str | None = None
         while True:
             params = {"limit": str(PAGE), **({"cursor": cursor} if cursor else {})}
-            async with (session or self.session).get("/tasks", params=params) as response:
-                assert response.status == 200, await response.text()
-                page = await response.json()
+            page = await self._page(session or self.session, params)
             fresh = [view for view in page["tasks"] if view["task_id"] not in self._drained_before]
             found += fresh
             cursor = page.get("next_cursor")
@@ -410,6 +409,19 @@ class Laboratory:
                 break
         self._drained_before |= {view["task_id"] for view in found}
         return found
+
+    @staticmethod
+    async def _page(session: aiohttp.ClientSession, params: dict[str, str]) -> Json:
+        """Return a page of the tasks; a store that is too busy to give it in time is asked again."""
+        for _ in range(10):
+            async with session.get("/tasks", params=params) as response:
+                if response.status == HTTPStatus.OK:
+                    page: Json = await response.json()
+                    return page
+                refusal = await response.text()
+                assert response.status == HTTPStatus.SERVICE_UNAVAILABLE, refusal
+            await asyncio.sleep(1)
+        raise AssertionError(refusal)
 
     async def verdict(self) -> Verdict:
         """Judge what has happened since the last verdict, and begin a new journal."""

@@ -4,11 +4,8 @@ import functools
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -149,42 +146,3 @@ def test_files_that_are_mounted_are_there() -> None:
 
     assert sources
     assert [] == [source for source in sources if not source.exists()]
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[None]:
-    """Bring up the whole stack in containers, where there is an engine that has the images."""
-    images = [
-        service["image"] for name, service in services().items() if not service.get("profiles")
-    ]
-    for image in images:
-        if (why := servers.why_no_container(image)) is not None:
-            pytest.skip(f"docker: {why}")
-    docker = shutil.which("docker") or "docker"
-    make = ["make", "-C", str(ROOT), "secrets"]
-    compose = [docker, "compose", "-f", str(FILE), "-p", "factorline-test"]
-    subprocess.run(make, check=True)  # noqa: S603 ours
-    try:
-        subprocess.run([*compose, "up", "-d", "--wait", "--scale", "worker=4"], check=True)  # noqa: S603 ours
-        yield
-    finally:
-        subprocess.run([*compose, "down", "--volumes"], check=True)  # noqa: S603 ours
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.usefixtures("running")
-def test_the_two_calls_of_the_seed_in_containers() -> None:
-    """As a person would paste them, on port 80."""
-    number = """'{"number": 1234}'"""
-    submit = f"curl -d {number} -H 'Content-Type: application/json' http://localhost/factor"
-    task_id = json.loads(pasted(submit))["task_id"]
-    with urllib.request.urlopen(f"http://localhost/tasks/{task_id}?wait=30", timeout=60) as answer:
-        assert json.load(answer)["done"]
-
-    assert {"result": "2,617"} == json.loads(pasted(f"curl http://localhost/get/{task_id}"))
-
-
-def pasted(command: str) -> str:
-    """Return what a command prints in a shell."""
-    ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)  # noqa: S603, S607 ours
-    return ran.stdout

@@ -1,0 +1,1 @@
+"""`docker-compose.yml` in containers; `make containers` sees to an engine and images where there are none."""
