@@ -91,7 +91,8 @@ class Broker(Protocol):
     ) -> Subscription:
         """Call the handler for each message, up to ``prefetch`` of them at once.
 
-        The handler settles the delivery; if it raises, the delivery is requeued and the error logged.
+        The handler settles the delivery; if it raises, the error is logged and the delivery is requeued
+        as a failed one.
         """
 
     async def subscribe_events(

@@ -119,6 +119,10 @@ class _Delivery:
     async def requeue(self) -> None:
         await self._settle(self._message.nack(requeue=True))
 
+    async def fail(self) -> None:
+        # Since RabbitMQ 4.3 what a consumer gives back unharmed (nack) does not count as a failure.
+        await self._settle(self._message.reject(requeue=True))
+
     async def reject(self) -> None:
         await self._settle(self._message.reject(requeue=False))
 
@@ -186,7 +190,7 @@ class Units(_Consumer):
             raise
         except Exception:
             log.exception("A message could not be handled", queue=self._name)
-            await delivery.requeue()  # the broker counts it, and dead-letters at the limit
+            await delivery.fail()  # the broker counts it, and dead-letters at the limit
 
 
 class Hints(_Consumer, Generic[Hint]):
