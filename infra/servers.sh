@@ -10,12 +10,13 @@ missing() {
     done
 }
 
-# Prometheus's package would start a server that listens everywhere, and only its checker is wanted.
+# Prometheus's package would start a server that listens everywhere, and only its checker is wanted; some
+# releases have that in a package of its own.
 install_promtool() (
     folder=$(mktemp -d) && cd "$folder" || exit 1
     trap 'rm -rf "$folder"' EXIT
-    chmod 755 . && apt-get download prometheus && dpkg-deb -x prometheus_*.deb . &&
-        install usr/bin/promtool /usr/local/bin/
+    chmod 755 . && { apt-get download promtool || apt-get download prometheus; } &&
+        dpkg-deb -x prom*.deb . && install usr/bin/promtool /usr/local/bin/
 )
 
 wanted=$(missing)

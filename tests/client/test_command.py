@@ -366,7 +366,9 @@ def test_programs_that_need_servers_say_so(program: str) -> None:
 def test_help_and_completion_need_no_service() -> None:
     """They are there at once, for every verb."""
     shown = factorline("http://127.0.0.1:1", "--help").stdout
-    script = factorline("http://127.0.0.1:1", "--show-completion", "bash").stdout
+    # Otherwise it is the script of the shell that the tests were started from, if that has completion.
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    script = factorline("http://127.0.0.1:1", "--show-completion", "bash", **named).stdout
     completed = factorline(
         "http://127.0.0.1:1",
         _FACTORLINE_COMPLETE="complete_bash",

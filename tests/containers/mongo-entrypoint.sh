@@ -1,7 +1,9 @@
 #!/bin/bash
-# What MongoDB's image does the first time: a user root, and the scripts of docker-entrypoint-initdb.d.
+# What the start script of MongoDB's image does: the first time a user root, if one is asked for, and the
+# scripts of docker-entrypoint-initdb.d; arguments alone are mongod's.
 set -euo pipefail
-if [ ! -e /data/db/made ]; then
+[ "${1:0:1}" != - ] || set -- mongod --bind_ip_all "$@"
+if [ -n "${MONGO_INITDB_ROOT_USERNAME:-}" ] && [ ! -e /data/db/made ]; then
     mongod &
     server=$!
     until mongosh --quiet --eval 'db.hello().ok' >/dev/null 2>&1; do sleep 0.2; done

@@ -84,4 +84,5 @@ else
     done
     make_standins
 fi
-.venv/bin/python -m pytest -n0 tests/containers "$@"
+# The contract of the broker is tested against the image, too: `tests.servers` prefers it to what is installed.
+.venv/bin/python -m pytest -n0 tests/containers tests/contract/test_broker.py tests/contract/test_rabbit.py "$@"

@@ -83,6 +83,7 @@ def test_what_is_imported_is_ours_or_locked() -> None:
         "opentelemetry": "opentelemetry-api",
         "yaml": "pyyaml",
         "hdrh": "hdrhistogram",
+        "secantus": "secantusdb",
         "prometheus_client": "prometheus-client",
     }
     unknown = {

@@ -186,6 +186,7 @@ async def test_a_busy_child_dies_with_its_worker(tmp_path: Path) -> None:
     await asyncio.to_thread(psutil.wait_procs, [child, server], timeout=5)
     assert not child.is_running()
     assert not server.is_running()
+    await worker.communicate()  # closes the pipe that they all held
 
 
 async def test_an_endless_unit_runs_out_of_time() -> None:
