@@ -75,7 +75,7 @@ async def probe(caller: Caller, chance: random.Random, digits: int, what: str) -
     )
 
 
-async def measure(folder: Path, crowd: int, digits: int) -> None:
+async def measure(folder: Path, crowd: int, crowd_digits: int, digits: int) -> None:
     """Run the service and print the figures."""
     [port] = free_ports(1)
     chance = random.Random(1)
@@ -89,12 +89,12 @@ async def measure(folder: Path, crowd: int, digits: int) -> None:
         async with aiohttp.ClientSession(timeout=timeout) as session:
             many, single = (Caller(session, service.url, each) for each in made)
             await probe(single, chance, digits, "before")
-            numbers = [semiprime(chance, digits) for _ in range(crowd)]
+            numbers = [semiprime(chance, crowd_digits) for _ in range(crowd)]
             started, taken = time.perf_counter(), 0
             for first in range(0, crowd, BATCH):
                 taken += await many.batch(numbers[first : first + BATCH])
             elapsed = time.perf_counter() - started
-            print(f"{taken} numbers of {digits} digits taken in {elapsed:.1f} s", flush=True)
+            print(f"{taken} numbers of {crowd_digits} digits taken in {elapsed:.1f} s", flush=True)
             for _ in range(3):
                 left = await store.count_live("crowd", limit=crowd)
                 await probe(single, chance, digits, f"while {left} wait")
@@ -109,10 +109,11 @@ def main() -> None:
     """Measure as the arguments ask."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fairness", description=__doc__)
     parser.add_argument("--crowd", type=int, default=50_000)
-    parser.add_argument("--digits", type=int, default=DIGITS)
+    parser.add_argument("--digits", type=int, default=DIGITS, help="of the single numbers")
+    parser.add_argument("--crowd-digits", type=int, default=DIGITS)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="factorline-") as folder:
-        asyncio.run(measure(Path(folder), asked.crowd, asked.digits))
+        asyncio.run(measure(Path(folder), asked.crowd, asked.crowd_digits, asked.digits))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a worker tells the store about itself every few seconds."""
 
-from common.codec import Versioned
+from common.codec import BigInt, Versioned
 
 HEARTBEAT_SECONDS = 2.0
 ALIVE_SECONDS = 10.0
@@ -16,6 +16,8 @@ class WorkerStatus(Versioned, frozen=True, kw_only=True):
     slots: int
     running: tuple[str, ...]
     """Ids of the units in its hands."""
+    large: tuple[BigInt, ...] = ()
+    """The numbers that those of them are about which take seconds: surveys do not."""
     newest_issue: dict[str, float] = {}  # noqa: RUF012 msgspec copies an empty default
     """By queue, when the newest unit that it received was issued."""
     units_done: int = 0

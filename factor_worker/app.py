@@ -10,7 +10,7 @@ import time
 import structlog
 
 from common import errors
-from common.broker import Broker, Delivery, Queue, Subscription
+from common.broker import Broker, Delivery, Queue, Subscription, queue_for
 from common.settings import Settings
 from common.store import Store
 from common.workers import ALIVE_SECONDS, HEARTBEAT_SECONDS, WorkerStatus
@@ -143,17 +143,20 @@ class Worker:
             log.warning("No heartbeat", why=str(error))
         else:
             slots = max(1, sum(worker.slots for worker in workers))
-            self._consumer.capacity = self._consumer.capacity._replace(slots=slots)
+            numbers = max(1, len({number for worker in workers for number in worker.large}))
+            self._consumer.capacity = self._consumer.capacity._replace(slots=slots, numbers=numbers)
             self._admission.slots = slots
             self._admission.workers = [worker.worker_id for worker in workers]
 
     def _status(self) -> WorkerStatus:
+        units = [held.unit for held in self._consumer.in_hand.values()]
         return WorkerStatus(
             worker_id=self.worker_id,
             host=platform.node(),
             pid=os.getpid(),
             slots=self._settings.slots,
-            running=tuple(held.unit.unit_id for held in self._consumer.in_hand.values()),
+            running=tuple(unit.unit_id for unit in units),
+            large=tuple({unit.number for unit in units if queue_for(unit) is Queue.WORK}),
             newest_issue=dict(self._consumer.newest_issue),
             units_done=self._consumer.units_done,
             started_at=self._started_at,

@@ -50,8 +50,15 @@ class Capacity(NamedTuple):
 
     slots: int = 1
     """Units that all workers together compute at a time."""
+    numbers: int = 1
+    """Numbers that share these."""
     sieve_digits: int = policy.SIEVE_LIMIT_DIGITS
     """The largest composite that is sieved."""
+
+    @property
+    def share(self) -> int:
+        """Slots for each number, so that none makes the others wait behind a queue of its own."""
+        return math.ceil(self.slots / self.numbers)
 
 
 def settle(
@@ -98,8 +105,8 @@ def note(known: Factorization, unit_id: str, solving: Solving, *, now: float) ->
 def advance(known: Factorization, *, capacity: Capacity, now: float) -> Factorization:
     """Return the next version with enough units outstanding to fill the slots, or its ending."""
     known.check()
-    room = max(0, capacity.slots + 1 - len(known.outstanding))
-    # A unit more than there are slots, so that a slot never waits for the plan.
+    room = max(0, capacity.share + 1 - len(known.outstanding))
+    # A unit more than it has slots, so that a slot never waits for the plan.
     works = list(itertools.islice(_works(known, capacity), room))
     parts = tuple(sieving.after_issue(_with_curves(part, capacity), works) for part in known.parts)
     issued = replace(known, parts=parts).with_issued(works, now)

@@ -205,6 +205,8 @@ async def _cluster_of_three(lab: Laboratory) -> list[RabbitNode]:
         node.env |= {
             "RABBITMQ_NODENAME": f"factorline{index}@localhost",
             "ERL_EPMD_PORT": first.env["ERL_EPMD_PORT"],
+            # A node that joins loads its definitions once more (4.3), the passwords in them included.
+            "FACTORLINE_SECRETS": first.env["FACTORLINE_SECRETS"],
         }
         cookie = node.folder / ".erlang.cookie"
         cookie.chmod(0o600)

@@ -32,6 +32,7 @@ def worker(worker_id: str, seen_at: float) -> WorkerStatus:
         pid=1,
         slots=2,
         running=("a-1",),
+        large=(BigInt(BIG),),
         newest_issue={"factor.work": 3.5},
         started_at=0.0,
         seen_at=seen_at,

@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -243,6 +244,19 @@ def test_a_factor_makes_the_outstanding_units_of_its_composite_moot() -> None:
     assert len(units) == 5
     assert not after.outstanding
     assert after.complete
+
+
+@pytest.mark.parametrize(
+    ("slots", "numbers", "outstanding"), [(4, 1, 5), (4, 2, 3), (4, 3, 3), (4, 4, 2), (2, 9, 2)]
+)
+def test_numbers_share_the_slots(slots: int, numbers: int, outstanding: int) -> None:
+    """Each has a unit more than its share, and none less than two: together they fill every slot."""
+    known = factorizations.begin((10**40 + 121) * (10**50 + 151), 0.0)
+    survey = answer(known.units_in_outbox()[0], random.Random(1))
+    known = plan.settle(known, survey, capacity=plan.Capacity(slots, numbers), now=1.0)
+
+    assert outstanding == len(known.outstanding)
+    assert numbers * outstanding > slots
 
 
 def test_no_sigma_is_issued_twice() -> None:
