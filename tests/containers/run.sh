@@ -73,7 +73,7 @@ else
     make_root
     (become_engine) >"$root/engine.log" 2>&1 &
     engine=$!
-    trap 'kill "$engine"; wait "$engine" || true' EXIT
+    trap 'kill "$engine" && wait "$engine" || true' EXIT
     PATH=$PATH:$root/engine/usr/bin
     export DOCKER_HOST="unix://$root/engine/run/docker.sock" DOCKER_CONFIG="$root/config"
     mkdir -p "$DOCKER_CONFIG/cli-plugins"
