@@ -68,7 +68,7 @@ make_standins() {
 }
 
 if docker info >/dev/null 2>&1; then
-    "$compose" pull --ignore-buildable
+    "$compose" --profile observe pull --ignore-buildable
 else
     make_root
     (become_engine) >"$root/engine.log" 2>&1 &
