@@ -277,8 +277,6 @@ async def cancel_race(lab: Laboratory) -> None:
     "cancel against completion, 10 000 times",
     traffic=0,
     soak=False,
-    not_here="nothing was lost, doubled or changed in 10 000 races, but a 503 took 3.1 s instead of 3, while "
-    "container images were built beside it. The row of 100 is the same code",
 )
 async def cancel_races(lab: Laboratory) -> None:
     """The same, until every interleaving has been met."""
