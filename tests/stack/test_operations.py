@@ -89,14 +89,23 @@ async def in_service(stack: Stack, name: str) -> None:
     """Return when the balancer sends requests to a gateway again."""
 
     async def up() -> bool:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"{stack.haproxy.statistics_url};csv") as response,
-        ):
-            rows = [line.split(",") for line in (await response.text()).splitlines()]
-        return any(row[1] == name and row[17] == "UP" for row in rows if len(row) > 17)
+        return name in await in_rotation(stack.haproxy.statistics_url)
 
     await waiting.until(up, f"{name} behind the balancer")
+
+
+async def in_rotation(statistics_url: str) -> set[str]:
+    """Return the names of the gateways that a balancer sends requests to."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{statistics_url};csv") as response,
+    ):
+        rows = [line.split(",") for line in (await response.text()).splitlines()]
+    return {
+        row[1]
+        for row in rows
+        if len(row) > 17 and (row[0], row[17]) == ("gateways", "UP") and row[1] != "BACKEND"
+    }
 
 
 @pytest.mark.rehearsal
