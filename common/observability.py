@@ -131,6 +131,8 @@ def _harmless(_logger: object, _method: str, event: EventDict) -> EventDict:
 
 def tamed(value: object) -> object:
     """Return what a log line may hold of a value."""
+    if isinstance(value, str) and len(value) <= LONGEST_RUN and value.isprintable():
+        return value  # nearly everything
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, int):  # Python writes no integer of more than 4 300 digits
@@ -139,8 +141,6 @@ def tamed(value: object) -> object:
         return {str(tamed(key)): tamed(each) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [tamed(each) for each in value]
-    if isinstance(value, str) and len(value) <= LONGEST_RUN and value.isprintable():
-        return value
     text = _LONG_NUMBER.sub(lambda run: f"<{len(run[0])} digits>", str(value))
     if len(text) > LONGEST_VALUE:
         text = f"{text[: LONGEST_VALUE // 2]} … {text[-LONGEST_VALUE // 2 :]}"

@@ -25,6 +25,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 WORK_NICENESS = 19
 """Long units step back for surveys and for everything else on the machine."""
+SURVEY_NICENESS = 5
+"""Surveys step back for this program, which would otherwise be kept from handing them over."""
 SURVEY_SECONDS = 30.0
 """Wall-clock limit of a survey, which takes a second at most: others wait in the same hands."""
 SURVEY_PREFETCH = 16
@@ -53,7 +55,9 @@ class Worker:
         # As many as for work, so that a burst of small numbers uses every core.
         self._survey_slots = Slots(
             settings.slots,
-            limits._replace(unit_seconds=min(SURVEY_SECONDS, settings.unit_seconds)),
+            limits._replace(
+                unit_seconds=min(SURVEY_SECONDS, settings.unit_seconds), niceness=SURVEY_NICENESS
+            ),
             on_death=_count_death,
         )
         self.worker_id = f"{settings.name or platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"

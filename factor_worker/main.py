@@ -5,7 +5,7 @@ import sys
 
 import uvloop
 
-from common import errors, probe
+from common import errors, garbage, probe
 from common.broker.factory import open_broker
 from common.observability import configure_logging
 from common.settings import Settings, forget_secrets
@@ -34,6 +34,7 @@ async def _main() -> None:
         await stack.enter_async_context(probe.serving(settings, broker))
         worker = Worker(settings, store, broker)
         await worker.start()
+        garbage.look_seldom()
         await stopping.wait()
         await worker.stop()
 

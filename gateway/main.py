@@ -8,7 +8,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from common import errors, probe
+from common import errors, garbage, probe
 from common.broker.factory import open_broker
 from common.observability import configure_logging
 from common.settings import Settings, forget_secrets
@@ -50,6 +50,7 @@ async def _main() -> None:
             await web.TCPSite(runner, settings.host, settings.port).start()
             host, port = runner.addresses[0][:2]
             log.info("Listening", host=host, port=port)
+            garbage.look_seldom()
             await stopping.wait()
             app[READINESS].draining = True
             await asyncio.sleep(DRAIN_SECONDS)

@@ -15,11 +15,18 @@ from common.accounts import Account
 from common.factorizations import Factorization
 from common.keys import ApiKey
 from common.store import TaskCursor
+from common.store.sqlite_transaction import (
+    Latests,
+    Transaction,
+    find_factorization,
+    find_keyed,
+    find_task,
+)
 from common.tasks import SHORT_DIGITS, Ending, Lane, Task
 from common.workers import WorkerStatus
 
 Result = TypeVar("Result")
-Call = Callable[[sqlite3.Connection], object]
+Call = Callable[[Transaction], object]
 
 _LONG = f"(length(number) > {SHORT_DIGITS})"
 """Whether a task is in the long lane, as queries and indexes have it."""
@@ -62,7 +69,9 @@ class SqliteStore:
     """Writes run on one thread, and those that wait together are committed together.
 
     To look up one task or factorization takes less time than to ask a thread for it, and in WAL mode
-    waits for no writer: that is done at once, on a connection of its own.
+    waits for no writer: that is done at once, in memory if it was written lately, or else on a
+    connection of its own. Should another process write into the file, what is in memory may be older
+    than that until the next transaction, which is never far: a worker's heartbeat is one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,6 +81,9 @@ class SqliteStore:
         self._lookups: sqlite3.Connection | None = None
         self._waiting: list[tuple[Call, asyncio.Future[object]]] = []
         self._committer: asyncio.Task[None] | None = None
+        self._latest = Latests()
+        self._written_by_others: int | None = None
+        """SQLite's count of what other connections have written, as of our last transaction."""
         self.commits = 0
         """Transactions so far: fewer than writes, because concurrent ones share a transaction."""
 
@@ -86,6 +98,7 @@ class SqliteStore:
             await self._committer
         connections = (self._lookups, self._connection)
         self._lookups = self._connection = None
+        self._latest.clear()
         for connection in connections:
             if connection is not None:
                 await asyncio.get_running_loop().run_in_executor(self._thread, connection.close)
@@ -93,17 +106,18 @@ class SqliteStore:
 
     async def ping(self) -> None:
         """Return if the file can be written."""
-        await self._write(lambda db: db.execute("DELETE FROM workers WHERE worker_id = ''"))
+        await self._write(lambda t: t.db.execute("DELETE FROM workers WHERE worker_id = ''"))
 
     # --- tasks ---
 
     async def insert_tasks(self, tasks: Sequence[Task]) -> list[Task]:
         """Insert the tasks; return what is stored for each."""
-        return await self._write(lambda db: [_insert_task(db, task) for task in tasks])
+        return await self._write(lambda t: [t.insert_task(task) for task in tasks])
 
     async def get_task(self, task_id: str, owner: str) -> Task:
         """Return the owner's task."""
-        task = self._look_up(lambda db: _find_task(db, "task_id = ?", task_id))
+        task = self._latest.tasks.get(task_id)
+        task = task or self._look_up(lambda db: find_task(db, task_id))
         if task is None or task.owner != owner:
             raise errors.UnknownTask(task_id=task_id)
         return task
@@ -112,7 +126,7 @@ class SqliteStore:
         """Return the owner's tasks with these idempotency keys."""
 
         def find(db: sqlite3.Connection) -> list[Task]:
-            found = (_find_keyed(db, owner, key) for key in keys)
+            found = (find_keyed(db, owner, key) for key in keys)
             return [task for task in found if task]
 
         return await self._read(find)
@@ -130,21 +144,20 @@ class SqliteStore:
     async def end_task(self, task_id: str, ending: Ending) -> Task:
         """Write the ending unless there is one; return the task as it is now."""
 
-        def end(db: sqlite3.Connection) -> Task:
-            task = _find_task(db, "task_id = ?", task_id)
+        def end(transaction: Transaction) -> Task:
+            task = transaction.task(task_id)
             if task is None:
                 raise errors.UnknownTask(task_id=task_id)
-            return _end(db, task, ending) if task.ended is None else task
+            return transaction.end_task(task, ending) if task.ended is None else task
 
         return await self._write(end)
 
     async def end_tasks(self, number: int, *, up_to_round: int, ending: Ending) -> None:
         """End the live tasks of a number."""
 
-        def end(db: sqlite3.Connection) -> None:
-            query = "SELECT body FROM tasks WHERE number = ? AND live AND round <= ?"
-            for (body,) in db.execute(query, (str(int(number)), up_to_round)).fetchall():
-                _end(db, Task.decode(body), ending)
+        def end(transaction: Transaction) -> None:
+            for task in transaction.live_tasks(number, up_to_round=up_to_round):
+                transaction.end_task(task, ending)
 
         return await self._write(end)
 
@@ -158,10 +171,10 @@ class SqliteStore:
     async def mark_joined(self, task_ids: Sequence[str]) -> None:
         """Record that the tasks have met their factorizations."""
 
-        def mark(db: sqlite3.Connection) -> None:
+        def mark(transaction: Transaction) -> None:
             for task_id in task_ids:
-                if task := _find_task(db, "task_id = ?", task_id):
-                    _put_task(db, msgspec.structs.replace(task, joined=True))
+                if task := transaction.task(task_id):
+                    transaction.put_task(msgspec.structs.replace(task, joined=True))
 
         await self._write(mark)
 
@@ -231,30 +244,25 @@ class SqliteStore:
 
     async def get_factorization(self, number: int) -> Factorization | None:
         """Return what is known of a number."""
-        return self._look_up(lambda db: _find_factorization(db, number))
+        known = self._latest.factorizations.get(number)
+        return known or self._look_up(lambda db: find_factorization(db, number))
 
     async def create_factorization(self, factorization: Factorization) -> Factorization:
         """Insert it unless its number is there; return what is stored now."""
-
-        def create(db: sqlite3.Connection) -> Factorization:
-            known = _find_factorization(db, factorization.number)
-            return known or _put_factorization(db, factorization)
-
-        return await self._write(create)
+        return await self._write(
+            lambda t: t.factorization(factorization.number) or t.put_factorization(factorization)
+        )
 
     async def swap_factorization(self, new: Factorization) -> bool:
         """Replace the version before ``new``."""
 
-        def swap(db: sqlite3.Connection) -> bool:
-            query = "SELECT version FROM factorizations WHERE number = ?"
-            row = db.execute(query, (str(int(new.number)),)).fetchone()
-            if row is None or row[0] != new.version - 1:
+        def swap(transaction: Transaction) -> bool:
+            known = transaction.factorization(new.number)
+            if known is None or known.version != new.version - 1:
                 return False
-            if new.carried:
-                known = _find_factorization(db, new.number)
-                if known is None or not set(new.carried) <= set(known.outbox):
-                    return False
-            _put_factorization(db, new)
+            if not set(new.carried) <= set(known.outbox):
+                return False
+            transaction.put_factorization(new)
             return True
 
         return await self._write(swap)
@@ -262,10 +270,10 @@ class SqliteStore:
     async def clear_outbox(self, number: int, unit_ids: Sequence[str]) -> None:
         """Take published units out of the outbox."""
 
-        def clear(db: sqlite3.Connection) -> None:
-            if known := _find_factorization(db, number):
+        def clear(transaction: Transaction) -> None:
+            if known := transaction.factorization(number):
                 left = tuple(unit_id for unit_id in known.outbox if unit_id not in unit_ids)
-                _put_factorization(db, msgspec.structs.replace(known, outbox=left))
+                transaction.put_factorization(msgspec.structs.replace(known, outbox=left))
 
         await self._write(clear)
 
@@ -297,7 +305,7 @@ class SqliteStore:
         """Keep the first batch of a unit."""
         values = (str(int(number)), unit_id, batch)
         await self._write(
-            lambda db: db.execute("INSERT OR IGNORE INTO batches VALUES (?,?,?)", values)
+            lambda t: t.db.execute("INSERT OR IGNORE INTO batches VALUES (?,?,?)", values)
         )
 
     async def iterate_batches(self, number: int) -> AsyncIterator[tuple[str, bytes]]:
@@ -319,19 +327,19 @@ class SqliteStore:
     async def delete_batches(self, number: int) -> None:
         """Forget the batches of a number."""
         values = (str(int(number)),)
-        await self._write(lambda db: db.execute("DELETE FROM batches WHERE number = ?", values))
+        await self._write(lambda t: t.db.execute("DELETE FROM batches WHERE number = ?", values))
 
     # --- workers ---
 
     async def heartbeat(self, status: WorkerStatus) -> None:
         """Keep the worker's latest word."""
         values = (status.worker_id, status.seen_at, status.encode())
-        await self._write(lambda db: db.execute("REPLACE INTO workers VALUES (?, ?, ?)", values))
+        await self._write(lambda t: t.db.execute("REPLACE INTO workers VALUES (?, ?, ?)", values))
 
     async def remove_worker(self, worker_id: str) -> None:
         """Forget a worker."""
         await self._write(
-            lambda db: db.execute("DELETE FROM workers WHERE worker_id=?", (worker_id,))
+            lambda t: t.db.execute("DELETE FROM workers WHERE worker_id=?", (worker_id,))
         )
 
     async def list_workers(self, *, seen_after: float) -> list[WorkerStatus]:
@@ -343,7 +351,7 @@ class SqliteStore:
 
     async def insert_key(self, key: ApiKey) -> None:
         """Keep a new key."""
-        await self._write(lambda db: _put_key(db, key))
+        await self._write(lambda t: _put_key(t.db, key))
 
     async def find_keys(self, digests: Sequence[str]) -> list[ApiKey]:
         """Return the keys that have these digests."""
@@ -363,7 +371,8 @@ class SqliteStore:
     async def revoke_key(self, key_id: str, at: float) -> ApiKey:
         """Revoke a key for good and return it."""
 
-        def revoke(db: sqlite3.Connection) -> ApiKey:
+        def revoke(transaction: Transaction) -> ApiKey:
+            db = transaction.db
             row = db.execute("SELECT body FROM keys WHERE key_id = ?", (key_id,)).fetchone()
             if row is None:
                 raise errors.UnknownKey(key_id=key_id)
@@ -383,7 +392,8 @@ class SqliteStore:
     async def swap_account(self, new: Account) -> bool:
         """Replace the version before ``new``."""
 
-        def swap(db: sqlite3.Connection) -> bool:
+        def swap(transaction: Transaction) -> bool:
+            db = transaction.db
             query = "SELECT version FROM accounts WHERE owner = ?"
             row = db.execute(query, (new.owner,)).fetchone()
             if (row[0] if row else 0) != new.version - 1:
@@ -425,7 +435,7 @@ class SqliteStore:
     ) -> list[Result]:
         return await self._read(lambda db: [decode(body) for (body,) in db.execute(query, values)])
 
-    async def _write(self, call: Callable[[sqlite3.Connection], Result]) -> Result:
+    async def _write(self, call: Callable[[Transaction], Result]) -> Result:
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((call, cast("asyncio.Future[object]", future)))
         if self._committer is None or self._committer.done():
@@ -437,9 +447,11 @@ class SqliteStore:
             batch, self._waiting = self._waiting, []
             calls = [call for call, _ in batch]
             try:
-                results = await self._on_thread(functools.partial(self._transact, calls))
+                results, done = await self._on_thread(functools.partial(self._transact, calls))
+                self._latest.note(done)
             except errors.StoreUnavailable as error:
                 results = [error] * len(batch)
+                self._latest.clear()  # the commit may have succeeded, and only its answer was lost
             for (_, future), result in zip(batch, results, strict=True):
                 if future.done():
                     continue  # its caller was cancelled; the write stands
@@ -448,29 +460,36 @@ class SqliteStore:
                 else:
                     future.set_result(result)
 
-    def _transact(self, calls: list[Call]) -> list[object]:
-        """Run the calls in one transaction; one that raises undoes only itself."""
+    def _transact(self, calls: list[Call]) -> tuple[list[object], Transaction]:
+        """Run the calls in one transaction; one that raises is left out, and the others begin again."""
         db = _opened(self._connection)
-        results: list[object] = []
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            for call in calls:
-                db.execute("SAVEPOINT one")
-                try:
-                    results.append(call(db))
-                except sqlite3.Error:
-                    raise
-                except Exception as error:  # noqa: BLE001 a bug in one must not fail its neighbours
-                    db.execute("ROLLBACK TO one")
-                    results.append(error)
-                db.execute("RELEASE one")
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-        self.commits += 1
-        return results
+        raised: dict[int, Exception] = {}
+        while True:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                self._see_others(db)
+                transaction = Transaction(db, self._latest)
+                results: list[object] = []
+                for place, call in enumerate(calls):
+                    results.append(raised[place] if place in raised else call(transaction))
+                db.execute("COMMIT")
+            except sqlite3.Error:
+                raise
+            except Exception as error:  # noqa: BLE001 a bug in one must not fail its neighbours
+                raised[len(results)] = error
+            else:
+                self.commits += 1
+                return results, transaction
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+
+    def _see_others(self, db: sqlite3.Connection) -> None:
+        """Forget what is in memory if another process has written into the file."""
+        written = db.execute("PRAGMA data_version").fetchone()[0]
+        if written != self._written_by_others:
+            self._latest.clear()
+            self._written_by_others = written
 
 
 def _opened(connection: sqlite3.Connection | None) -> sqlite3.Connection:
@@ -485,63 +504,7 @@ def _rows(
     return db.execute(query, values).fetchall()
 
 
-def _find_task(db: sqlite3.Connection, where: str, *values: str) -> Task | None:
-    row = db.execute(f"SELECT body FROM tasks WHERE {where}", values).fetchone()  # noqa: S608 ours
-    return Task.decode(row[0]) if row else None
-
-
-def _find_keyed(db: sqlite3.Connection, owner: str, key: str) -> Task | None:
-    return _find_task(db, "owner = ? AND idempotency_key = ?", owner, key)
-
-
-def _insert_task(db: sqlite3.Connection, task: Task) -> Task:
-    if stored := _find_task(db, "task_id = ?", task.task_id):
-        return stored
-    if key := task.idempotency_key:
-        stored = _find_keyed(db, task.owner, key)
-    return stored or _put_task(db, task)
-
-
-def _put_task(db: sqlite3.Connection, task: Task) -> Task:
-    values = (
-        task.task_id,
-        task.owner,
-        str(int(task.key)),
-        task.created_at,
-        task.round,
-        task.joined,
-        task.ended is None,
-        task.idempotency_key,
-        task.encode(),
-    )
-    db.execute("REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
-    return task
-
-
 def _put_key(db: sqlite3.Connection, key: ApiKey) -> ApiKey:
     values = (key.digest, key.key_id, key.created_at, key.encode())
     db.execute("REPLACE INTO keys VALUES (?, ?, ?, ?)", values)
     return key
-
-
-def _end(db: sqlite3.Connection, task: Task, ending: Ending) -> Task:
-    return _put_task(db, msgspec.structs.replace(task, ended=ending))
-
-
-def _find_factorization(db: sqlite3.Connection, number: int) -> Factorization | None:
-    query = "SELECT body FROM factorizations WHERE number = ?"
-    row = db.execute(query, (str(int(number)),)).fetchone()
-    return Factorization.decode(row[0]) if row else None
-
-
-def _put_factorization(db: sqlite3.Connection, known: Factorization) -> Factorization:
-    values = (
-        str(int(known.number)),
-        known.version,
-        known.touched_at,
-        known.active,
-        bool(known.outbox),
-        known.encode(),
-    )
-    db.execute("REPLACE INTO factorizations VALUES (?, ?, ?, ?, ?, ?)", values)
-    return known

@@ -37,6 +37,9 @@ def divide(n: int, *, limit: int = LIMIT) -> tuple[list[tuple[int, int]], int]:
             if common % prime == 0:
                 rest, exponent = gmpy2.remove(rest, prime)
                 found.append((prime, int(exponent)))
+                common //= prime
+                if common == 1:
+                    break
     return found, int(rest)
 
 

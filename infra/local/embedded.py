@@ -9,7 +9,7 @@ import sys
 import uvloop
 from aiohttp import web
 
-from common import errors
+from common import errors, garbage
 from common.broker.factory import open_broker
 from common.observability import configure_logging
 from common.settings import Settings, forget_secrets
@@ -43,6 +43,7 @@ async def serve(settings: Settings, *, stopping: asyncio.Event) -> None:
             f"Factorline is ready at {address}  (Ctrl-C stops it, {settings.data} keeps its work)",
             flush=True,  # also into a file
         )
+        garbage.look_seldom()
         await stopping.wait()
 
 

@@ -101,6 +101,16 @@ async def test_a_unit_is_linked_to_the_request_that_set_it_off(
     assert not any(str(NUMBER) in span.to_json() for span in (request, publish, unit))
 
 
+def test_unrecorded_a_callers_trace_is_handed_on() -> None:
+    """Nobody here records spans, but whoever gets the units may; without a caller there is no trace."""
+    traces = []
+    for parent in ({"traceparent": f"00-{TRACE}-{PARENT}-01"}, {}):
+        with tracing.serving("POST", "/factor", parent), tracing.publishing("memory", []) as sent:
+            traces.append(sent.get("traceparent", "").split("-")[1:2])
+
+    assert [[TRACE], []] == traces
+
+
 async def test_spans_reach_a_collector() -> None:
     """The standard variable is all it takes; the last spans are sent before the program ends."""
     received: list[bytes] = []
