@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from factor_worker.engine.siqs.arithmetic import ONE, leading_zeros
 from factor_worker.engine.siqs.sparse import WORD, Index, Rows, Words
 
 PANEL: Final = 32
@@ -55,7 +56,7 @@ def _echelon(matrix: Words, width: int) -> tuple[Index, int]:
     """
     lines, words = matrix.shape
     pivots = np.empty(min(lines, width), np.int64)
-    table = np.empty((4, 256, STRIPE), np.uint64)
+    table = np.empty((4, 256, min(STRIPE, words)), np.uint64)
     bytes_of = np.empty((lines, 4), np.uint8)
     rank = 0
     for first in range(0, width, PANEL):
@@ -112,7 +113,7 @@ def _join(matrix: Words, line: int, first: int, target: int, pivots: Index) -> N
         matrix[line, at], matrix[target, at] = matrix[target, at], matrix[line, at]
     for pivot in range(first, target):
         if _has(matrix[target, pivots[pivot] >> 6], pivots[pivot]):
-            matrix[target] ^= matrix[pivot]
+            _add(matrix, target, pivot)
 
 
 @njit(cache=True)
@@ -121,7 +122,14 @@ def _clear_above(matrix: Words, first: int, target: int, pivots: Index) -> None:
     word = pivots[target] >> 6
     for pivot in range(first, target):
         if _has(matrix[pivot, word], pivots[target]):
-            matrix[pivot] ^= matrix[target]
+            _add(matrix, pivot, target)
+
+
+@njit(cache=True)
+def _add(matrix: Words, target: int, line: int) -> None:
+    """Add a line to another one, word by word: numba would make a copy of a slice."""
+    for at in range(matrix.shape[1]):
+        matrix[target, at] ^= matrix[line, at]
 
 
 @njit(cache=True)
@@ -168,16 +176,14 @@ def _kernel(matrix: Words, pivots: Index, width: int) -> Words:
             free += 1
     for line in range(len(pivots) - 1, -1, -1):
         pivot = pivots[line]
-        total = np.uint64(0)
+        total = np.uint64(0)  # and so is the pivot's own word still: its bit adds nothing
         # Earlier words are zero: whatever was there was a pivot of an earlier panel, or cleared by one.
         for word in range(pivot >> 6, matrix.shape[1]):
             bits = matrix[line, word]
-            at = word << 6
             while bits:
-                if bits & np.uint64(1) and at != pivot:
-                    total ^= words[at]
-                bits >>= np.uint64(1)
-                at += 1
+                at = (word << 6) + 63 - np.int64(leading_zeros(bits))
+                bits ^= ONE << np.uint64(at & 63)
+                total ^= words[at]
         words[pivot] = total
     return words
 

@@ -136,14 +136,15 @@ def _nth_prime(count: int) -> int:
     return round(count * (math.log(count) + math.log(math.log(count)) - 0.95))
 
 
-def multiplier(n: int) -> int:
+def multiplier(n: int, *, judges: int = SCORED_PRIMES) -> int:
     """Return the squarefree k ≡ n (mod 8) that makes X² - kn smooth most often.
 
     Knuth and Schroeppel: a prime p contributes 2·log p/(p - 1) on average if it does not divide k,
     and about log p/p if it does, against the ½·log k by which values grow. Other residues of kn
     modulo 8 are left out: they lose two powers of 2 or more, which no other prime makes up for.
+    So many odd primes judge.
     """
-    primes, planes, candidates = _scores(n % 8)
+    primes, planes, candidates = _scores(n % 8, judges)
     squares = _set_bits([gmpy2.jacobi(n, p) == 1 for p in primes])
 
     def score(candidate: _Candidate) -> int:
@@ -169,10 +170,10 @@ class _Candidate(NamedTuple):
     """What k scores whatever n is, in units of 2^-`SCORE_BITS`."""
 
 
-@lru_cache(maxsize=4)
-def _scores(residue: int) -> tuple[list[int], list[int], list[_Candidate]]:
+@lru_cache(maxsize=8)
+def _scores(residue: int, judges: int) -> tuple[list[int], list[int], list[_Candidate]]:
     """Return the primes, their gains' binary digits (a plane: where a digit is 1), and all k."""
-    primes = _odd_primes(SCORED_PRIMES)
+    primes = _odd_primes(judges)
     gains = [_score(2 * math.log(p) / (p - 1)) for p in primes]
     places = reversed(range(max(gains).bit_length()))
     planes = [_set_bits(gain >> place & 1 for gain in gains) for place in places]

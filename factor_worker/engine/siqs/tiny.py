@@ -32,6 +32,8 @@ LARGEST_FACTOR: Final = 1000
 """Primes of a are about as large at most ..."""
 FACTOR_SHARE: Final = 5
 """... and so many times smaller than the largest of the base: few are missed in the sieve."""
+JUDGES: Final = 100
+"""Odd primes that a multiplier is judged by: more take longer than they bring."""
 
 _TABLE: Final = (
     Row(bits=66, size=40, interval=4096, skip=12, slack=7, large_multiple=20),
@@ -63,7 +65,7 @@ def factor(n: int) -> tuple[int, ...]:
             " that are no squares"
         )
         raise ValueError(message)
-    multiplier = parameters.multiplier(n)
+    multiplier = parameters.multiplier(n, judges=JUDGES)
     base, plan = prepare(n, multiplier)
     # a prime that divides kn hits every value once or none: it has no place in a sieve
     shared = {math.gcd(int(p), n) for p in base.primes[base.roots == 0]} | {math.gcd(multiplier, n)}
