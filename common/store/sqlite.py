@@ -16,7 +16,7 @@ from common.factorizations import Factorization
 from common.keys import ApiKey
 from common.store import TaskCursor
 from common.store.sqlite_transaction import (
-    Latests,
+    Memory,
     Transaction,
     find_factorization,
     find_keyed,
@@ -81,7 +81,7 @@ class SqliteStore:
         self._lookups: sqlite3.Connection | None = None
         self._waiting: list[tuple[Call, asyncio.Future[object]]] = []
         self._committer: asyncio.Task[None] | None = None
-        self._latest = Latests()
+        self._memory = Memory()
         self._written_by_others: int | None = None
         """SQLite's count of what other connections have written, as of our last transaction."""
         self.commits = 0
@@ -98,7 +98,7 @@ class SqliteStore:
             await self._committer
         connections = (self._lookups, self._connection)
         self._lookups = self._connection = None
-        self._latest.clear()
+        self._memory.clear()
         for connection in connections:
             if connection is not None:
                 await asyncio.get_running_loop().run_in_executor(self._thread, connection.close)
@@ -116,7 +116,7 @@ class SqliteStore:
 
     async def get_task(self, task_id: str, owner: str) -> Task:
         """Return the owner's task."""
-        task = self._latest.tasks.get(task_id)
+        task = self._memory.tasks.get(task_id)
         task = task or self._look_up(lambda db: find_task(db, task_id))
         if task is None or task.owner != owner:
             raise errors.UnknownTask(task_id=task_id)
@@ -244,7 +244,7 @@ class SqliteStore:
 
     async def get_factorization(self, number: int) -> Factorization | None:
         """Return what is known of a number."""
-        known = self._latest.factorizations.get(number)
+        known = self._memory.factorizations.get(number)
         return known or self._look_up(lambda db: find_factorization(db, number))
 
     async def create_factorization(self, factorization: Factorization) -> Factorization:
@@ -448,10 +448,10 @@ class SqliteStore:
             calls = [call for call, _ in batch]
             try:
                 results, done = await self._on_thread(functools.partial(self._transact, calls))
-                self._latest.note(done)
+                self._memory.note(done)
             except errors.StoreUnavailable as error:
                 results = [error] * len(batch)
-                self._latest.clear()  # the commit may have succeeded, and only its answer was lost
+                self._memory.clear()  # the commit may have succeeded, and only its answer was lost
             for (_, future), result in zip(batch, results, strict=True):
                 if future.done():
                     continue  # its caller was cancelled; the write stands
@@ -468,7 +468,7 @@ class SqliteStore:
             db.execute("BEGIN IMMEDIATE")
             try:
                 self._see_others(db)
-                transaction = Transaction(db, self._latest)
+                transaction = Transaction(db, self._memory)
                 results: list[object] = []
                 for place, call in enumerate(calls):
                     results.append(raised[place] if place in raised else call(transaction))
@@ -488,7 +488,7 @@ class SqliteStore:
         """Forget what is in memory if another process has written into the file."""
         written = db.execute("PRAGMA data_version").fetchone()[0]
         if written != self._written_by_others:
-            self._latest.clear()
+            self._memory.clear()
             self._written_by_others = written
 
 

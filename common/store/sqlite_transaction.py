@@ -17,11 +17,11 @@ from common.tasks import Ending, Task
 Key = TypeVar("Key", str, int)
 Value = TypeVar("Value", Task, Factorization)
 
-RECENT = 2048
+MOST_RECENT = 2048
 """How many tasks, and how many factorizations, are kept in memory."""
 
 
-class Latest(Generic[Key, Value]):
+class Recent(Generic[Key, Value]):
     """The values that were committed last, by key. Values are never changed, so they can be shared."""
 
     def __init__(self) -> None:
@@ -33,10 +33,12 @@ class Latest(Generic[Key, Value]):
 
     def note(self, committed: Mapping[Key, Value]) -> None:
         """Take over what was committed, and let go of the oldest."""
-        for key, value in committed.items():
+        newest = itertools.islice(committed.items(), max(0, len(committed) - MOST_RECENT), None)
+        for key, value in newest:
             self._values.pop(key, None)
             self._values[key] = value
-        for key in list(itertools.islice(self._values, max(0, len(self._values) - RECENT))):
+        surplus = max(0, len(self._values) - MOST_RECENT)
+        for key in list(itertools.islice(self._values, surplus)):
             del self._values[key]
 
     def clear(self) -> None:
@@ -44,12 +46,12 @@ class Latest(Generic[Key, Value]):
         self._values.clear()
 
 
-class Latests:
+class Memory:
     """What is kept of the tasks, by id, and of the factorizations, by number."""
 
     def __init__(self) -> None:
-        self.tasks: Latest[str, Task] = Latest()
-        self.factorizations: Latest[int, Factorization] = Latest()
+        self.tasks: Recent[str, Task] = Recent()
+        self.factorizations: Recent[int, Factorization] = Recent()
 
     def note(self, transaction: "Transaction") -> None:
         """Take over what a transaction has written, now that it is committed."""
@@ -65,15 +67,15 @@ class Latests:
 class Transaction:
     """A transaction under way. It sees what it has written itself."""
 
-    def __init__(self, db: sqlite3.Connection, latest: Latests) -> None:
+    def __init__(self, db: sqlite3.Connection, memory: Memory) -> None:
         self.db = db
-        self._latest = latest
+        self._memory = memory
         self.tasks: dict[str, Task] = {}
         self.factorizations: dict[int, Factorization] = {}
 
     def task(self, task_id: str) -> Task | None:
         """Return a task."""
-        found = self.tasks.get(task_id) or self._latest.tasks.get(task_id)
+        found = self.tasks.get(task_id) or self._memory.tasks.get(task_id)
         return found or find_task(self.db, task_id)
 
     def live_tasks(self, number: int, *, up_to_round: int) -> list[Task]:
@@ -81,7 +83,7 @@ class Transaction:
         query = "SELECT task_id, body FROM tasks WHERE number = ? AND live AND round <= ?"
         rows = self.db.execute(query, (str(int(number)), up_to_round)).fetchall()
         return [
-            self.tasks.get(task_id) or self._latest.tasks.get(task_id) or Task.decode(body)
+            self.tasks.get(task_id) or self._memory.tasks.get(task_id) or Task.decode(body)
             for task_id, body in rows
         ]
 
@@ -116,7 +118,7 @@ class Transaction:
 
     def factorization(self, number: int) -> Factorization | None:
         """Return what is known of a number."""
-        found = self.factorizations.get(number) or self._latest.factorizations.get(number)
+        found = self.factorizations.get(number) or self._memory.factorizations.get(number)
         return found or find_factorization(self.db, number)
 
     def put_factorization(self, known: Factorization) -> Factorization:

@@ -94,10 +94,10 @@ async def test_memory_is_bounded(
     sqlite_store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What has to make room is read from the file."""
-    monkeypatch.setattr(sqlite_transaction, "RECENT", 10)
+    monkeypatch.setattr(sqlite_transaction, "MOST_RECENT", 10)
     tasks = await sqlite_store.insert_tasks([task() for _ in range(100)])
 
-    kept = sqlite_store._latest.tasks  # noqa: SLF001 that is what this is about
+    kept = sqlite_store._memory.tasks  # noqa: SLF001 that is what this is about
     assert [each.task_id for each in tasks[-10:]] == [
         each.task_id for each in tasks if kept.get(each.task_id)
     ]
