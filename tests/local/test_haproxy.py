@@ -20,6 +20,8 @@ from infra.local.processes import NotInstalled
 from tests import waiting
 
 RATE = 40
+FORGOTTEN_SECONDS = 21.0
+"""HAProxy counts over ten seconds and a part of the ten before."""
 
 
 class Front:
@@ -85,6 +87,9 @@ async def front(tmp_path: Path) -> AsyncIterator[Front]:
 async def test_too_many_requests_of_one_key_or_address(front: Front) -> None:
     """Each key has an allowance of its own, and an address with ever new keys is stopped too."""
     first = await front.statuses(2 * RATE, Authorization="Bearer one")
+    if 503 in first:  # a stall of this process, where the gateways are, had HAProxy's checks fail
+        await asyncio.sleep(FORGOTTEN_SECONDS)
+        first = await front.statuses(2 * RATE, Authorization="Bearer one")
     assert {200, 429} == set(first)
     assert RATE == first.count(200)
     async with front.sessions.get("/healthz", headers={"Authorization": "Bearer one"}) as refused:
