@@ -12,6 +12,7 @@ Seconds are of this machine, whatever else it does: only the ratios within one r
 
 import argparse
 import asyncio
+import collections
 import concurrent.futures
 import contextlib
 import multiprocessing
@@ -261,13 +262,27 @@ async def beside_small_ones(name: str) -> None:
                 return time.monotonic() - started
 
             for kind, small in kinds.items():
+                before = cpu_by_kind(service)
                 seconds = sorted(await asyncio.gather(*map(timed, small)))
+                after = cpu_by_kind(service)
                 quantiles = statistics.quantiles(seconds, n=100)
                 print(
                     f"{SMALL_NUMBERS} numbers at once beside {name}, {kind}: "
-                    f"median {quantiles[49]:.3f} s, p99 {quantiles[98]:.3f} s"
+                    f"median {quantiles[49]:.3f} s, p99 {quantiles[98]:.3f} s; CPU s: "
+                    + ", ".join(f"{which} {after[which] - before[which]:.2f}" for which in after)
                 )
                 assert not (await get(session, hard))["done"]  # noqa: S101 else there was nothing beside
+
+
+def cpu_by_kind(service: Process) -> dict[str, float]:
+    """Return the CPU seconds so far of a service's program, of its children, and of this client."""
+    spent = collections.defaultdict(float, client=time.process_time())
+    root = psutil.Process(service.pid)
+    for process in (root, *root.children(recursive=True)):
+        kind = "itself" if process == root else f"children of niceness {process.nice()}"
+        times = process.cpu_times()
+        spent[kind] += times.user + times.system
+    return spent
 
 
 async def from_the_start() -> None:

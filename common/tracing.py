@@ -71,71 +71,79 @@ def configure_tracing(settings: Settings, *, service: str) -> Iterator[None]:
         provider.shutdown()
 
 
-def _untraced(context: Context) -> bool:
-    """Whether nobody records spans, and there is no trace in the context."""
-    recorded = not (
-        isinstance(_tracer, ProxyTracer)
-        and isinstance(trace.get_tracer_provider(), ProxyTracerProvider)
-    )
-    return not recorded and not trace.get_current_span(context).get_span_context().is_valid
-
-
 @contextlib.contextmanager
-def serving(method: str, route: str, headers: Mapping[str, str]) -> Iterator[Span]:
-    """Trace a request, as a part of the trace that its headers name, if they do."""
-    context = _propagator.extract(headers)
-    if _untraced(context):
+def _span(
+    name: str,
+    kind: SpanKind,
+    attributes: Mapping[str, AttributeValue],
+    *,
+    caller: Context,
+    linked: bool = False,
+) -> Iterator[Span]:
+    """Trace what is done meanwhile, as a part of the caller's trace or as one of its own with a link to it.
+
+    Nothing is begun if nobody records spans and the caller has no trace to hand on.
+    """
+    theirs = trace.get_current_span(caller).get_span_context()
+    unrecorded = isinstance(_tracer, ProxyTracer) and isinstance(
+        trace.get_tracer_provider(), ProxyTracerProvider
+    )
+    if unrecorded and not theirs.is_valid:
         yield INVALID_SPAN
         return
     with _tracer.start_as_current_span(
-        f"{method} {route}",
-        context=context,
-        kind=SpanKind.SERVER,
-        attributes={"http.request.method": method, "http.route": route},
+        name,
+        context=Context() if linked else caller,
+        kind=kind,
+        links=[Link(theirs)] if linked and theirs.is_valid else [],
+        attributes=attributes,
     ) as span:
         yield span
+
+
+def serving(
+    method: str, route: str, headers: Mapping[str, str]
+) -> contextlib.AbstractContextManager[Span]:
+    """Trace a request, as a part of the trace that its headers name, if they do."""
+    return _span(
+        f"{method} {route}",
+        SpanKind.SERVER,
+        {"http.request.method": method, "http.route": route},
+        caller=_propagator.extract(headers),
+    )
 
 
 @contextlib.contextmanager
 def publishing(system: str, units: Sequence[Unit]) -> Iterator[dict[str, str]]:
     """Trace a publish; yield the headers that take its context to whoever gets the units."""
-    if _untraced(get_current()):
-        yield {}
-        return
-    with _tracer.start_as_current_span(
+    with _span(
         "publish units",
-        kind=SpanKind.PRODUCER,
-        attributes={
+        SpanKind.PRODUCER,
+        {
             "messaging.system": system,
             "messaging.operation.type": "send",
             "messaging.batch.message_count": len(units),
         },
+        caller=get_current(),
     ):
         headers: dict[str, str] = {}
         _propagator.inject(headers)
         yield headers
 
 
-@contextlib.contextmanager
-def processing(unit: Unit, headers: Mapping[str, str]) -> Iterator[Span]:
+def processing(unit: Unit, headers: Mapping[str, str]) -> contextlib.AbstractContextManager[Span]:
     """Trace the settling of a delivered unit, linked to the span that published it."""
-    context = _propagator.extract(headers)
-    if _untraced(context):
-        yield INVALID_SPAN
-        return
-    published = trace.get_current_span(context).get_span_context()
-    with _tracer.start_as_current_span(
+    return _span(
         f"process {unit.kind}",
-        context=Context(),
-        kind=SpanKind.CONSUMER,
-        links=[Link(published)] if published.is_valid else [],
-        attributes={
+        SpanKind.CONSUMER,
+        {
             "messaging.operation.type": "process",
             "messaging.message.id": unit.unit_id,
             **fields(unit),
         },
-    ) as span:
-        yield span
+        caller=_propagator.extract(headers),
+        linked=True,
+    )
 
 
 def fields(unit: Unit) -> dict[str, AttributeValue]:

@@ -75,17 +75,16 @@ class Transaction:
 
     def task(self, task_id: str) -> Task | None:
         """Return a task."""
-        found = self.tasks.get(task_id) or self._memory.tasks.get(task_id)
-        return found or find_task(self.db, task_id)
+        return self._held(task_id) or find_task(self.db, task_id)
 
     def live_tasks(self, number: int, *, up_to_round: int) -> list[Task]:
         """Return the live tasks of a number that wait for one of these rounds."""
         query = "SELECT task_id, body FROM tasks WHERE number = ? AND live AND round <= ?"
         rows = self.db.execute(query, (str(int(number)), up_to_round)).fetchall()
-        return [
-            self.tasks.get(task_id) or self._memory.tasks.get(task_id) or Task.decode(body)
-            for task_id, body in rows
-        ]
+        return [self._held(task_id) or Task.decode(body) for task_id, body in rows]
+
+    def _held(self, task_id: str) -> Task | None:
+        return self.tasks.get(task_id) or self._memory.tasks.get(task_id)
 
     def insert_task(self, task: Task) -> Task:
         """Insert a task unless its id or its owner's key is there; return what is stored."""

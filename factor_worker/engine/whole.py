@@ -32,9 +32,9 @@ def factor_completely(n: int) -> Decomposition:
     long for one as for any other, 1.5 ms for 30 digits, 10 for 40, 0.25 s for 50 and 2 s for 60.
     """
     require_above_one(n)
-    whole = prime_part(n, 1)
-    if whole.certainty is not Certainty.COMPOSITE:
-        return (whole,)
+    part = prime_part(n, 1)
+    if part.certainty is not Certainty.COMPOSITE:
+        return (part,)
     if n % 2 == 0 or powers.perfect_power(n)[1] > 1:
         return _by_flint(n)
     from factor_worker.engine.siqs import complete, tiny  # noqa: PLC0415 numba: only where needed
