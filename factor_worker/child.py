@@ -1,10 +1,13 @@
 """What happens inside a child process: it is made safe, computes, and says how far it is."""
 
+import contextlib
 import ctypes
 import gc
 import os
+import pickle
 import resource
 import signal
+import socket
 from collections.abc import Sequence
 from multiprocessing import forkserver
 from typing import NamedTuple
@@ -12,7 +15,7 @@ from typing import NamedTuple
 from common import failpoints
 from common.factorizations import Solving
 from common.units import Work
-from factor_worker import compute, processes
+from factor_worker import channel, compute, processes
 
 KEPT_ENVIRONMENT = (
     "PATH",
@@ -46,11 +49,43 @@ _asked_to_stop: ctypes.c_byte | None = None
 """In a child: where it looks whether to end its unit."""
 
 
-def slowness() -> float:
-    """Return this machine's slowness, which was measured when the child's code was loaded."""
-    from factor_worker import preloaded  # noqa: PLC0415 as in `prepare`
+def serve(
+    end: socket.socket,
+    reported: "ctypes.Array[ctypes.c_int64]",
+    asked_to_stop: ctypes.c_byte,
+    limits: Limits,
+) -> None:
+    """Say that the child is ready and how slow the machine is, then call whatever the worker asks for.
 
-    return preloaded.SLOWNESS
+    It ends when the worker closes its end of the channel, see `factor_worker.channel`.
+    """
+    from factor_worker import preloaded  # noqa: PLC0415 it imports this module, and is there if forked
+
+    _prepare(preloaded.SERVER, reported, asked_to_stop, limits)
+    with end, end.makefile("rwb") as stream, contextlib.suppress(ConnectionError):
+        answer: tuple[bool, object] = (True, preloaded.SLOWNESS)
+        while True:
+            stream.write(_packed(answer))
+            stream.flush()
+            length = stream.read(channel.LENGTH.size)
+            if not length:
+                return
+            function, args = pickle.loads(stream.read(*channel.LENGTH.unpack(length)))  # noqa: S301 from our own worker
+            try:
+                answer = (True, function(*args))
+            except Exception as error:  # noqa: BLE001 whatever it is, the worker has to hear of it
+                answer = (False, error)
+            del function, args  # the relations of a number are not to be held until the next one
+
+
+def _packed(answer: tuple[bool, object]) -> bytes:
+    try:
+        packed = channel.pack(answer)
+        if not answer[0]:
+            pickle.loads(packed[channel.LENGTH.size :])  # noqa: S301 errors may be pickled and yet not read
+    except Exception as error:  # noqa: BLE001 it has to be told in some way
+        return channel.pack((False, RuntimeError(f"{answer[1]!r} cannot be sent: {error!r}")))
+    return packed
 
 
 def run(work: Work, batches: compute.StoredBatches) -> compute.Result:
@@ -80,18 +115,17 @@ def _stopped() -> bool:
     return _asked_to_stop is not None and bool(_asked_to_stop.value)
 
 
-def prepare(
-    pid: ctypes.c_int,
+def _prepare(
+    server: int,
     reported: "ctypes.Array[ctypes.c_int64]",
     asked_to_stop: ctypes.c_byte,
     limits: Limits,
 ) -> None:
     """Make a fresh child safe to run hostile numbers in."""
-    from factor_worker import preloaded  # noqa: PLC0415 it imports this module, and is there if forked
-
     global _reported, _asked_to_stop
     _reported, _asked_to_stop = reported, asked_to_stop
     os.nice(limits.niceness)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # native code never returns to a Python handler
     for name in os.environ.keys() - {*KEPT_ENVIRONMENT}:
         del os.environ[name]
@@ -99,11 +133,10 @@ def prepare(
         # The server ends when nobody holds its pipe any more, and we end with the server.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]  # noqa: SLF001 and a child holds it, for children of its own
-        if os.getppid() != preloaded.SERVER:  # it died before the call above
+        if os.getppid() != server:  # it died before the call above
             os._exit(1)
         # A backstop for one huge allocation; the worker's own watch sees gradual growth first.
         most = limits.memory_bytes + ADDRESS_SPACE_SPARE_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pid.value = os.getpid()
     gc.freeze()

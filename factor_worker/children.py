@@ -1,36 +1,28 @@
 """Child processes, one a slot: they compute, and can be killed at any moment without harm.
 
 The libraries hold the interpreter's lock for as long as they compute, so a unit can be stopped only
-from outside. A pool of one child a slot (pebble) restarts a child that died. Children are forked from
-a server process (`multiprocessing.forkserver`) that has loaded what they compute with and has no
-threads. If the worker dies, the server ends, and its children with it.
+from outside. Children are forked from a server process (`multiprocessing.forkserver`) that has loaded
+what they compute with and has no threads. If the worker dies, the server ends, and its children with it.
 """
 
 import asyncio
-import concurrent.futures
 import contextlib
 import ctypes
 import math
-import os
-import signal
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-import pebble
-import psutil
 import structlog
 
 from common.factorizations import Solving
 from common.units import Failure, Fault, Work
 from factor_worker import child, compute, processes
+from factor_worker.channel import Child, ChildDied
 from factor_worker.engine import verify
 
 log = structlog.stdlib.get_logger(__name__)
 
-pebble.CONSTS.sleep_unit = 0.3
-"""A pool has two threads that wake up so often, all day long, to see whether a child has died."""
 MEMORY_POLL_SECONDS = 0.25
 STOP_SECONDS = 0.8
 """A child that has not stopped by itself after so long is killed."""
@@ -71,48 +63,42 @@ class Slot:
         self._limits = limits
         self._on_death = on_death
         # Without locks, which a child that is killed could take with it; each is one word or a report.
-        self._pid = processes.CONTEXT.RawValue(ctypes.c_int, 0)
         self._solving = processes.CONTEXT.RawArray(ctypes.c_int64, len(Solving.__struct_fields__))
         """The child's words about a solve unit: the stage's place in `STAGES`, rows, done, of."""
         self._stopping = processes.CONTEXT.RawValue(ctypes.c_byte, 0)
         """Asks the child to end its unit by itself: a new one would have to prepare its tables anew."""
-        self._pool = self._new_pool()
-        self._future: concurrent.futures.Future[Any] | None = None
-
-    def _new_pool(self) -> pebble.ProcessPool:
-        return pebble.ProcessPool(
-            max_workers=1,
-            context=processes.CONTEXT,
-            initializer=child.prepare,
-            initargs=(self._pid, self._solving, self._stopping, self._limits),
-        )
+        self._child: Child | None = None
+        self._answer: asyncio.Future[Any] | None = None
 
     async def warm(self) -> float:
-        """Start the child; return this machine's slowness."""
-        # In a thread: the first child of a fork server waits for it to load what it forks.
-        return await asyncio.wrap_future(
-            await asyncio.to_thread(self._pool.schedule, child.slowness)
-        )
+        """Start the child; return this machine's slowness.
 
-    def _child_is_gone(self) -> bool:
-        """Whether the child died; an idle one may have died with the lock of pebble's pipe."""
-        if self._pid.value == 0 or not self._pool.active:
-            return not self._pool.active
-        try:
-            os.kill(self._pid.value, 0)
-        except OSError:  # the fork server has waited for it, and its id may be anybody's
-            return True
-        return False
+        Raises:
+            SlotBroken: None can be started.
 
-    def _child(self) -> psutil.Process:
-        """Return the child, which has said its pid."""
-        return psutil.Process(self._pid.value)
+        """
+        return (await self._living()).slowness
 
-    async def _begin_anew(self) -> None:
-        self._pid.value = 0
-        old, self._pool = self._pool, self._new_pool()
-        await asyncio.to_thread(_end, old)
-        await self.warm()
+    async def _living(self) -> Child:
+        """Return the child, a new one if there is none that lives."""
+        if self._child is not None:
+            if self._child.is_idle():
+                return self._child
+            self._child.kill(ChildDied())
+            self._on_death("idle")
+        pauses = iter(START_PAUSES_SECONDS)
+        while True:
+            try:
+                self._child = await Child.start(
+                    child.serve, self._solving, self._stopping, self._limits
+                )
+            except (ChildDied, OSError, EOFError) as error:
+                if (pause := next(pauses, None)) is None:
+                    raise SlotBroken(str(error) or "it died before it was ready") from error
+                log.warning("A child process could not be started; trying again", exc_info=True)
+            else:
+                return self._child
+            await asyncio.sleep(pause)
 
     def solving(self) -> Solving | None:
         """Return how far the solve unit in the child is."""
@@ -140,92 +126,67 @@ class Slot:
         ]
 
     async def _call(self, seconds: float, function: Callable[..., Result], *args: object) -> Result:
-        pauses = iter(START_PAUSES_SECONDS)
-        while True:
-            try:
-                return await self._call_once(seconds, function, *args)
-            except BrokenProcessPool as error:
-                if (pause := next(pauses, None)) is None:
-                    raise SlotBroken(str(error)) from error
-                log.warning("A child process could not be started; trying again", exc_info=True)
-            await asyncio.sleep(pause)
-
-    async def _call_once(
-        self, seconds: float, function: Callable[..., Result], *args: object
-    ) -> Result:
-        if self._child_is_gone():
-            self._on_death("idle")
-            await self._begin_anew()
-        self._solving[:] = [0] * len(self._solving)
         self._stopping.value = 0
-        self._future = self._pool.schedule(function, args=args, timeout=seconds)
-        memory = asyncio.create_task(self._watch_memory())
+        running = await self._living()
+        if self._stopping.value:
+            raise UnitStopped
+        self._solving[:] = [0] * len(self._solving)
+        self._answer = answer = running.ask(function, args)
+        late = Failure(Fault.TIMEOUT, f"no result after {seconds:.0f} s")
+        timer = asyncio.get_running_loop().call_later(seconds, self._give_up, answer, late)
         try:
-            result: Result = await asyncio.wrap_future(self._future)
-        except (asyncio.CancelledError, concurrent.futures.CancelledError) as error:
-            if not self._future.cancelled():
-                raise
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise
-            raise UnitStopped from error
-        except BrokenProcessPool:
+            while not answer.done():
+                await asyncio.wait({answer}, timeout=MEMORY_POLL_SECONDS)
+                if not answer.done() and running.resident_bytes() > self._limits.memory_bytes:
+                    self._give_up(answer, self._failure_of(MemoryError()))
+            result: Result = answer.result()
+        except (UnitFailed, UnitStopped):
             raise
+        except ChildDied as error:
+            self._on_death(Fault.CRASH.value)
+            how = await running.ended()
+            raise UnitFailed(Failure(Fault.CRASH, f"the child process died: {how}")) from error
         except Exception as error:
-            outgrown = memory.done() and not memory.cancelled()
-            failure = self._failure_of(error, outgrown=outgrown)
-            if isinstance(error, pebble.ProcessExpired | TimeoutError):
-                self._on_death(failure.fault.value)
-            raise UnitFailed(failure) from error
+            raise UnitFailed(self._failure_of(error)) from error
         finally:
-            memory.cancel()
-            self._future.cancel()
+            timer.cancel()
+            if not answer.done():  # whoever asked has gone
+                answer.cancel()
+                running.kill(UnitStopped())
+            if not running.alive:
+                self._child = None
         if self._stopping.value:
             raise UnitStopped
         return result
 
+    def _give_up(self, answer: asyncio.Future[Any], failure: Failure | None) -> None:
+        """Kill the child in the middle of a unit, unless that has ended; without a fault if asked to."""
+        if self._child is None or answer.done():
+            return
+        if failure is not None:
+            self._on_death(failure.fault.value)
+        self._child.kill(UnitFailed(failure) if failure else UnitStopped())
+
     def stop(self) -> None:
         """Have the child end its unit, if it has one; kill it if it does not do so soon."""
-        if self._future is not None and not self._stopping.value:
+        if not self._stopping.value:
             self._stopping.value = 1
-            asyncio.get_running_loop().call_later(STOP_SECONDS, self._kill, self._future)
+            if self._answer is not None:
+                loop = asyncio.get_running_loop()
+                loop.call_later(STOP_SECONDS, self._give_up, self._answer, None)
 
-    def _kill(self, future: "concurrent.futures.Future[Any]") -> None:
-        """Kill the child in the middle of a unit, unless that has ended."""
-        if not future.cancel():
-            return
-        with contextlib.suppress(ProcessLookupError):
-            if pid := self._pid.value:
-                os.kill(pid, signal.SIGKILL)  # pebble's SIGTERM does not reach a stopped process
-
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the child."""
-        if self._future is not None:
-            self._kill(self._future)
-        _end(self._pool)
+        if (last := self._child) is not None:
+            last.kill(UnitStopped())
+            await last.ended()
 
-    async def _watch_memory(self) -> bool:
-        """Kill the child once it and its own children outgrow the limit; return whether it was."""
-        while True:
-            await asyncio.sleep(MEMORY_POLL_SECONDS)
-            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                # Not its own children: to look for them is to look at every process of the machine,
-                # and the one program that is started (GMP-ECM) is told how much it may take.
-                if self._child().memory_info().rss > self._limits.memory_bytes:
-                    self._child().kill()
-                    return True
-
-    def _failure_of(self, error: Exception, *, outgrown: bool = False) -> Failure:
-        if isinstance(error, MemoryError) or outgrown:
-            return Failure(Fault.MEMORY, f"more than {self._limits.memory_bytes >> 20} MiB")
+    def _failure_of(self, error: Exception) -> Failure:
         match error:
-            case TimeoutError():
-                detail = f"no result after {self._limits.unit_seconds:.0f} s"
-                return Failure(Fault.TIMEOUT, detail)
+            case MemoryError():
+                return Failure(Fault.MEMORY, f"more than {self._limits.memory_bytes >> 20} MiB")
             case verify.WrongDecomposition():
                 return Failure(Fault.WRONG, str(error))
-            case pebble.ProcessExpired(exitcode=int(code)):
-                how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-                return Failure(Fault.CRASH, f"the child process died: {how}")
             case _:
                 return Failure(Fault.CRASH, f"{type(error).__name__}: {error}")
 
@@ -305,9 +266,4 @@ class Slots:
 
     async def close(self) -> None:
         """End every child."""
-        await asyncio.gather(*(asyncio.to_thread(slot.close) for slot in self._all))
-
-
-def _end(pool: pebble.ProcessPool) -> None:
-    pool.stop()
-    pool.join()
+        await asyncio.gather(*(slot.close() for slot in self._all))

@@ -9,8 +9,6 @@ import os
 gc.disable()  # loading makes little garbage, and a sixth of the time went into looking for it
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy: a process with threads is not to be forked
 
-import pebble  # noqa: E402, F401 a child runs its loop
-
 from factor_worker import child, compute  # noqa: E402, F401 what a child runs
 from factor_worker.engine.siqs import warm  # noqa: E402 after the lines above
 

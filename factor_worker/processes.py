@@ -13,7 +13,9 @@ from common.settings import SECRETS
 FORKED = sys.platform == "linux"
 """Elsewhere each child loads by itself what it needs: macOS's libraries do not survive a fork."""
 
-CONTEXT = multiprocessing.get_context("forkserver" if FORKED else "spawn")
+CONTEXT = (
+    multiprocessing.get_context("forkserver") if FORKED else multiprocessing.get_context("spawn")
+)
 CONTEXT.set_forkserver_preload(["factor_worker.preloaded"])
 
 

@@ -1,8 +1,10 @@
 """Slots: real child processes that crash, hang, eat memory and are stopped."""
 
 import asyncio
+import contextlib
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import pytest
 from msgspec.structs import replace
 
 from common.codec import BigInt
-from common.units import Certainty, Curves, Fault, Method, Sieve, Survey, Whole, Work
+from common.units import Certainty, Curves, Failure, Fault, Method, Sieve, Survey, Whole, Work
 from factor_worker.child import KEPT_ENVIRONMENT, Limits
 from factor_worker.children import (
     Slot,
@@ -40,12 +42,13 @@ async def slot() -> AsyncIterator[Slot]:
     slot = Slot(Limits(600, 1024 << 20))
     await slot.warm()
     yield slot
-    await asyncio.to_thread(slot.close)
+    await slot.close()
 
 
 def child_of(slot: Slot) -> psutil.Process:
     """Return the slot's process."""
-    return psutil.Process(slot._pid.value)  # noqa: SLF001 a test looks behind the curtain
+    assert slot._child is not None  # noqa: SLF001 a test looks behind the curtain
+    return psutil.Process(slot._child.pid)  # noqa: SLF001 as above
 
 
 async def until_busy(slot: Slot) -> None:
@@ -159,7 +162,7 @@ from factor_worker.children import Slot
 async def main():
     slot = Slot(Limits(600, 1024 << 20))
     await slot.warm()
-    print(slot._pid.value, flush=True)
+    print(slot._child.pid, flush=True)
     await slot.run(Whole(BigInt({HARD})))
 
 if __name__ == "__main__":
@@ -196,7 +199,7 @@ async def test_an_endless_unit_runs_out_of_time() -> None:
         with pytest.raises(UnitFailed) as caught:
             await slot.run(Whole(HARD))
     finally:
-        await asyncio.to_thread(slot.close)
+        await slot.close()
 
     assert caught.value.failure.fault is Fault.TIMEOUT
 
@@ -208,7 +211,7 @@ async def test_a_child_that_outgrows_its_memory_is_killed() -> None:
         with pytest.raises(UnitFailed) as caught:
             await slot.run(Whole(HARD))
     finally:
-        await asyncio.to_thread(slot.close)
+        await slot.close()
 
     assert caught.value.failure.fault is Fault.MEMORY
 
@@ -241,6 +244,52 @@ async def test_a_stopped_process_is_killed_too(slot: Slot) -> None:
     await asyncio.to_thread(child.wait, 10)
 
 
+async def test_nobody_waits_for_a_child_that_was_killed(slot: Slot) -> None:
+    """Whenever that was: between units, while one is handed over, in its middle, as it answers."""
+    moments = random.Random(1)
+
+    async def kill_now_and_then() -> None:
+        while True:
+            await asyncio.sleep(moments.uniform(0, 0.1))
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if slot._child is not None:  # noqa: SLF001 as above
+                    child_of(slot).kill()
+
+    killing = asyncio.create_task(kill_now_and_then())
+    ends = {"done": 0, "killed": 0}
+    while min(ends.values()) < 10:
+        try:
+            await slot.run(Survey(BigInt((10**12 + 39) * (10**9 + 7))))
+        except UnitFailed as error:
+            assert Failure(Fault.CRASH, "the child process died: SIGKILL") == error.failure  # noqa: PT017 one of two ends
+            ends["killed"] += 1
+        else:
+            ends["done"] += 1
+    killing.cancel()
+
+
+async def test_a_unit_can_be_stopped_before_there_is_a_child() -> None:
+    """Its slot may have begun to start one, and whoever starts may have to try again."""
+    slot = Slot(Limits(600, 1024 << 20))
+    running = asyncio.create_task(slot.run(Whole(HARD)))
+    await asyncio.sleep(0)
+    slot.stop()
+    with pytest.raises(UnitStopped):
+        await running
+    assert (await slot.run(Survey(BigInt(15)))).pieces
+    await slot.close()
+
+
+async def test_an_error_that_cannot_be_sent_is_told_in_words(slot: Slot) -> None:
+    """The child lives on."""
+    child = child_of(slot)
+    with pytest.raises(UnitFailed) as caught:
+        await slot._call(10, _raise_what_cannot_be_sent)  # noqa: SLF001 nothing of ours raises such a thing
+
+    assert "Unsendable" in caught.value.failure.detail
+    assert child == child_of(slot)
+
+
 async def test_a_child_that_cannot_start_is_not_the_fault_of_a_unit() -> None:
     """The worker has to know, so that it ends in place of failing number after number."""
     unusable = cast("int", "a niceness that no child can take")
@@ -249,7 +298,7 @@ async def test_a_child_that_cannot_start_is_not_the_fault_of_a_unit() -> None:
         with pytest.raises(SlotBroken):
             await slot.run(Survey(BigInt(15)))
     finally:
-        await asyncio.to_thread(slot.close)
+        await slot.close()
 
 
 @pytest.fixture
@@ -315,10 +364,10 @@ async def test_whoever_gives_up_waiting_harms_nobody(slots: Slots) -> None:
 
 async def test_a_child_sees_no_secret(slot: Slot) -> None:
     """The environment of the worker, pytest's own variables among it, stays with the worker."""
-    future = slot._pool.schedule(_names)  # noqa: SLF001 as above
+    names = await slot._call(10, _names)  # noqa: SLF001 as above
 
     assert "PYTEST_CURRENT_TEST" in os.environ
-    assert set(KEPT_ENVIRONMENT) >= await asyncio.wrap_future(future)
+    assert set(KEPT_ENVIRONMENT) >= names
 
 
 @LINUX
@@ -342,3 +391,12 @@ def test_the_server_is_given_no_secret() -> None:
 
 def _names() -> set[str]:
     return set(os.environ)
+
+
+class _Unsendable(Exception):
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(one + other)  # so that it cannot be made again of its arguments
+
+
+def _raise_what_cannot_be_sent() -> None:
+    raise _Unsendable("a", "b")

@@ -1,6 +1,5 @@
 """A sieve cut into units: computed in a child, stored as batches, solved from them."""
 
-import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
 from typing import get_args
@@ -29,7 +28,7 @@ async def slot() -> AsyncIterator[Slot]:
     slot = Slot(Limits(600, 2048 << 20))
     await slot.warm()
     yield slot
-    await asyncio.to_thread(slot.close)
+    await slot.close()
 
 
 async def sieved(slot: Slot, units: Sequence[Sieve]) -> list[tuple[str, bytes]]:
