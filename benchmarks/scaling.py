@@ -295,9 +295,10 @@ def cpu_by_kind(service: Process) -> dict[str, float]:
     spent = collections.defaultdict(float, client=time.process_time())
     root = psutil.Process(service.pid)
     for process in (root, *root.children(recursive=True)):
-        kind = "itself" if process == root else f"children of niceness {process.nice()}"
-        times = process.cpu_times()
-        spent[kind] += times.user + times.system
+        with contextlib.suppress(psutil.NoSuchProcess):  # a GMP-ECM that has just ended
+            kind = "itself" if process == root else f"children of niceness {process.nice()}"
+            times = process.cpu_times()
+            spent[kind] += times.user + times.system
     return spent
 
 
