@@ -22,7 +22,7 @@ from factor_worker import metrics
 
 log = structlog.stdlib.get_logger(__name__)
 
-BUSY_SECONDS = 0.05
+BUSY_SECONDS = 0.02
 """Time between two looks while what waits finds places.
 
 If there are none, the next look follows the next survey, or comes after a time that is doubled again
@@ -35,7 +35,10 @@ Numbers that wait are those of owners with many in progress, so a look follows e
 are none, as while a large number is sieved, the store is left in peace.
 """
 SHARE = 4
-"""Looking takes at most one part in so many of the time, lest a slow store be kept from its work."""
+"""Looking takes at most one part in so many of the time, lest a slow store be kept from its work.
+
+After a look that has begun something it may be half the time: the next one gives the slots their work.
+"""
 LONGEST_PAUSE_SECONDS = 4.0
 """But no longer after a look that took very long: the store may be quick again."""
 LEFT_SECONDS = 0.2
@@ -78,7 +81,8 @@ class Admission:
             pause = BUSY_SECONDS if begun else min(2 * pause, shortest)
             least = BUSY_SECONDS if waiting else shortest
             self._stirred.clear()
-            rest = min((SHARE - 1) * self._looked_seconds, LONGEST_PAUSE_SECONDS)
+            pauses = 1 if begun else SHARE - 1
+            rest = min(pauses * self._looked_seconds, LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(max(least, rest))
             if not begun:
                 await self._until_stirred(pause - least if waiting else longest - shortest)

@@ -8,6 +8,7 @@ import pickle
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from multiprocessing import forkserver
 from typing import NamedTuple
@@ -29,6 +30,7 @@ KEPT_ENVIRONMENT = (
 """All that a child sees of its worker's environment: nothing that could be a secret."""
 ADDRESS_SPACE_SPARE_BYTES = 4 << 30
 """Address space beyond the memory limit: most of what a program maps it never touches."""
+NICEST = 19
 STAGES = ("verify", "filter", "matrix", "square root")
 """Of solving; they cross between processes as numbers."""
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -40,7 +42,7 @@ class Limits(NamedTuple):
     unit_seconds: float
     memory_bytes: int
     niceness: int = 0
-    """Added to the worker's own: a polite child steps back for others."""
+    """Added to the worker's own: a polite child steps back for others, at `NICEST` for all others."""
 
 
 _reported: "ctypes.Array[ctypes.c_int64] | None" = None
@@ -125,6 +127,11 @@ def _prepare(
     global _reported, _asked_to_stop
     _reported, _asked_to_stop = reported, asked_to_stop
     os.nice(limits.niceness)
+    if limits.niceness == NICEST and sys.platform == "linux":
+        # The kernel takes a core that does only such work for an idle one, and wakes others up there;
+        # with the niceness alone they queue on another core behind each other.
+        with contextlib.suppress(PermissionError):  # some sandboxes
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # native code never returns to a Python handler
     for name in os.environ.keys() - {*KEPT_ENVIRONMENT}:

@@ -192,6 +192,18 @@ async def test_a_busy_child_dies_with_its_worker(tmp_path: Path) -> None:
     await worker.communicate()  # closes the pipe that they all held
 
 
+@LINUX
+@pytest.mark.parametrize(("niceness", "policy"), [(5, "SCHED_OTHER"), (19, "SCHED_IDLE")])
+async def test_the_nicest_child_has_what_nobody_else_wants(niceness: int, policy: str) -> None:
+    """Its core counts as idle when the kernel wakes somebody up."""
+    slot = Slot(Limits(600, 1024 << 20, niceness=niceness))
+    try:
+        await slot.warm()
+        assert getattr(os, policy) == os.sched_getscheduler(child_of(slot).pid)
+    finally:
+        await slot.close()
+
+
 async def test_an_endless_unit_runs_out_of_time() -> None:
     """The wall-clock limit kills the child."""
     slot = Slot(Limits(0.5, 1024 << 20))
