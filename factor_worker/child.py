@@ -80,6 +80,16 @@ def serve(
             del function, args  # the relations of a number are not to be held until the next one
 
 
+def _step_back(niceness: int) -> None:
+    os.nice(niceness)
+    if niceness and sys.platform == "linux":
+        # Batch: whoever hands us work is not interrupted by it. Idle: the kernel takes a core that does
+        # only such work for an idle one, and wakes others up there in place of behind each other.
+        policy = os.SCHED_IDLE if niceness == NICEST else os.SCHED_BATCH
+        with contextlib.suppress(PermissionError):  # some sandboxes
+            os.sched_setscheduler(0, policy, os.sched_param(0))
+
+
 def _packed(answer: tuple[bool, object]) -> bytes:
     try:
         packed = channel.pack(answer)
@@ -126,12 +136,7 @@ def _prepare(
     """Make a fresh child safe to run hostile numbers in."""
     global _reported, _asked_to_stop
     _reported, _asked_to_stop = reported, asked_to_stop
-    os.nice(limits.niceness)
-    if limits.niceness == NICEST and sys.platform == "linux":
-        # The kernel takes a core that does only such work for an idle one, and wakes others up there;
-        # with the niceness alone they queue on another core behind each other.
-        with contextlib.suppress(PermissionError):  # some sandboxes
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    _step_back(limits.niceness)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # native code never returns to a Python handler
     for name in os.environ.keys() - {*KEPT_ENVIRONMENT}:
