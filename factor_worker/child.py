@@ -80,16 +80,6 @@ def serve(
             del function, args  # the relations of a number are not to be held until the next one
 
 
-def _step_back(niceness: int) -> None:
-    os.nice(niceness)
-    if niceness and sys.platform == "linux":
-        # Batch: whoever hands us work is not interrupted by it. Idle: the kernel takes a core that does
-        # only such work for an idle one, and wakes others up there in place of behind each other.
-        policy = os.SCHED_IDLE if niceness == NICEST else os.SCHED_BATCH
-        with contextlib.suppress(PermissionError):  # some sandboxes
-            os.sched_setscheduler(0, policy, os.sched_param(0))
-
-
 def _packed(answer: tuple[bool, object]) -> bytes:
     try:
         packed = channel.pack(answer)
@@ -152,3 +142,13 @@ def _prepare(
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.freeze()
+
+
+def _step_back(niceness: int) -> None:
+    os.nice(niceness)
+    if niceness and sys.platform == "linux":
+        # Batch: whoever hands us work is not interrupted by it. Idle: the kernel takes a core that does
+        # only such work for an idle one, and wakes others up there in place of behind each other.
+        policy = os.SCHED_IDLE if niceness == NICEST else os.SCHED_BATCH
+        with contextlib.suppress(PermissionError):  # some sandboxes
+            os.sched_setscheduler(0, policy, os.sched_param(0))

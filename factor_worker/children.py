@@ -85,6 +85,7 @@ class Slot:
             if self._child.is_idle():
                 return self._child
             self._child.kill(ChildDied())
+            self._child = None
             self._on_death("idle")
         pauses = iter(START_PAUSES_SECONDS)
         while True:
