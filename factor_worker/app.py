@@ -16,14 +16,14 @@ from common.store import Store
 from common.workers import ALIVE_SECONDS, HEARTBEAT_SECONDS, WorkerStatus
 from factor_worker import metrics
 from factor_worker.admission import Admission
-from factor_worker.child import NICEST, Limits
+from factor_worker.child import Limits
 from factor_worker.children import Slots
 from factor_worker.consumer import Consumer
 from factor_worker.sweeper import Sweeper
 
 log = structlog.stdlib.get_logger(__name__)
 
-WORK_NICENESS = NICEST
+WORK_NICENESS = 19
 """Long units step back for surveys and for everything else on the machine."""
 SURVEY_NICENESS = 5
 """Surveys step back for this program, which would otherwise be kept from handing them over."""

@@ -30,7 +30,6 @@ KEPT_ENVIRONMENT = (
 """All that a child sees of its worker's environment: nothing that could be a secret."""
 ADDRESS_SPACE_SPARE_BYTES = 4 << 30
 """Address space beyond the memory limit: most of what a program maps it never touches."""
-NICEST = 19
 STAGES = ("verify", "filter", "matrix", "square root")
 """Of solving; they cross between processes as numbers."""
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -42,7 +41,7 @@ class Limits(NamedTuple):
     unit_seconds: float
     memory_bytes: int
     niceness: int = 0
-    """Added to the worker's own: a polite child steps back for others, at `NICEST` for all others."""
+    """Added to the worker's own: a polite child steps back for others."""
 
 
 _reported: "ctypes.Array[ctypes.c_int64] | None" = None
@@ -147,8 +146,7 @@ def _prepare(
 def _step_back(niceness: int) -> None:
     os.nice(niceness)
     if niceness and sys.platform == "linux":
-        # Batch: whoever hands us work is not interrupted by it. Idle: the kernel takes a core that does
-        # only such work for an idle one, and wakes others up there in place of behind each other.
-        policy = os.SCHED_IDLE if niceness == NICEST else os.SCHED_BATCH
+        # Whoever hands us work is not interrupted by it. And not SCHED_IDLE: beside a program that
+        # keeps its core busy a unit of seconds would not be done within its time.
         with contextlib.suppress(PermissionError):  # some sandboxes
-            os.sched_setscheduler(0, policy, os.sched_param(0))
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
