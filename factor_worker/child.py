@@ -9,7 +9,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import forkserver
 from typing import NamedTuple
 
@@ -64,28 +64,29 @@ def serve(
 
     _prepare(preloaded.SERVER, reported, asked_to_stop, limits)
     with end, end.makefile("rwb") as stream, contextlib.suppress(ConnectionError):
-        answer: tuple[bool, object] = (True, preloaded.SLOWNESS)
-        while True:
-            stream.write(_packed(answer))
+        stream.write(channel.pack((True, preloaded.SLOWNESS)))
+        stream.flush()
+        while length := stream.read(channel.LENGTH.size):
+            [size] = channel.LENGTH.unpack(length)
+            stream.write(_answer(*pickle.loads(stream.read(size))))  # noqa: S301 from our own worker
             stream.flush()
-            length = stream.read(channel.LENGTH.size)
-            if not length:
-                return
-            function, args = pickle.loads(stream.read(*channel.LENGTH.unpack(length)))  # noqa: S301 from our own worker
-            try:
-                answer = (True, function(*args))
-            except Exception as error:  # noqa: BLE001 whatever it is, the worker has to hear of it
-                answer = (False, error)
-            del function, args  # the relations of a number are not to be held until the next one
 
 
-def _packed(answer: tuple[bool, object]) -> bytes:
+def _answer(function: Callable[..., object], args: tuple[object, ...]) -> bytes:
+    """Call a function; return what comes of it as it is sent. Nothing of it stays with an idle child."""
     try:
-        packed = channel.pack(answer)
-        if not answer[0]:
-            pickle.loads(packed[channel.LENGTH.size :])  # noqa: S301 errors may be pickled and yet not read
-    except Exception as error:  # noqa: BLE001 it has to be told in some way
-        return channel.pack((False, RuntimeError(f"{answer[1]!r} cannot be sent: {error!r}")))
+        return channel.pack((True, function(*args)))
+    except Exception as error:  # noqa: BLE001 whatever it is, the worker has to hear of it
+        return _told(error)
+
+
+def _told(error: Exception) -> bytes:
+    """Return an error as an answer, in words if it cannot be sent as it is."""
+    try:
+        packed = channel.pack((False, error))
+        pickle.loads(packed[channel.LENGTH.size :])  # noqa: S301 some can be written and not read
+    except Exception as problem:  # noqa: BLE001 whatever it is, the error has to be told
+        return channel.pack((False, RuntimeError(f"{error!r} cannot be sent: {problem!r}")))
     return packed
 
 
