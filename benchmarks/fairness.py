@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import gmpy2
 
-from common.keys import NewKey, new_key
+from common.domain import NewKey, new_key
 from common.store.sqlite import SqliteStore
 from infra.local.processes import free_ports
 from infra.local.programs import Embedded

@@ -14,16 +14,27 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from common import errors, factorizations, failpoints, small
-from common.admission import Places
+from common import errors
 from common.broker import Broker
-from common.codec import BigInt, shortened
-from common.concurrency import side_by_side
-from common.events import Control, Event
-from common.factorizations import Factorization
-from common.observability import about
+from common.domain import (
+    BigInt,
+    Control,
+    Ending,
+    Event,
+    Factorization,
+    Lane,
+    Status,
+    Task,
+    factorizations,
+    new_task_id,
+    shortened,
+    small,
+)
+from common.places import Places
+from common.runtime import failpoints
+from common.runtime.concurrency import side_by_side
+from common.runtime.logs import about
 from common.store import Store
-from common.tasks import Ending, Lane, Status, Task, new_task_id
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -39,7 +50,7 @@ CONCURRENT_JOINS = 32
 def new_task(
     number: int, expression: str, owner: str, *, idempotency_key: str | None = None
 ) -> Task:
-    """Return a task for a number; one that is small (see `common.small`) has ended before it began."""
+    """Return a task for a number; one that is small (see `common.domain.small`) has ended before it began."""
     now = time.time()
     trivial = abs(number) < small.LIMIT
     return Task(

@@ -13,11 +13,11 @@ import time
 import structlog
 
 from common import errors, lifecycle
-from common.admission import places
 from common.broker import Broker
-from common.concurrency import side_by_side
+from common.domain import Task
+from common.places import places
+from common.runtime.concurrency import side_by_side
 from common.store import Store
-from common.tasks import Task
 from factor_worker import metrics
 
 log = structlog.stdlib.get_logger(__name__)

@@ -11,9 +11,9 @@ import structlog
 
 from common import errors
 from common.broker import Broker, Delivery, Queue, Subscription, queue_for
-from common.settings import Settings
+from common.domain import ALIVE_SECONDS, HEARTBEAT_SECONDS, WorkerStatus
+from common.runtime.settings import Settings
 from common.store import Store
-from common.workers import ALIVE_SECONDS, HEARTBEAT_SECONDS, WorkerStatus
 from factor_worker import metrics
 from factor_worker.admission import Admission
 from factor_worker.child import Limits

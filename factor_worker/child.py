@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from multiprocessing import forkserver
 from typing import NamedTuple
 
-from common import failpoints
-from common.factorizations import Solving
-from common.units import Work
+from common.domain import Solving, Work
+from common.runtime import failpoints
 from factor_worker import channel, compute, processes
 
 KEPT_ENVIRONMENT = (

@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from common.factorizations import Solving
-from common.units import Failure, Fault, Work
+from common.domain import Failure, Fault, Solving, Work
 from factor_worker import child, compute, processes
 from factor_worker.channel import Child, ChildDied
 from factor_worker.engine import verify

@@ -8,23 +8,23 @@ import resource
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from common import failpoints
-from common.batches import RelationBatch
-from common.codec import BigInt
-from common.factorizations import Solving
-from common.units import (
+from common.domain import (
+    BigInt,
     Certainty,
     Counted,
     Curves,
     Piece,
     Prove,
+    RelationBatch,
     Sieve,
     Sieved,
     Solve,
+    Solving,
     Survey,
     Whole,
     Work,
 )
+from common.runtime import failpoints
 from factor_worker.engine import coprime, ecm, effort, parts, primality, survey, verify, whole
 from factor_worker.engine.siqs import parameters as siqs
 

@@ -16,15 +16,25 @@ from typing import TypeVar
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from common import errors, failpoints, lifecycle, signals, tracing
+from common import errors, lifecycle
 from common.broker import Broker, Delivery, queue_for
-from common.codec import BigInt
-from common.events import Control
-from common.factorizations import Factorization, Outstanding
+from common.domain import (
+    BigInt,
+    Control,
+    Factorization,
+    Failure,
+    Fault,
+    Outcome,
+    Outstanding,
+    Sieve,
+    Solve,
+    Survey,
+    Unit,
+)
 from common.lifecycle import LEFT_BEHIND_SECONDS
-from common.observability import about
+from common.runtime import failpoints, signals, tracing
+from common.runtime.logs import about
 from common.store import Store
-from common.units import Failure, Fault, Outcome, Sieve, Solve, Survey, Unit
 from factor_worker import compute, metrics, plan
 from factor_worker.children import Slot, SlotBroken, Slots, UnitFailed, UnitStopped
 from factor_worker.metering import Meter
@@ -68,7 +78,7 @@ class Consumer:
         self.capacity = plan.Capacity(sieve_digits=sieve_digits)
         """With the slots of all live workers, as the last heartbeat saw them."""
         self.slowness = 1.0
-        """Of this machine, see `common.units.Outcome`."""
+        """Of this machine, see `common.domain.units.Outcome`."""
         self.in_hand: dict[int, InHand] = {}
         """By delivery: a unit that was delivered twice is here twice."""
         self.newest_issue: dict[str, float] = {}

@@ -5,13 +5,15 @@ import sys
 
 import uvloop
 
-from common import errors, garbage, probe
+from common import errors
 from common.broker.factory import open_broker
-from common.observability import configure_logging
-from common.settings import Settings, forget_secrets
-from common.signals import stop_on_signals
+from common.program import probe
+from common.runtime import garbage
+from common.runtime.logs import configure_logging
+from common.runtime.settings import Settings, forget_secrets
+from common.runtime.signals import stop_on_signals
+from common.runtime.tracing import configure_tracing
 from common.store.factory import open_store
-from common.tracing import configure_tracing
 from factor_worker.app import Worker
 
 

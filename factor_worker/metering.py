@@ -6,7 +6,8 @@ import time
 
 import structlog
 
-from common import accounts, errors
+from common import errors
+from common.domain import accounts
 from common.store import Store
 
 log = structlog.stdlib.get_logger(__name__)

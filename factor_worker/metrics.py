@@ -4,8 +4,7 @@ from typing import get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from common.tasks import Lane
-from common.units import Fault, Work, kind_named
+from common.domain import Fault, Lane, Work, kind_named
 
 UNITS = Counter("factorline_units", "Units that ended, by kind and result", ["kind", "result"])
 UNIT_SECONDS = Histogram(

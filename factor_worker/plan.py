@@ -13,26 +13,25 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from common.factorizations import (
-    CurveState,
-    Factorization,
-    Outstanding,
-    Part,
-    SieveState,
-    Solving,
-)
-from common.tasks import Ending, Status
-from common.units import (
+from common.domain import (
     Certainty,
     Curves,
+    CurveState,
+    Ending,
+    Factorization,
     Failure,
     Fault,
     Method,
     Outcome,
+    Outstanding,
+    Part,
     Piece,
     Prove,
     Sieve,
+    SieveState,
     Solve,
+    Solving,
+    Status,
     Survey,
     Unit,
     Whole,

@@ -1,6 +1,6 @@
 """How much is tried on a composite, and how often a unit may fail: the plan's only numbers."""
 
-from common.units import Fault, Method
+from common.domain import Fault, Method
 from factor_worker.engine import effort
 
 LEVELS = tuple(level for level in effort.LEVELS if level.digits <= 35)  # noqa: PLR2004 t35

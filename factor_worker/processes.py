@@ -8,7 +8,7 @@ import os
 import sys
 from multiprocessing import forkserver
 
-from common.settings import SECRETS
+from common.runtime.settings import SECRETS
 
 FORKED = sys.platform == "linux"
 """Elsewhere each child loads by itself what it needs: macOS's libraries do not survive a fork."""

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from common.factorizations import Part, SieveState
-from common.units import Counted, Sieve, Sieved, Solve, Work
+from common.domain import Counted, Part, Sieve, Sieved, SieveState, Solve, Work
 from factor_worker.engine.siqs import forecast
 from factor_worker.engine.siqs import parameters as siqs
 

@@ -15,11 +15,10 @@ from msgspec.structs import replace
 
 from common import errors, lifecycle
 from common.broker import Broker, Queue, queue_for
-from common.concurrency import side_by_side
-from common.factorizations import Factorization
-from common.observability import about
+from common.domain import ALIVE_SECONDS, Factorization, WorkerStatus
+from common.runtime.concurrency import side_by_side
+from common.runtime.logs import about
 from common.store import Store
-from common.workers import ALIVE_SECONDS, WorkerStatus
 from factor_worker import metrics
 
 log = structlog.stdlib.get_logger(__name__)

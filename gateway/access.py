@@ -18,9 +18,9 @@ import structlog
 from aiohttp import web
 
 from common import errors
-from common.hosts import is_loopback
-from common.keys import ApiKey, digest_of_secret, looks_like_a_key
-from common.settings import Settings
+from common.domain import ApiKey, digest_of_secret, looks_like_a_key
+from common.runtime.hosts import is_loopback
+from common.runtime.settings import Settings
 from common.store import Store
 from gateway import metrics, problems
 

@@ -3,9 +3,9 @@
 import msgspec
 from aiohttp import web
 
-from common.admission import Places
 from common.broker import Broker
-from common.settings import Settings
+from common.places import Places
+from common.runtime.settings import Settings
 from common.store import Store
 from gateway import access, asyncapi, metrics, openapi, problems
 from gateway.access import DOORKEEPER, Doorkeeper

@@ -6,8 +6,7 @@ from typing import Any, NoReturn
 
 from aiohttp import web
 
-from common.number_errors import NotANumber
-from common.numbers import ParsedNumber, parse
+from common.numbers import NotANumber, ParsedNumber, parse
 from gateway import patience
 from gateway.problems import BadRequest, BodyTooLarge
 

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from aiohttp import web
 
-from common import errors, failpoints, lifecycle
-from common.concurrency import side_by_side
+from common import errors, lifecycle
+from common.domain import Task
 from common.numbers import NumberError, parse
+from common.runtime import failpoints
+from common.runtime.concurrency import side_by_side
 from common.store import Store
-from common.tasks import Task
 from gateway import bodies, metrics, models, parameters, patience, problems, representation
 from gateway.access import IDENTITY, owner_of
 from gateway.keys import BROKER, HUB, PLACES, SETTINGS, STORE

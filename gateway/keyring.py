@@ -11,8 +11,9 @@ import time
 from collections.abc import Sequence
 
 from common import errors
-from common.keys import NAME, ApiKey, Limits, new_key
-from common.settings import Settings
+from common.domain import ApiKey, Limits, new_key
+from common.domain.api_keys import NAME
+from common.runtime.settings import Settings
 from common.store import Store
 from common.store.factory import open_store
 

@@ -2,9 +2,9 @@
 
 from aiohttp import web
 
-from common.admission import Places
 from common.broker import Broker
-from common.settings import Settings
+from common.places import Places
+from common.runtime.settings import Settings
 from common.store import Store
 from gateway.websocket.hub import Hub
 

@@ -1,6 +1,6 @@
 """What an owner may use: requests a second, tasks in progress, CPU seconds a day.
 
-The accounts are in the store, see `common.accounts`: the limits hold over all gateways. The fields in
+The accounts are in the store, see `common.domain.accounts`: the limits hold over all gateways. The fields in
 answers follow draft-ietf-httpapi-ratelimit-headers-10.
 """
 
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from common import accounts, errors
-from common.keys import Limits
+from common import errors
+from common.domain import Limits, accounts
 from common.store import Store
 from gateway import metrics, problems
 from gateway.access import Identity

@@ -8,7 +8,7 @@ from aiohttp import hdrs, web
 from prometheus_client import Counter, Gauge, Histogram
 from structlog.contextvars import bound_contextvars
 
-from common import tracing
+from common.runtime import tracing
 
 REQUESTS = Counter(
     "factorline_http_requests",

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from common.tasks import Status
+from common.domain import Status
 
 
 class Factor(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,8 +8,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from common import errors
 from common.broker import Broker, Queue
+from common.domain import ALIVE_SECONDS
 from common.store import Store
-from common.workers import ALIVE_SECONDS
 from gateway import assets, patience, problems
 from gateway.handlers import answer
 from gateway.keys import ASYNCAPI, BROKER, HUB, OPENAPI, READINESS, SETTINGS, STORE

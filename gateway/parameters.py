@@ -8,8 +8,8 @@ import re
 from aiohttp import web
 
 from common import errors
+from common.domain import Task
 from common.store import TaskCursor
-from common.tasks import Task
 from gateway.problems import BadRequest
 
 LONGEST_WAIT = 60

@@ -35,7 +35,7 @@ import structlog
 from aiohttp import web
 
 from common import errors
-from common.number_errors import ExpressionError, NotANumber, NumberError, NumberTooLarge
+from common.numbers import ExpressionError, NotANumber, NumberError, NumberTooLarge
 from gateway.models import Problem
 
 log = structlog.stdlib.get_logger(__name__)

@@ -6,11 +6,16 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from common import estimates
-from common.codec import BigInt
-from common.factorizations import Factorization, Part, SieveState
-from common.tasks import Status, Task
-from common.units import Certainty
+from common.domain import (
+    BigInt,
+    Certainty,
+    Factorization,
+    Part,
+    SieveState,
+    Status,
+    Task,
+    estimates,
+)
 from gateway import models
 
 CALCULATING = "Calculating..."

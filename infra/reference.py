@@ -9,11 +9,10 @@ from pathlib import Path
 import msgspec
 from prometheus_client import Counter, Gauge, Histogram
 
-from common import metrics as of_both
-from common import settings, units
-from common.broker import topology
-from common.codec import BigInt, Versioned
-from common.events import Control, Event
+from common.broker.rabbit import metrics as of_both
+from common.broker.rabbit import topology
+from common.domain import BigInt, Control, Event, Versioned, units
+from common.runtime import settings
 from factor_worker import metrics as of_workers
 from gateway import metrics as of_gateways
 from gateway import models
@@ -25,8 +24,8 @@ FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
 SETTINGS = """# Settings
 
-Made by `make docs` from `common/settings.py`. Environment variables; a value that cannot be obeyed stops the
-program and names the variable.
+Made by `make docs` from `common/runtime/settings.py`. Each setting is an environment variable. A program that
+cannot obey one stops and names the variable.
 
 | variable | default | meaning |
 |---|---|---|

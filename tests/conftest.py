@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from common import lifecycle, small
+from common import lifecycle
 from common.broker import Broker
 from common.broker.memory import MemoryBroker
+from common.domain import small
 from common.store import Store
 from common.store.sqlite import SqliteStore
 from infra.local.rabbitmq import RabbitNode

@@ -7,8 +7,7 @@ import enum
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from common.events import Control, Event
-from common.units import Survey, Unit
+from common.domain import Control, Event, Survey, Unit
 
 DELIVERY_LIMIT = 10
 """Deliveries of one message that may fail before it is dead-lettered (3.x has no default)."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from common.broker import Broker
 from common.broker.memory import MemoryBroker
-from common.settings import Settings
+from common.runtime.settings import Settings
 
 
 @contextlib.asynccontextmanager

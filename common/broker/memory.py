@@ -7,10 +7,10 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from common import errors, tracing
+from common import errors
 from common.broker import DELIVERY_LIMIT, Delivery, Queue, queue_for
-from common.events import Control, Event
-from common.units import Unit
+from common.domain import Control, Event, Unit
+from common.runtime import tracing
 
 log = structlog.stdlib.get_logger(__name__)
 

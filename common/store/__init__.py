@@ -3,11 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
-from common.accounts import Account
-from common.factorizations import Factorization
-from common.keys import ApiKey
-from common.tasks import Ending, Lane, Task
-from common.workers import WorkerStatus
+from common.domain import Account, ApiKey, Ending, Factorization, Lane, Task, WorkerStatus
 
 
 class TaskCursor(NamedTuple):

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from common.settings import Settings
+from common.runtime.settings import Settings
 from common.store import Store
 from common.store.sqlite import SqliteStore
 

@@ -12,13 +12,9 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, PyMongoError
 
 from common import errors
-from common.accounts import Account
-from common.concurrency import Together, side_by_side
-from common.factorizations import Factorization
-from common.keys import ApiKey
+from common.domain import Account, ApiKey, Ending, Factorization, Lane, Task, WorkerStatus
+from common.runtime.concurrency import Together, side_by_side
 from common.store import TaskCursor
-from common.tasks import Ending, Lane, Task
-from common.workers import WorkerStatus
 
 Result = TypeVar("Result")
 Document = dict[str, Any]

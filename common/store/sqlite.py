@@ -11,9 +11,16 @@ from typing import TypeVar, cast
 import msgspec
 
 from common import errors
-from common.accounts import Account
-from common.factorizations import Factorization
-from common.keys import ApiKey
+from common.domain import (
+    SHORT_DIGITS,
+    Account,
+    ApiKey,
+    Ending,
+    Factorization,
+    Lane,
+    Task,
+    WorkerStatus,
+)
 from common.store import TaskCursor
 from common.store.sqlite_transaction import (
     Memory,
@@ -22,8 +29,6 @@ from common.store.sqlite_transaction import (
     find_keyed,
     find_task,
 )
-from common.tasks import SHORT_DIGITS, Ending, Lane, Task
-from common.workers import WorkerStatus
 
 Result = TypeVar("Result")
 Call = Callable[[Transaction], object]

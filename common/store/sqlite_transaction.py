@@ -11,8 +11,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from common.factorizations import Factorization
-from common.tasks import Ending, Task
+from common.domain import Ending, Factorization, Task
 
 Key = TypeVar("Key", str, int)
 Value = TypeVar("Value", Task, Factorization)

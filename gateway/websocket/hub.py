@@ -12,12 +12,9 @@ import structlog
 
 from common import errors, lifecycle
 from common.broker import Broker, Subscription
-from common.codec import BigInt
-from common.events import Event
-from common.factorizations import Factorization
-from common.observability import about
+from common.domain import BigInt, Event, Factorization, Task
+from common.runtime.logs import about
 from common.store import Store
-from common.tasks import Task
 from gateway import metrics
 from gateway.representation import version_of
 

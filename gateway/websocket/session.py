@@ -7,8 +7,7 @@ from collections.abc import Coroutine
 from aiohttp import WSMsgType, web
 
 from common import errors
-from common.factorizations import Factorization
-from common.tasks import Task
+from common.domain import Factorization, Task
 from gateway import limits, metrics, problems, representation
 from gateway.access import DOORKEEPER, IDENTITY, Access, Doorkeeper, Identity, admit
 from gateway.keys import HUB, SETTINGS

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from common import errors
-from common.signals import stop_on_signals
+from common.runtime.signals import stop_on_signals
 from infra.local.haproxy import MOST_GATEWAYS, HAProxy
 from infra.local.mongo import GuardedMongoServer
 from infra.local.processes import POLL_SECONDS, Process, free_ports, stop_all

@@ -8,8 +8,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from common.broker.memory import MemoryBroker
-from common.keys import Limits, NewKey, new_key
-from common.settings import Settings
+from common.domain import Limits, NewKey, new_key
+from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from gateway.app import create_app
 

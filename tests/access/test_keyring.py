@@ -10,7 +10,7 @@ import pytest
 
 from client import FactorlineClient
 from client.errors import NotAllowed
-from common.keys import digest_of_secret
+from common.domain import digest_of_secret
 from infra.local.processes import free_ports
 from infra.local.programs import ROOT, Embedded
 from tests.contract.conftest import opened_mongo

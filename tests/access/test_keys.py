@@ -8,9 +8,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from common import errors, keys
+from common import errors
 from common.broker.memory import MemoryBroker
-from common.settings import Settings
+from common.domain import api_keys
+from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from gateway.access import Access
 from gateway.app import create_app
@@ -225,7 +226,7 @@ async def test_no_secret_is_stored_logged_or_answered(
 ) -> None:
     """Not on the way in, not when it is refused, not in the store."""
     caplog.set_level("DEBUG")
-    ann, wrong = await make_key("ann"), keys.new_key("x", now=1.0)
+    ann, wrong = await make_key("ann"), api_keys.new_key("x", now=1.0)
     said = [
         await (await client.get(path, headers=bearer(made))).text()
         for made in (ann, wrong)

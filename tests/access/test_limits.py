@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import accounts, lifecycle
-from common.accounts import LEASE_SECONDS, Account
-from common.keys import Limits
+from common import lifecycle
+from common.domain import Account, Ending, Limits, Status, accounts
+from common.domain.accounts import LEASE_SECONDS
 from common.store.sqlite import SqliteStore
-from common.tasks import Ending, Status
 from factor_worker.metering import Meter
 from tests.access.conftest import Client, MakeKey, bearer
 

@@ -14,10 +14,9 @@ import pytest
 from common import errors
 from common.broker import Delivery, Queue
 from common.broker.rabbit import RabbitBroker
-from common.codec import BigInt
-from common.settings import Settings
+from common.domain import BigInt, Survey, Unit
+from common.runtime.settings import Settings
 from common.store.mongo import MongoStore
-from common.units import Survey, Unit
 from infra.local.processes import find_program, free_ports
 from infra.local.rabbitmq import RabbitNode
 from tests import waiting

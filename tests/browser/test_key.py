@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from common.keys import new_key
+from common.domain import new_key
 from common.store.sqlite import SqliteStore
 from infra.local.processes import free_ports
 from infra.local.programs import Embedded

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, WebSocketRoute, expect
 
-from common.tasks import Status
+from common.domain import Status
 from gateway import models
 from gateway.websocket.messages import Hello, Limits, ServerMessage, Snapshot, Update
 

@@ -5,9 +5,9 @@ import random
 
 import aio_pika
 
-from common.broker import Queue, topology
-from common.codec import BigInt
-from common.events import Event, digest_of
+from common.broker import Queue
+from common.broker.rabbit import topology
+from common.domain import BigInt, Event, digest_of
 from infra.local.rabbitmq import RabbitNode
 from tests import waiting
 from tests.chaos.laboratory import Laboratory

@@ -21,10 +21,10 @@ import aiohttp
 import gmpy2
 import psutil
 
-from common import failpoints
 from common.broker import Queue
 from common.broker.rabbit import RabbitBroker
-from common.failpoints import Action
+from common.runtime import failpoints
+from common.runtime.failpoints import Action
 from common.store.mongo import POOL, MongoStore
 from gateway.websocket.session import SUBPROTOCOL
 from infra.local.processes import Process

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import signal
 
-from common.failpoints import Action
+from common.runtime.failpoints import Action
 from infra.local.processes import Process
 from tests import waiting
 from tests.chaos.laboratory import Laboratory

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common import failpoints
+from common.runtime import failpoints
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,8 +8,8 @@ import aio_pika
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 
-from common.broker import Broker, topology
-from common.broker.rabbit import RabbitBroker
+from common.broker import Broker
+from common.broker.rabbit import RabbitBroker, topology
 from common.store import Store
 from common.store.mongo import MongoStore
 

@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from common.broker import DELIVERY_LIMIT, Broker, Delivery, Queue
-from common.codec import BigInt
-from common.events import Control, Event
-from common.units import Curves, Method, Survey, Unit
+from common.domain import BigInt, Control, Curves, Event, Method, Survey, Unit
 from tests import waiting
 
 

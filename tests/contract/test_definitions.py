@@ -13,11 +13,10 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import ChannelAccessRefused
 
-from common import passwords
-from common.broker import Queue, topology
-from common.broker.rabbit import RabbitBroker
-from common.codec import BigInt
-from common.events import Control, Event
+from common.broker import Queue
+from common.broker.rabbit import RabbitBroker, topology
+from common.domain import BigInt, Control, Event
+from common.runtime import passwords
 from infra.local.rabbitmq import FILES, USERS, RabbitNode
 from tests import waiting
 from tests.contract.test_broker import Reader, curves
@@ -46,7 +45,7 @@ async def connection(
 
 
 def test_the_definitions_are_the_topology() -> None:
-    """Queues and exchanges are those of `common.broker.topology`, to the letter."""
+    """Queues and exchanges are those of `common.broker.rabbit.topology`, to the letter."""
     queues = {queue["name"]: queue for queue in defined()["queues"]}
     exchanges = {exchange["name"]: exchange["type"] for exchange in defined()["exchanges"]}
 

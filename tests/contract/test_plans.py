@@ -7,10 +7,10 @@ import pytest
 from msgspec.structs import replace
 from pymongo import monitoring
 
-from common import accounts, factorizations, lifecycle
+from common import lifecycle
+from common.domain import Ending, Lane, Status, accounts, factorizations
 from common.store import Store, TaskCursor
 from common.store.mongo import INDEXES, MongoStore
-from common.tasks import Ending, Lane, Status
 from tests.contract.conftest import opened_mongo
 
 Document = dict[str, Any]

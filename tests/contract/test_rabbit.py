@@ -6,10 +6,9 @@ import aio_pika
 import pytest
 
 from common import errors
-from common.broker import Queue, link, topology
-from common.broker.rabbit import RabbitBroker
-from common.codec import BigInt
-from common.events import Event
+from common.broker import Queue
+from common.broker.rabbit import RabbitBroker, connection, topology
+from common.domain import BigInt, Event
 from infra.local.rabbitmq import RabbitNode
 from tests import waiting
 from tests.contract.test_broker import Reader, curves, survey
@@ -66,7 +65,7 @@ async def test_a_handshake_that_is_cut_anywhere_is_begun_again(
     private_rabbitmq: RabbitNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both connections come back, wherever in the opening words the link was reset."""
-    monkeypatch.setattr(link, "PAUSE_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(connection, "PAUSE_SECONDS", (0.01, 0.01))
     async with Proxy(private_rabbitmq.amqp_port) as proxy:
         port = f":{private_rabbitmq.amqp_port}/"
         broker = RabbitBroker(

@@ -12,14 +12,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from pymongo import monitoring
 
-from common import factorizations, lifecycle
-from common.admission import Places
+from common import lifecycle
 from common.broker.memory import MemoryBroker
-from common.codec import BigInt
-from common.keys import Limits, new_key
-from common.settings import Settings
+from common.domain import BigInt, Limits, Sieve, Solve, Unit, factorizations, new_key
+from common.places import Places
+from common.runtime.settings import Settings
 from common.store.mongo import MongoStore
-from common.units import Sieve, Solve, Unit
 from factor_worker.app import Worker
 from factor_worker.engine.siqs import parameters
 from gateway.app import create_app

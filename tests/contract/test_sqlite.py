@@ -8,11 +8,11 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
-from common import errors, factorizations
+from common import errors
+from common.domain import Ending, Status, Task, factorizations
 from common.lifecycle import new_task
 from common.store import sqlite_transaction
 from common.store.sqlite import SqliteStore
-from common.tasks import Ending, Status, Task
 
 NUMBER = 10**29 + 319
 

@@ -5,13 +5,23 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from common import accounts, errors, factorizations, keys, lifecycle
-from common.codec import BigInt
-from common.factorizations import Effort, Factorization, Part
+from common import errors, lifecycle
+from common.domain import (
+    BigInt,
+    Certainty,
+    Effort,
+    Ending,
+    Factorization,
+    Lane,
+    Part,
+    Status,
+    Task,
+    WorkerStatus,
+    accounts,
+    api_keys,
+    factorizations,
+)
 from common.store import Store, TaskCursor
-from common.tasks import Ending, Lane, Status, Task
-from common.units import Certainty
-from common.workers import WorkerStatus
 
 ENDED = Ending(status=Status.SUCCEEDED, at=5.0)
 CANCELLED = Ending(status=Status.CANCELLED, at=6.0, reason="on request")
@@ -213,12 +223,12 @@ async def test_owners_of_numbers_are_those_who_want_or_wanted_them_lately(store:
 
 async def test_a_key_is_found_by_its_digest_alone(store: Store) -> None:
     """It comes back whole; nothing in the store holds the secret."""
-    limits = keys.Limits(requests_per_second=2.5, burst=7, tasks=9, cpu_seconds_a_day=1e6)
-    made = keys.new_key("laptop", owner="ann", operator=True, limits=limits, now=2.0)
-    other = keys.new_key("bob", now=1.0)
+    limits = api_keys.Limits(requests_per_second=2.5, burst=7, tasks=9, cpu_seconds_a_day=1e6)
+    made = api_keys.new_key("laptop", owner="ann", operator=True, limits=limits, now=2.0)
+    other = api_keys.new_key("bob", now=1.0)
     for each in (made, other):
         await store.insert_key(each.key)
-    digest = keys.digest_of_secret(made.secret)
+    digest = api_keys.digest_of_secret(made.secret)
 
     assert [made.key] == await store.find_keys([digest, "0" * 64])
     assert [other.key, made.key] == await store.list_keys()
@@ -228,7 +238,7 @@ async def test_a_key_is_found_by_its_digest_alone(store: Store) -> None:
 
 async def test_a_key_is_revoked_once_and_for_good(store: Store) -> None:
     """The first revocation counts, and an unknown key is told."""
-    made = keys.new_key("laptop", now=2.0).key
+    made = api_keys.new_key("laptop", now=2.0).key
     await store.insert_key(made)
     revoked = await store.revoke_key(made.key_id, 3.0)
 

@@ -13,10 +13,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
-from common import tracing
 from common.broker import Broker, Queue
-from common.observability import about
-from common.settings import Settings
+from common.runtime import tracing
+from common.runtime.logs import about
+from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from factor_worker.child import Limits
 from factor_worker.children import Slots
@@ -31,7 +31,7 @@ NUMBER = 2**67 - 1
 PROGRAM = """
 import sys
 from common import errors, tracing
-from common.settings import Settings
+from common.runtime.settings import Settings
 if len(sys.argv) > 1:
     sys.modules[sys.argv[1]] = None
 try:

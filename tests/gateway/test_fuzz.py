@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from common.number_errors import NumberError
+from common.numbers import NumberError
 from gateway import asyncapi
 from gateway.access import Quota
 from gateway.bodies import parse_number, read_json

@@ -12,8 +12,8 @@ from aiohttp.test_utils import TestClient
 from common import errors
 from common.broker import Queue
 from common.broker.memory import MemoryBroker
+from common.domain import Task, new_task_id
 from common.store.sqlite import SqliteStore
-from common.tasks import Task, new_task_id
 from gateway import patience
 from gateway.keys import READINESS
 from tests.gateway.work import finish, part

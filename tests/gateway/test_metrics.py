@@ -7,8 +7,7 @@ from aiohttp.test_utils import TestClient
 
 from common import lifecycle
 from common.broker.memory import MemoryBroker
-from common.codec import BigInt
-from common.events import Event
+from common.domain import BigInt, Event
 from common.store.sqlite import SqliteStore
 from gateway.keys import HUB
 from gateway.websocket.close_codes import CloseCode

@@ -6,10 +6,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from common.factorizations import Factorization, Part, SieveState, begin
+from common.domain import Certainty, Ending, Factorization, Part, SieveState, Status, Task
+from common.domain.factorizations import begin
 from common.lifecycle import aim, new_task
-from common.tasks import Ending, Status, Task
-from common.units import Certainty
 from gateway import models, representation
 from tests.gateway.work import ended, part
 

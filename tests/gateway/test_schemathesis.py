@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from common.broker.memory import MemoryBroker
-from common.settings import Settings
+from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from factor_worker.app import Worker
 

@@ -6,9 +6,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from common.broker.memory import MemoryBroker
-from common.settings import Settings
+from common.domain import ALIVE_SECONDS, WorkerStatus
+from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
-from common.workers import ALIVE_SECONDS, WorkerStatus
 from gateway.app import create_app
 from tests.gateway.test_documents import check
 from tests.waiting import until

@@ -6,11 +6,9 @@ from msgspec.structs import replace
 
 from common import lifecycle
 from common.broker import Broker
-from common.codec import BigInt
-from common.factorizations import Factorization, Part, begin
+from common.domain import BigInt, Certainty, Ending, Factorization, Part, Status
+from common.domain.factorizations import begin
 from common.store import Store
-from common.tasks import Ending, Status
-from common.units import Certainty
 
 
 def part(value: int, exponent: int = 1, certainty: Certainty = Certainty.PROVEN) -> Part:

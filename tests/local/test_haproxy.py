@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from common.broker.memory import MemoryBroker
-from common.settings import Settings
+from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from gateway.app import create_app
 from gateway.keys import HUB, READINESS

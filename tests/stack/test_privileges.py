@@ -7,7 +7,7 @@ import pymongo
 import pytest
 from pymongo.errors import OperationFailure
 
-from common import passwords
+from common.runtime import passwords
 from infra.local.mongo import roles
 from infra.local.stack import Stack
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from common.concurrency import Together, side_by_side
+from common.runtime.concurrency import Together, side_by_side
 
 
 class Server:

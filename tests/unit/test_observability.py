@@ -13,16 +13,16 @@ import pytest
 from hypothesis import strategies as st
 
 from common import errors
-from common.observability import LONGEST_RUN, about, tamed
-from common.settings import Settings
+from common.runtime.logs import LONGEST_RUN, about, tamed
+from common.runtime.settings import Settings
 from infra.local.programs import ROOT
 
 PROGRAM = """
 import logging, sys, structlog
 from aiohttp.http_exceptions import BadHttpMessage
-from common import tracing
-from common.observability import about, configure_logging
-from common.settings import Settings
+from common.runtime import tracing
+from common.runtime.logs import about, configure_logging
+from common.runtime.settings import Settings
 configure_logging(Settings(name="worker-7"), sys.stderr)
 log = structlog.stdlib.get_logger("program")
 log.debug("nobody asked for this")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from common import errors
-from common.settings import Settings
+from common.runtime.settings import Settings
 
 GOOD = "5f1d3c0e2b8a49768d1c"
 

@@ -9,14 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from common import factorizations
-from common.codec import BigInt
-from common.factorizations import Factorization
-from common.tasks import Status
-from common.units import (
+from common.domain import (
+    BigInt,
     Certainty,
     Counted,
     Curves,
+    Factorization,
     Failure,
     Fault,
     Outcome,
@@ -25,9 +23,11 @@ from common.units import (
     Sieve,
     Sieved,
     Solve,
+    Status,
     Survey,
     Unit,
     Whole,
+    factorizations,
 )
 from factor_worker import plan, policy
 

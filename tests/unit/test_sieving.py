@@ -6,9 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from common.codec import BigInt
-from common.factorizations import Part, SieveState
-from common.units import Certainty, Counted, Sieve, Sieved, Solve
+from common.domain import BigInt, Certainty, Counted, Part, Sieve, Sieved, SieveState, Solve
 from factor_worker import sieving
 
 N = BigInt((10**35 + 69) * (10**36 + 67))

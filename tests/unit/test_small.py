@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import small
-from common.tasks import Status
-from common.units import Certainty
+from common.domain import Certainty, Status, small
 
 TOP = 2**64
 

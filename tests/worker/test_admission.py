@@ -7,12 +7,11 @@ import pytest
 from msgspec.structs import replace
 
 from common import lifecycle
-from common.admission import PLACES, Places
 from common.broker import Delivery, Queue
 from common.broker.memory import MemoryBroker
+from common.domain import Ending, Lane, Status, Task, Unit
+from common.places import PLACES, Places
 from common.store.sqlite import SqliteStore
-from common.tasks import Ending, Lane, Status, Task
-from common.units import Unit
 from factor_worker import admission as admission_module
 from factor_worker.admission import Admission
 from tests import waiting

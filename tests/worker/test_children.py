@@ -17,8 +17,18 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from common.codec import BigInt
-from common.units import Certainty, Curves, Failure, Fault, Method, Sieve, Survey, Whole, Work
+from common.domain import (
+    BigInt,
+    Certainty,
+    Curves,
+    Failure,
+    Fault,
+    Method,
+    Sieve,
+    Survey,
+    Whole,
+    Work,
+)
 from factor_worker.child import KEPT_ENVIRONMENT, Limits
 from factor_worker.children import (
     Slot,
@@ -154,8 +164,8 @@ async def test_a_new_fork_server_loads_without_holding_up_others(slot: Slot) -> 
 
 WORKER = f"""
 import asyncio
-from common.codec import BigInt
-from common.units import Whole
+from common.domain.codec import BigInt
+from common.domain.units import Whole
 from factor_worker.child import Limits
 from factor_worker.children import Slot
 

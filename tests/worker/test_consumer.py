@@ -8,12 +8,19 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from common import errors, factorizations
+from common import errors
 from common.broker.memory import MemoryBroker
-from common.codec import BigInt
-from common.factorizations import Factorization, Outstanding
+from common.domain import (
+    BigInt,
+    Certainty,
+    Factorization,
+    Outcome,
+    Outstanding,
+    Sieved,
+    Unit,
+    factorizations,
+)
 from common.store.sqlite import SqliteStore
-from common.units import Certainty, Outcome, Sieved, Unit
 from factor_worker import sieving
 from factor_worker.consumer import Consumer
 from tests.stack.client import semiprimes

@@ -10,16 +10,13 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from common import factorizations, lifecycle
-from common.admission import Places
+from common import lifecycle
 from common.broker import Queue
 from common.broker.memory import MemoryBroker, _Message
-from common.codec import BigInt
-from common.factorizations import Outstanding
-from common.settings import Settings
+from common.domain import BigInt, Outcome, Outstanding, Solve, Task, Unit, Whole, factorizations
+from common.places import Places
+from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
-from common.tasks import Task
-from common.units import Outcome, Solve, Unit, Whole
 from factor_worker.admission import Admission
 from factor_worker.app import Worker
 from factor_worker.engine.siqs import parameters

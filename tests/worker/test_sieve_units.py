@@ -6,10 +6,7 @@ from typing import get_args
 
 import pytest
 
-from common.batches import RelationBatch
-from common.codec import BigInt
-from common.factorizations import Part
-from common.units import Certainty, Sieve, Solve
+from common.domain import BigInt, Certainty, Part, RelationBatch, Sieve, Solve
 from factor_worker import sieving
 from factor_worker.child import STAGES, Limits
 from factor_worker.children import Slot

@@ -7,7 +7,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import factorizations, lifecycle
+from common import lifecycle
+from common.domain import factorizations
 from gateway import representation
 from gateway.access import Quota
 from gateway.models import TaskView

@@ -11,12 +11,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from msgspec.structs import replace
 
-from common import factorizations, lifecycle
+from common import lifecycle
 from common.broker.memory import MemoryBroker
-from common.codec import BigInt
-from common.events import Event
+from common.domain import BigInt, Ending, Event, Status, Task, factorizations
 from common.store.sqlite import SqliteStore
-from common.tasks import Ending, Status, Task
 from gateway.websocket.close_codes import CloseCode
 
 Client = TestClient[web.Request, web.Application]

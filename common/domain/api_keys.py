@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from common.codec import Versioned
+from common.domain.codec import Versioned
 
 PREFIX = "fl_"
 """Lets people and scanners of leaked secrets see what it is."""

@@ -9,10 +9,10 @@ from typing import Final
 
 from flint import fmpz
 
-from common.codec import BigInt
-from common.factorizations import Factorization, Part
-from common.tasks import Ending, Status
-from common.units import Certainty
+from common.domain.codec import BigInt
+from common.domain.factorizations import Factorization, Part
+from common.domain.tasks import Ending, Status
+from common.domain.units import Certainty
 
 LIMIT: Final = 1 << 64
 """Numbers below it are answered at once."""

@@ -1,6 +1,6 @@
 """What a worker tells the store about itself every few seconds."""
 
-from common.codec import BigInt, Versioned
+from common.domain.codec import BigInt, Versioned
 
 HEARTBEAT_SECONDS = 2.0
 ALIVE_SECONDS = 10.0

@@ -4,8 +4,8 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+from common.domain import Lane
 from common.store import Store
-from common.tasks import Lane
 
 PLACES = {Lane.SHORT: 64, Lane.LONG: 4}
 """Places of one owner, by lane, however small the cluster is."""

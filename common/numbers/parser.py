@@ -3,19 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from common import expressions
-from common.number_errors import ExpressionError, NotANumber, NumberError, NumberTooLarge
-
-__all__ = [
-    "DEFAULT_DIGITS",
-    "MOST_DIGITS",
-    "ExpressionError",
-    "NotANumber",
-    "NumberError",
-    "NumberTooLarge",
-    "ParsedNumber",
-    "parse",
-]
+from common.numbers import expressions
+from common.numbers.errors import ExpressionError, NotANumber, NumberError, NumberTooLarge
 
 DEFAULT_DIGITS = 1000
 MOST_DIGITS = 4300

@@ -9,12 +9,13 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractQueue
 from aio_pika.exceptions import DeliveryError
 
-from common import errors, metrics, tracing
-from common.broker import Delivery, Queue, queue_for, topology
-from common.broker.link import FAILURES, Link, deaths_as_failures
-from common.broker.rabbit_consumers import Hints, Units
-from common.events import Control, Event, digest_of
-from common.units import Unit
+from common import errors
+from common.broker import Delivery, Queue, queue_for
+from common.broker.rabbit import metrics, topology
+from common.broker.rabbit.connection import FAILURES, Link, deaths_as_failures
+from common.broker.rabbit.consumers import Hints, Units
+from common.domain import Control, Event, Unit, digest_of
+from common.runtime import tracing
 
 OPEN_SECONDS = 5.0
 """How long opening waits for a broker before it goes on without."""

@@ -10,9 +10,10 @@ import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from common import errors
-from common.broker import Delivery, Queue, topology
-from common.broker.link import FAILURES, Link, Pauses, deaths_as_failures
-from common.events import Control, Event
+from common.broker import Delivery, Queue
+from common.broker.rabbit import topology
+from common.broker.rabbit.connection import FAILURES, Link, Pauses, deaths_as_failures
+from common.domain import Control, Event
 
 log = structlog.stdlib.get_logger(__name__)
 

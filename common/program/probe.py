@@ -7,7 +7,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from common.broker import Broker
-from common.settings import Settings
+from common.runtime.settings import Settings
 
 
 @contextlib.asynccontextmanager

@@ -11,8 +11,7 @@ import structlog
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
 
-from common import metrics
-from common.broker import topology
+from common.broker.rabbit import metrics, topology
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 
-from common.number_errors import ExpressionError, NumberTooLarge
+from common.numbers.errors import ExpressionError, NumberTooLarge
 
 BITS_PER_DIGIT = math.log2(10)
 HEADROOM = 4

@@ -5,7 +5,7 @@ import urllib.parse
 from pathlib import Path
 
 from common import errors
-from common.hosts import is_loopback
+from common.runtime.hosts import is_loopback
 
 WELL_KNOWN = frozenset(
     {

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from common.codec import Versioned
-from common.keys import Limits
+from common.domain.api_keys import Limits
+from common.domain.codec import Versioned
 
 DAY_SECONDS = 86_400
 LEASE_SECONDS = 0.5

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from common.codec import BigInt, Versioned, shortened
-from common.events import digest_of
-from common.tasks import Ending, Status
-from common.units import Certainty, Curves, Fault, Method, Survey, Unit, Work
+from common.domain.codec import BigInt, Versioned, shortened
+from common.domain.events import digest_of
+from common.domain.tasks import Ending, Status
+from common.domain.units import Certainty, Curves, Fault, Method, Survey, Unit, Work
 
 
 class Effort(msgspec.Struct, frozen=True):
@@ -133,7 +133,7 @@ class Factorization(Versioned, frozen=True, kw_only=True):
     workers: dict[str, float] = {}  # noqa: RUF012 msgspec copies an empty default
     """Workers that settled a unit of it lately, and when."""
     slowness: float = 1.0
-    """Of the machine that settled the last unit, see `common.units.Outcome`: it scales estimates."""
+    """Of the machine that settled the last unit, see `common.domain.units.Outcome`: it scales estimates."""
     ended: Ending | None = None
 
     @property

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from common.codec import BigInt, Versioned
+from common.domain.codec import BigInt, Versioned
 
 
 def digest_of(number: int) -> str:

@@ -15,8 +15,8 @@ import structlog
 from opentelemetry import trace
 from structlog.typing import EventDict, Processor
 
-from common.events import digest_of
-from common.settings import Settings
+from common.domain import digest_of
+from common.runtime.settings import Settings
 
 LONGEST_RUN = 40
 """Digits in a row that a line may hold; more are a number, and its size stands for them."""

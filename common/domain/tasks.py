@@ -5,7 +5,7 @@ import uuid
 
 import msgspec
 
-from common.codec import BigInt, Versioned
+from common.domain.codec import BigInt, Versioned
 
 
 class Status(enum.StrEnum):

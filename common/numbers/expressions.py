@@ -3,8 +3,8 @@
 import re
 from typing import Final, NamedTuple, Never
 
-from common.arithmetic import Arithmetic
-from common.number_errors import ExpressionError, NotANumber, NumberTooLarge
+from common.numbers.bounded import Arithmetic
+from common.numbers.errors import ExpressionError, NotANumber, NumberTooLarge
 
 MAX_TOKENS: Final = 256
 MAX_DEPTH: Final = 48

@@ -26,9 +26,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 
 from common import errors
-from common.observability import about
-from common.settings import Settings
-from common.units import Unit
+from common.domain import Unit
+from common.runtime.logs import about
+from common.runtime.settings import Settings
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 """OpenTelemetry's own variable: the address of a collector, such as http://127.0.0.1:4318."""

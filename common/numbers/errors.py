@@ -5,7 +5,7 @@
     ├── NumberTooLarge      the value, or a step on the way to it, is over the limit
     └── ExpressionError     the expression cannot be read, or has no integer value
 
-`common.numbers` exports them all; this file exists so that `common.expressions` can raise them.
+A file of its own, so that every module of the package can raise them.
 """
 
 

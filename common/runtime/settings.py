@@ -9,7 +9,8 @@ from typing import Self
 
 import msgspec
 
-from common import errors, passwords
+from common import errors
+from common.runtime import passwords
 
 SECRETS = ("FACTORLINE_AMQP_URL", "FACTORLINE_MONGODB_URI")
 """Variables that hold passwords; no child process may see them."""

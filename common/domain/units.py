@@ -4,7 +4,7 @@ import enum
 
 import msgspec
 
-from common.codec import BigInt, Versioned
+from common.domain.codec import BigInt, Versioned
 
 
 class Certainty(enum.StrEnum):

@@ -1,0 +1,1 @@
+"""The frame that every program of ours runs in."""

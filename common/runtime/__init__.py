@@ -1,0 +1,1 @@
+"""What any program of ours needs around its work: settings, logs, traces, signals."""
