@@ -7,9 +7,13 @@ from common.broker import Broker
 from common.places import Places
 from common.runtime.settings import Settings
 from common.store import Store
-from gateway import access, asyncapi, metrics, openapi, problems
-from gateway.access import DOORKEEPER, Doorkeeper
-from gateway.keys import (
+from gateway import metrics
+from gateway.access import doorkeeper
+from gateway.access.doorkeeper import DOORKEEPER, Doorkeeper
+from gateway.access.limits import LIMITER, RATELIMIT, Limiter
+from gateway.api import asyncapi, openapi
+from gateway.api.routes import ROUTES, setup_routes
+from gateway.context import (
     ASYNCAPI,
     BROKER,
     HUB,
@@ -20,9 +24,8 @@ from gateway.keys import (
     STORE,
     Readiness,
 )
-from gateway.limits import LIMITER, RATELIMIT, Limiter
-from gateway.routes import ROUTES, setup_routes
-from gateway.websocket.hub import Hub
+from gateway.hub import Hub
+from gateway.views import problems
 
 
 def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Application:
@@ -32,7 +35,7 @@ def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Appli
         middlewares=[metrics.middleware, problems.middleware],
     )
     app[SETTINGS], app[STORE], app[BROKER] = settings, store, broker
-    access.check_exposure(settings)
+    doorkeeper.check_exposure(settings)
     app[DOORKEEPER], app[LIMITER] = Doorkeeper(settings, store), Limiter(store)
     app[PLACES] = Places(store)
     app[HUB] = Hub(store, broker)

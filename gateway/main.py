@@ -18,7 +18,7 @@ from common.runtime.signals import stop_on_signals
 from common.runtime.tracing import configure_tracing
 from common.store.factory import open_store
 from gateway.app import create_app
-from gateway.keys import READINESS
+from gateway.context import READINESS
 
 log = structlog.stdlib.get_logger(__name__)
 

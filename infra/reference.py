@@ -15,10 +15,10 @@ from common.domain import BigInt, Control, Event, Versioned, units
 from common.runtime import settings
 from factor_worker import metrics as of_workers
 from gateway import metrics as of_gateways
-from gateway import models
-from gateway.openapi import path_of
-from gateway.problems import KINDS
-from gateway.routes import ROUTES, Route
+from gateway.api.openapi import path_of
+from gateway.api.routes import ROUTES, Route
+from gateway.views import models
+from gateway.views.problems import KINDS
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 

@@ -228,7 +228,7 @@ def keys_make(  # noqa: PLR0913 its options
     }
     given = [f"{option}={value}" for option, value in options.items() if value is not None]
     flags = ["--operator"] if operator else []
-    launch.replace_with("gateway.keyring", None, "make", *flags, *given, "--", name)
+    launch.replace_with("gateway.access.keyring", None, "make", *flags, *given, "--", name)
 
 
 @keys.command(name="list")
@@ -236,7 +236,7 @@ def keys_list() -> None:
     """List all keys, revoked ones too, with their owners and limits."""
     from client.command import launch
 
-    launch.replace_with("gateway.keyring", None, "list")
+    launch.replace_with("gateway.access.keyring", None, "list")
 
 
 @keys.command(name="revoke")
@@ -246,7 +246,7 @@ def keys_revoke(
     """Revoke a key for good. Gateways refuse it and close its sockets within seconds."""
     from client.command import launch
 
-    launch.replace_with("gateway.keyring", None, "revoke", "--", key_id)
+    launch.replace_with("gateway.access.keyring", None, "revoke", "--", key_id)
 
 
 def main() -> None:

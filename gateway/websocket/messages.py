@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gateway.models import Problem, TaskView
+from gateway.views.models import Problem, TaskView
 
 
 class Authenticate(msgspec.Struct, frozen=True, kw_only=True, tag="authenticate"):

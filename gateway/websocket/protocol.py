@@ -9,7 +9,7 @@ from typing import Protocol as Shape
 
 import msgspec
 
-from gateway.models import Problem, TaskView
+from gateway.views.models import Problem, TaskView
 from gateway.websocket.messages import (
     Authenticate,
     Authenticated,

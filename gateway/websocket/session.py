@@ -8,12 +8,14 @@ from aiohttp import WSMsgType, web
 
 from common import errors
 from common.domain import Factorization, Task
-from gateway import limits, metrics, problems, representation
-from gateway.access import DOORKEEPER, IDENTITY, Access, Doorkeeper, Identity, admit
-from gateway.keys import HUB, SETTINGS
-from gateway.limits import LIMITER, Limiter
+from gateway import metrics
+from gateway.access import limits
+from gateway.access.doorkeeper import DOORKEEPER, IDENTITY, Access, Doorkeeper, Identity, admit
+from gateway.access.limits import LIMITER, Limiter
+from gateway.context import HUB, SETTINGS
+from gateway.hub import Hub, Watcher
+from gateway.views import problems, representation
 from gateway.websocket.close_codes import CloseCode
-from gateway.websocket.hub import Hub, Watcher
 from gateway.websocket.messages import Authenticate
 from gateway.websocket.protocol import FRAME_BYTES, HEARTBEAT_SECONDS, Protocol
 

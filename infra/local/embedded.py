@@ -18,7 +18,7 @@ from common.runtime.signals import stop_on_signals
 from common.runtime.tracing import configure_tracing
 from common.store.factory import open_store
 from factor_worker.app import Worker
-from gateway.access import check_exposure
+from gateway.access.doorkeeper import check_exposure
 from gateway.app import create_app
 
 GRACE_SECONDS = 1.0

@@ -13,9 +13,9 @@ from common.broker.memory import MemoryBroker
 from common.domain import api_keys
 from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
-from gateway.access import Access
+from gateway.access.doorkeeper import Access
+from gateway.api.routes import ROUTES
 from gateway.app import create_app
-from gateway.routes import ROUTES
 from tests import waiting
 from tests.access.conftest import Client, MakeKey, bearer
 

@@ -98,7 +98,7 @@ async def test_who_shows_no_key_in_time_is_sent_away(
 
 async def test_strangers_never_take_all_sockets(client: Client, make_key: MakeKey) -> None:
     """A quarter of the places is for those who have not shown a key; the rest stays free."""
-    from gateway.access import DOORKEEPER  # noqa: PLC0415 only here
+    from gateway.access.doorkeeper import DOORKEEPER  # noqa: PLC0415 only here
 
     ann = await make_key("ann")
     app = client.app

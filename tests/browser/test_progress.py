@@ -13,7 +13,7 @@ import pytest_asyncio
 from playwright.async_api import Page, WebSocketRoute, expect
 
 from common.domain import Status
-from gateway import models
+from gateway.views import models
 from gateway.websocket.messages import Hello, Limits, ServerMessage, Snapshot, Update
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

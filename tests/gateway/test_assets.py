@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from gateway import assets
+from gateway.http import assets
 
 Client = TestClient[web.Request, web.Application]
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}

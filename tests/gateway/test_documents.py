@@ -9,8 +9,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from jsonschema import Draft202012Validator
 
-from gateway import asyncapi, openapi, problems
-from gateway.routes import ROUTES
+from gateway.api import asyncapi, openapi
+from gateway.api.routes import ROUTES
+from gateway.views import problems
 from gateway.websocket.messages import CLIENT_MESSAGES, SERVER_MESSAGES
 
 Client = TestClient[web.Request, web.Application]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from common.numbers import NumberError
-from gateway import asyncapi
-from gateway.access import Quota
-from gateway.bodies import parse_number, read_json
-from gateway.problems import BadRequest
+from gateway.access.doorkeeper import Quota
+from gateway.api import asyncapi
+from gateway.http.bodies import parse_number, read_json
+from gateway.views.problems import BadRequest
 from gateway.websocket.messages import SERVER_MESSAGES
 from gateway.websocket.protocol import Protocol
 

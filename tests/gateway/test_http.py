@@ -14,8 +14,8 @@ from common.broker import Queue
 from common.broker.memory import MemoryBroker
 from common.domain import Task, new_task_id
 from common.store.sqlite import SqliteStore
-from gateway import patience
-from gateway.keys import READINESS
+from gateway.context import READINESS
+from gateway.http import deadline
 from tests.gateway.work import finish, part
 
 Client = TestClient[web.Request, web.Application]
@@ -318,7 +318,7 @@ async def test_a_store_that_is_slow_all_the_time_is_503_soon(
         await asyncio.sleep(0.4)
         return await insert(tasks)
 
-    monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.6)
+    monkeypatch.setattr(deadline, "ANSWER_SECONDS", 0.6)
     monkeypatch.setattr(store, "count_live", count_slowly)
     monkeypatch.setattr(store, "insert_tasks", insert_slowly)
     response = await client.post("/factor", json={"number": 10**30 + 57})
@@ -339,7 +339,7 @@ async def test_what_is_inserted_is_accepted(
     async def failing(*_: object) -> None:
         raise errors.StoreUnavailable("a test")
 
-    monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.6)
+    monkeypatch.setattr(deadline, "ANSWER_SECONDS", 0.6)
     monkeypatch.setattr(store, "mark_joined", never)
     monkeypatch.setattr(store, "get_task", failing)
     response = await client.post("/factor", json={"number": 10**30 + 57}, headers=prefer)
@@ -352,7 +352,7 @@ async def test_what_is_inserted_is_accepted(
 
 async def test_a_client_may_take_its_time(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock stands still while a body comes, and while somebody waits for an answer."""
-    monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.6)
+    monkeypatch.setattr(deadline, "ANSWER_SECONDS", 0.6)
 
     async def body() -> AsyncIterator[bytes]:
         yield b'{"number": '

@@ -9,7 +9,7 @@ from common import lifecycle
 from common.broker.memory import MemoryBroker
 from common.domain import BigInt, Event
 from common.store.sqlite import SqliteStore
-from gateway.keys import HUB
+from gateway.context import HUB
 from gateway.websocket.close_codes import CloseCode
 from tests import waiting
 from tests.gateway.work import finish, part

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from common.domain import Certainty, Ending, Factorization, Part, SieveState, Status, Task
 from common.domain.factorizations import begin
 from common.lifecycle import aim, new_task
-from gateway import models, representation
+from gateway.views import models, representation
 from tests.gateway.work import ended, part
 
 

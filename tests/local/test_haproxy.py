@@ -14,7 +14,7 @@ from common.broker.memory import MemoryBroker
 from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from gateway.app import create_app
-from gateway.keys import HUB, READINESS
+from gateway.context import HUB, READINESS
 from infra.local.haproxy import HAProxy
 from infra.local.processes import NotInstalled
 from tests import waiting

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from common import lifecycle
 from common.domain import factorizations
-from gateway import representation
-from gateway.access import Quota
-from gateway.models import TaskView
+from gateway.access.doorkeeper import Quota
+from gateway.views import representation
+from gateway.views.models import TaskView
 from gateway.websocket.protocol import JUNK_LIMIT, Heard, Protocol
 
 TASK = lifecycle.new_task(91, "91", "anonymous")

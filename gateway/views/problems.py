@@ -36,7 +36,7 @@ from aiohttp import web
 
 from common import errors
 from common.numbers import ExpressionError, NotANumber, NumberError, NumberTooLarge
-from gateway.models import Problem
+from gateway.views.models import Problem
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""`python -m gateway.keyring make|list|revoke`: API keys, in the store that the settings name.
+"""`python -m gateway.access.keyring make|list|revoke`: API keys, in the store that the settings name.
 
 `factorline keys` is the same. It works on the store directly, with a gateway running or not.
 """

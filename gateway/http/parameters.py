@@ -10,7 +10,7 @@ from aiohttp import web
 from common import errors
 from common.domain import Task
 from common.store import TaskCursor
-from gateway.problems import BadRequest
+from gateway.views.problems import BadRequest
 
 LONGEST_WAIT = 60
 """Seconds that a request may wait for news."""

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 import msgspec
 from aiohttp import web
 
-from gateway import assets, handlers, limits, models, pages, parameters, patience
-from gateway.access import IDENTITY, Access, admit
-from gateway.limits import LIMITER
+from gateway.access import limits
+from gateway.access.doorkeeper import IDENTITY, Access, admit
+from gateway.access.limits import LIMITER
+from gateway.http import assets, deadline, handlers, pages, parameters
+from gateway.views import models
 from gateway.websocket.session import websocket
 
 TEXT, HTML, ANY = "text/plain", "text/html", "*/*"
@@ -178,7 +180,7 @@ def _guarded(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
 
     @functools.wraps(route.handler)
     async def handle(request: web.Request) -> web.StreamResponse:
-        async with patience.bounded(request):
+        async with deadline.bounded(request):
             await admit(request, route.access)
             if route.access is not Access.PUBLIC:
                 limits.tell(request, await request.app[LIMITER].request(request[IDENTITY]))

@@ -6,7 +6,7 @@ from common.broker import Broker
 from common.places import Places
 from common.runtime.settings import Settings
 from common.store import Store
-from gateway.websocket.hub import Hub
+from gateway.hub import Hub
 
 
 class Readiness:

@@ -17,8 +17,9 @@ from aiohttp import web
 from common import errors
 from common.domain import Limits, accounts
 from common.store import Store
-from gateway import metrics, problems
-from gateway.access import Identity
+from gateway import metrics
+from gateway.access.doorkeeper import Identity
+from gateway.views import problems
 
 TASKS_RETRY_SECONDS = 5
 """When to look again for tasks that have ended; nobody knows when they will."""

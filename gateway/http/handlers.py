@@ -15,11 +15,13 @@ from common.numbers import NumberError, parse
 from common.runtime import failpoints
 from common.runtime.concurrency import side_by_side
 from common.store import Store
-from gateway import bodies, metrics, models, parameters, patience, problems, representation
-from gateway.access import IDENTITY, owner_of
-from gateway.keys import BROKER, HUB, PLACES, SETTINGS, STORE
-from gateway.limits import LIMITER, tell
-from gateway.websocket.hub import State
+from gateway import metrics
+from gateway.access.doorkeeper import IDENTITY, owner_of
+from gateway.access.limits import LIMITER, tell
+from gateway.context import BROKER, HUB, PLACES, SETTINGS, STORE
+from gateway.http import bodies, deadline, parameters
+from gateway.hub import State
+from gateway.views import models, problems, representation
 
 CONCURRENT_READS = 16
 POLL_SECONDS = "1"
@@ -76,16 +78,16 @@ async def _state(request: web.Request, task: Task, seconds: int) -> State:
     """
     with contextlib.suppress(TimeoutError, errors.StoreUnavailable):
         if seconds:
-            with patience.unhurried(request):
+            with deadline.unhurried(request):
                 return await request.app[HUB].wait_done(task, float(seconds))
-        async with asyncio.timeout_at(patience.end_of(request)):
+        async with asyncio.timeout_at(deadline.end_of(request)):
             return await lifecycle.settle(request.app[STORE], task)
     return task, None
 
 
 async def _accept(request: web.Request, tasks: Sequence[Task]) -> list[Task]:
     """Accept new tasks within the limits of their owner."""
-    app, until = request.app, patience.end_of(request)
+    app, until = request.app, deadline.end_of(request)
     wanted = sum(task.ended is None for task in tasks)
     try:
         async with app[LIMITER].submission(request[IDENTITY], wanted, until=until) as fields:
@@ -124,7 +126,7 @@ async def submit_batch(request: web.Request) -> web.Response:
         raise problems.BadRequest(why='The object has no member "numbers" with an array.')
     if len(values) > settings.max_batch:
         raise problems.BatchTooLarge(count=len(values), limit=settings.max_batch)
-    with patience.unhurried(request):
+    with deadline.unhurried(request):
         return await _submit_all(request, values, key)
 
 
@@ -177,7 +179,7 @@ async def get_task(request: web.Request) -> web.Response:
     task = await request.app[STORE].get_task(task_id, owner)
     if seconds:
         newest = max(held, default=None)
-        with patience.unhurried(request):
+        with deadline.unhurried(request):
             pair = await request.app[HUB].wait_done(task, seconds, newer_than=newest)
     else:
         pair = await lifecycle.settle(request.app[STORE], task)

@@ -22,7 +22,8 @@ from common.domain import ApiKey, digest_of_secret, looks_like_a_key
 from common.runtime.hosts import is_loopback
 from common.runtime.settings import Settings
 from common.store import Store
-from gateway import metrics, problems
+from gateway import metrics
+from gateway.views import problems
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from common.domain import (
     Task,
     estimates,
 )
-from gateway import models
+from gateway.views import models
 
 CALCULATING = "Calculating..."
 _MINUS_ONE = models.Factor(prime="-1", exponent=1, certainty="unit")

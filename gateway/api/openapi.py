@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from gateway import models
-from gateway.access import Access
-from gateway.problems import CONTENT_TYPE, KINDS
-from gateway.routes import Parameter, Route
+from gateway.access.doorkeeper import Access
+from gateway.api.routes import Parameter, Route
+from gateway.views import models
+from gateway.views.problems import CONTENT_TYPE, KINDS
 
 SCHEME = "apiKey"
 BEARER = {

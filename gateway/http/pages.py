@@ -10,11 +10,12 @@ from common import errors
 from common.broker import Broker, Queue
 from common.domain import ALIVE_SECONDS
 from common.store import Store
-from gateway import assets, patience, problems
-from gateway.handlers import answer
-from gateway.keys import ASYNCAPI, BROKER, HUB, OPENAPI, READINESS, SETTINGS, STORE
-from gateway.models import Health, QueueStatus, ServiceStatus, WorkerView
-from gateway.representation import rfc3339
+from gateway.context import ASYNCAPI, BROKER, HUB, OPENAPI, READINESS, SETTINGS, STORE
+from gateway.http import assets, deadline
+from gateway.http.handlers import answer
+from gateway.views import problems
+from gateway.views.models import Health, QueueStatus, ServiceStatus, WorkerView
+from gateway.views.representation import rfc3339
 
 HELLO = "Hello Factor app!"
 
@@ -78,7 +79,7 @@ async def status(request: web.Request) -> web.Response:
     """Show workers, queues and connections to an operator, whatever is down."""
     app = request.app
     broker = app[BROKER]
-    with patience.unhurried(request):  # it takes as long as what is down takes to say so
+    with deadline.unhurried(request):  # it takes as long as what is down takes to say so
         workers, waiting = await asyncio.gather(
             _workers(app[STORE]), asyncio.gather(*(_waiting(broker, queue) for queue in Queue))
         )

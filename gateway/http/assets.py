@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from aiohttp import ETag, web
 
-from gateway import problems
+from gateway.views import problems
 
-_FOLDER = Path(__file__).parent / "web"
+_FOLDER = Path(__file__).parents[1] / "web"
 _TYPES = {
     ".css": "text/css",
     ".html": "text/html",

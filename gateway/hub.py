@@ -16,7 +16,7 @@ from common.domain import BigInt, Event, Factorization, Task
 from common.runtime.logs import about
 from common.store import Store
 from gateway import metrics
-from gateway.representation import version_of
+from gateway.views.representation import version_of
 
 log = structlog.stdlib.get_logger(__name__)
 

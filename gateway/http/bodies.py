@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 from aiohttp import web
 
 from common.numbers import NotANumber, ParsedNumber, parse
-from gateway import patience
-from gateway.problems import BadRequest, BodyTooLarge
+from gateway.http import deadline
+from gateway.views.problems import BadRequest, BodyTooLarge
 
 
 class IntegerLiteral(str):
@@ -36,7 +36,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     if (request.content_length or 0) > limit:
         raise BodyTooLarge(limit=limit)
     try:
-        with patience.unhurried(request):
+        with deadline.unhurried(request):
             body = await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise BodyTooLarge(limit=limit) from None

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from gateway import openapi
+from gateway.api import openapi
 from gateway.websocket.messages import CLIENT_MESSAGES, SERVER_MESSAGES
 
 _REFERENCE = "#/components/schemas/{name}"

@@ -1,0 +1,1 @@
+"""The table of calls, and the documents that are made from it."""

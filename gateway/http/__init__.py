@@ -1,0 +1,1 @@
+"""Answers HTTP requests: reads them, asks `common.lifecycle`, shows what it says."""

@@ -1,0 +1,1 @@
+"""What clients see: models, representations, problems. Pure."""
