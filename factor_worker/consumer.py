@@ -35,9 +35,10 @@ from common.lifecycle import LEFT_BEHIND_SECONDS
 from common.runtime import failpoints, signals, tracing
 from common.runtime.logs import about
 from common.store import Store
-from factor_worker import compute, metrics, plan
-from factor_worker.children import Slot, SlotBroken, Slots, UnitFailed, UnitStopped
+from factor_worker import metrics, plan
 from factor_worker.metering import Meter
+from factor_worker.slots import compute
+from factor_worker.slots.slot import Slot, SlotBroken, Slots, UnitFailed, UnitStopped
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from common.runtime.settings import Settings, forget_secrets
 from common.runtime.signals import stop_on_signals
 from common.runtime.tracing import configure_tracing
 from common.store.factory import open_store
-from factor_worker.app import Worker
+from factor_worker.worker import Worker
 
 
 async def _main() -> None:

@@ -4,9 +4,9 @@ Child processes import this module anew, so it must not drag in more than they n
 """
 
 if __name__ == "__main__":
-    from factor_worker import processes
+    from factor_worker.slots import forkserver
 
-    processes.begin()  # what follows takes as long to load as the server does
+    forkserver.begin()  # what follows takes as long to load as the server does
     from infra.local.embedded import main
 
     main()

@@ -18,9 +18,9 @@ from common.runtime import tracing
 from common.runtime.logs import about
 from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
-from factor_worker.child import Limits
-from factor_worker.children import Slots
 from factor_worker.consumer import Consumer
+from factor_worker.slots.child import Limits
+from factor_worker.slots.slot import Slots
 from gateway.app import create_app
 from infra.local.programs import ROOT
 from tests import waiting

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient
 from common.broker.memory import MemoryBroker
 from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
-from factor_worker.app import Worker
+from factor_worker.worker import Worker
 
 PROGRAM = Path(sys.executable).with_name("schemathesis")
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")

@@ -29,7 +29,7 @@ from common.domain import (
     Whole,
     factorizations,
 )
-from factor_worker import plan, policy
+from factor_worker.plan import plan, policy
 
 SMALL_PRIMES = (2, 3, 5, 7, 11, 13, 17)
 LARGE_PRIMES = (

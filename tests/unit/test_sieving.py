@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from common.domain import BigInt, Certainty, Counted, Part, Sieve, Sieved, SieveState, Solve
-from factor_worker import sieving
+from factor_worker.plan import sieve
 
 N = BigInt((10**35 + 69) * (10**36 + 67))
 PART = Part(value=N, certainty=Certainty.COMPOSITE)
@@ -17,9 +17,9 @@ YIELD = Sieved(indices=10, full=200, partial=2000)
 
 def grown(units: int, state: SieveState | None = None) -> SieveState:
     """Return the state after so many units, a second apart, each of 0.15 CPU seconds."""
-    state = state or sieving.begin(PART)
+    state = state or sieve.begin(PART)
     for second in range(units):
-        state = sieving.after_sieve(state, YIELD, 0.15, float(second))
+        state = sieve.after_sieve(state, YIELD, 0.15, float(second))
     return state
 
 
@@ -33,7 +33,7 @@ def enough() -> SieveState:
 
 def next_units(state: SieveState, count: int, slots: int = 2) -> list[Sieve]:
     """Return the next sieve units."""
-    works = itertools.islice(sieving.works(replace(PART, sieve=state), [], slots), count)
+    works = itertools.islice(sieve.works(replace(PART, sieve=state), [], slots), count)
     return [work for work in works if isinstance(work, Sieve)]
 
 
@@ -41,8 +41,8 @@ def test_units_never_share_a_polynomial() -> None:
     """Each takes up where the one before ends, over issues and restarts."""
     part, seen = PART, list[int]()
     for _ in range(5):
-        units = list(itertools.islice(sieving.works(part, [], 3), 4))
-        part = sieving.after_issue(part, units)
+        units = list(itertools.islice(sieve.works(part, [], 3), 4))
+        part = sieve.after_issue(part, units)
         for unit in units:
             assert isinstance(unit, Sieve)
             seen += range(unit.first, unit.first + unit.count)
@@ -58,9 +58,9 @@ def test_units_are_small_at_the_start_and_at_the_end() -> None:
         state, indices=state.expected_indices - 1, cpu_seconds=0.015 * state.expected_indices
     )
     end = next_units(late, 1)[0].count
-    shortest, longest = sieving.UNIT_SECONDS
+    shortest, longest = sieve.UNIT_SECONDS
 
-    assert next_units(sieving.begin(PART), 1)[0].count <= middle
+    assert next_units(sieve.begin(PART), 1)[0].count <= middle
     assert end <= middle
     assert shortest <= middle * 0.015 <= longest + 0.015
 
@@ -76,11 +76,11 @@ def test_no_more_than_needed_is_under_way() -> None:
     """However many slots there are; what they would do beyond that would be thrown away."""
     state = grown(5)
     left = state.expected_indices - state.indices
-    units = list(sieving.works(replace(PART, sieve=state), [], 8))
+    units = list(sieve.works(replace(PART, sieve=state), [], 8))
     counts = [unit.count for unit in units if isinstance(unit, Sieve)]
 
     assert left == sum(counts)
-    assert [] == list(sieving.works(replace(PART, sieve=state), units, 8))
+    assert [] == list(sieve.works(replace(PART, sieve=state), units, 8))
     assert next_units(state, 1)  # and with nothing under way there is always one
 
 
@@ -88,10 +88,10 @@ def test_enough_relations_are_solved_and_nothing_else_is_issued_meanwhile() -> N
     """One solve unit, once."""
     state = enough()
     part = replace(PART, sieve=state)
-    units = list(sieving.works(part, [], 4))
+    units = list(sieve.works(part, [], 4))
 
     assert [Solve(N, state.parameters)] == units
-    assert [] == list(sieving.works(part, units, 4))
+    assert [] == list(sieve.works(part, units, 4))
 
 
 @settings(deadline=None, max_examples=30)
@@ -109,7 +109,7 @@ def test_the_forecast_never_falls_below_the_work_done(units: int) -> None:
 def test_a_count_that_is_too_low_makes_it_sieve_on(share: float) -> None:
     """The estimate is corrected, so that there is more to do and not the same solve again."""
     state = enough()
-    after = sieving.after_count(state, Counted(int(share * state.needed), state.needed))
+    after = sieve.after_count(state, Counted(int(share * state.needed), state.needed))
 
     assert after.usable < after.needed
     assert after.expected_indices > after.indices

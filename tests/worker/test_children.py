@@ -29,15 +29,9 @@ from common.domain import (
     Whole,
     Work,
 )
-from factor_worker.child import KEPT_ENVIRONMENT, Limits
-from factor_worker.children import (
-    Slot,
-    SlotBroken,
-    Slots,
-    UnitFailed,
-    UnitStopped,
-)
 from factor_worker.engine.siqs import parameters
+from factor_worker.slots.child import KEPT_ENVIRONMENT, Limits
+from factor_worker.slots.slot import Slot, SlotBroken, Slots, UnitFailed, UnitStopped
 from tests import waiting
 
 HARD = BigInt(2934721143920810936805613480763073834220291833356430512568092958244091)
@@ -166,8 +160,8 @@ WORKER = f"""
 import asyncio
 from common.domain.codec import BigInt
 from common.domain.units import Whole
-from factor_worker.child import Limits
-from factor_worker.children import Slot
+from factor_worker.slots.child import Limits
+from factor_worker.slots.slot import Slot
 
 async def main():
     slot = Slot(Limits(600, 1024 << 20))
@@ -396,7 +390,7 @@ async def test_a_child_sees_no_secret(slot: Slot) -> None:
 def test_the_server_is_given_no_secret() -> None:
     """What a process was started with can be read as long as it lives, whatever it deletes."""
     begun = (
-        "import os, psutil; from factor_worker import processes; processes.begin();"
+        "import os, psutil; from factor_worker.slots import forkserver; forkserver.begin();"
         "print([name for child in psutil.Process().children() for name in child.environ()]);"
         "print(os.environ['FACTORLINE_MONGODB_URI'])"
     )

@@ -21,8 +21,8 @@ from common.domain import (
     factorizations,
 )
 from common.store.sqlite import SqliteStore
-from factor_worker import sieving
 from factor_worker.consumer import Consumer
+from factor_worker.plan import sieve
 from tests.stack.client import semiprimes
 
 SLOTS = 8
@@ -61,10 +61,10 @@ def being_sieved() -> Factorization:
     [number] = semiprimes(1, digits=75, seed=3)
     blank = factorizations.begin(BigInt(number), 1.0)
     part = replace(blank.parts[0], gave_up={"ecm": "it is not the subject"})
-    part = replace(part, certainty=Certainty.COMPOSITE, sieve=sieving.begin(part))
-    works = [work for work, _ in zip(sieving.works(part, [], SLOTS), range(SLOTS), strict=False)]
+    part = replace(part, certainty=Certainty.COMPOSITE, sieve=sieve.begin(part))
+    works = [work for work, _ in zip(sieve.works(part, [], SLOTS), range(SLOTS), strict=False)]
     issued = replace(blank, parts=(part,), outstanding={}, outbox=()).with_issued(works, 1.0)
-    return replace(issued, outbox=(), parts=(sieving.after_issue(part, works),))
+    return replace(issued, outbox=(), parts=(sieve.after_issue(part, works),))
 
 
 def found(unit_id: str, entry: Outstanding) -> Outcome:

@@ -7,12 +7,12 @@ from typing import get_args
 import pytest
 
 from common.domain import BigInt, Certainty, Part, RelationBatch, Sieve, Solve
-from factor_worker import sieving
-from factor_worker.child import STAGES, Limits
-from factor_worker.children import Slot
-from factor_worker.compute import StoredBatches
 from factor_worker.engine.siqs import parameters
 from factor_worker.engine.siqs.solve import Stage
+from factor_worker.plan import sieve
+from factor_worker.slots.child import STAGES, Limits
+from factor_worker.slots.compute import StoredBatches
+from factor_worker.slots.slot import Slot
 
 P, Q = 10**22 + 9, 10**21 + 117
 N = BigInt(P * Q)
@@ -43,7 +43,7 @@ async def sieved(slot: Slot, units: Sequence[Sieve]) -> list[tuple[str, bytes]]:
 async def enough(slot: Slot) -> StoredBatches:
     """Return the batches of a sieve that has what it needs, the plan's forecast being the judge."""
     state, batches = (
-        sieving.begin(Part(value=N, certainty=Certainty.COMPOSITE)),
+        sieve.begin(Part(value=N, certainty=Certainty.COMPOSITE)),
         list[tuple[str, bytes]](),
     )
     while state.usable < state.needed:
@@ -52,7 +52,7 @@ async def enough(slot: Slot) -> StoredBatches:
         assert result.sieved is not None
         assert result.batch is not None
         batches.append((f"u-{unit.first}", result.batch.pack()))
-        state = sieving.after_sieve(state, result.sieved, result.cpu_seconds, 0.0)
+        state = sieve.after_sieve(state, result.sieved, result.cpu_seconds, 0.0)
     return batches
 
 

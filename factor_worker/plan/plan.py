@@ -37,8 +37,8 @@ from common.domain import (
     Whole,
     Work,
 )
-from factor_worker import policy, sieving
 from factor_worker.engine import effort
+from factor_worker.plan import policy, sieve
 
 WORKERS_SECONDS = 60.0
 """A worker that settled a unit within this time takes part."""
@@ -107,7 +107,7 @@ def advance(known: Factorization, *, capacity: Capacity, now: float) -> Factoriz
     room = max(0, capacity.share + 1 - len(known.outstanding))
     # A unit more than it has slots, so that a slot never waits for the plan.
     works = list(itertools.islice(_works(known, capacity), room))
-    parts = tuple(sieving.after_issue(_with_curves(part, capacity), works) for part in known.parts)
+    parts = tuple(sieve.after_issue(_with_curves(part, capacity), works) for part in known.parts)
     issued = replace(known, parts=parts).with_issued(works, now)
     ended = None if issued.outstanding else _ending(issued.parts, now)
     return replace(issued, version=known.version + 1, touched_at=now, ended=ended)
@@ -168,9 +168,9 @@ def _sieve_after(part: Part, outcome: Outcome, now: float) -> SieveState | None:
     """Return the state of a composite's sieve after an outcome that did not split it."""
     state = part.sieve
     if state is not None and outcome.sieved is not None:
-        return sieving.after_sieve(state, outcome.sieved, outcome.cpu_seconds, now)
+        return sieve.after_sieve(state, outcome.sieved, outcome.cpu_seconds, now)
     if state is not None and outcome.counted is not None:
-        return sieving.after_count(state, outcome.counted)
+        return sieve.after_count(state, outcome.counted)
     return state
 
 
@@ -266,7 +266,7 @@ def _works_for_composite(part: Part, pending: list[Work], capacity: Capacity) ->
         if not pending and "whole" not in part.gave_up:
             yield Whole(part.value)
     elif part.digits <= capacity.sieve_digits and not part.gave_up.keys() & {"sieve", "solve"}:
-        yield from sieving.works(part, pending, capacity.slots)
+        yield from sieve.works(part, pending, capacity.slots)
 
 
 def _curves(part: Part, pending: list[Work], capacity: Capacity) -> Iterator[Curves]:

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import psutil
 
-from factor_worker import processes
+from factor_worker.slots import forkserver
 
 LENGTH = struct.Struct("!Q")
 """Of a message, in bytes; it stands before it."""
@@ -153,7 +153,7 @@ def _launch(
     ours, theirs = socket.socketpair()
     with theirs:
         # A daemon: multiprocessing does not wait for its end when this program ends.
-        process = processes.CONTEXT.Process(target=serve, args=(theirs, *args), daemon=True)
+        process = forkserver.CONTEXT.Process(target=serve, args=(theirs, *args), daemon=True)
         try:
             process.start()
         except BaseException:

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import structlog
 
 from common.domain import Failure, Fault, Solving, Work
-from factor_worker import child, compute, processes
-from factor_worker.channel import Child, ChildDied
 from factor_worker.engine import verify
+from factor_worker.slots import child, compute, forkserver
+from factor_worker.slots.process import Child, ChildDied
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -62,9 +62,9 @@ class Slot:
         self._limits = limits
         self._on_death = on_death
         # Without locks, which a child that is killed could take with it; each is one word or a report.
-        self._solving = processes.CONTEXT.RawArray(ctypes.c_int64, len(Solving.__struct_fields__))
+        self._solving = forkserver.CONTEXT.RawArray(ctypes.c_int64, len(Solving.__struct_fields__))
         """The child's words about a solve unit: the stage's place in `STAGES`, rows, done, of."""
-        self._stopping = processes.CONTEXT.RawValue(ctypes.c_byte, 0)
+        self._stopping = forkserver.CONTEXT.RawValue(ctypes.c_byte, 0)
         """Asks the child to end its unit by itself: a new one would have to prepare its tables anew."""
         self._child: Child | None = None
         self._answer: asyncio.Future[Any] | None = None

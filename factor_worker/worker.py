@@ -16,9 +16,9 @@ from common.runtime.settings import Settings
 from common.store import Store
 from factor_worker import metrics
 from factor_worker.admission import Admission
-from factor_worker.child import Limits
-from factor_worker.children import Slots
 from factor_worker.consumer import Consumer
+from factor_worker.slots.child import Limits
+from factor_worker.slots.slot import Slots
 from factor_worker.sweeper import Sweeper
 
 log = structlog.stdlib.get_logger(__name__)

@@ -16,7 +16,7 @@ FORKED = sys.platform == "linux"
 CONTEXT = (
     multiprocessing.get_context("forkserver") if FORKED else multiprocessing.get_context("spawn")
 )
-CONTEXT.set_forkserver_preload(["factor_worker.preloaded"])
+CONTEXT.set_forkserver_preload(["factor_worker.slots.preload"])
 
 
 def begin() -> None:

@@ -10,12 +10,12 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from multiprocessing import forkserver
+from multiprocessing import forkserver as standard
 from typing import NamedTuple
 
 from common.domain import Solving, Work
 from common.runtime import failpoints
-from factor_worker import channel, compute, processes
+from factor_worker.slots import compute, forkserver, process
 
 KEPT_ENVIRONMENT = (
     "PATH",
@@ -57,16 +57,16 @@ def serve(
 ) -> None:
     """Say that the child is ready and how slow the machine is, then call whatever the worker asks for.
 
-    It ends when the worker closes its end of the channel, see `factor_worker.channel`.
+    It ends when the worker closes its end of the channel, see `factor_worker.slots.process`.
     """
-    from factor_worker import preloaded  # noqa: PLC0415 it imports this module, and is there if forked
+    from factor_worker.slots import preload  # noqa: PLC0415 it imports this module, and is there if forked
 
-    _prepare(preloaded.SERVER, reported, asked_to_stop, limits)
+    _prepare(preload.SERVER, reported, asked_to_stop, limits)
     with end, end.makefile("rwb") as stream, contextlib.suppress(ConnectionError):
-        stream.write(channel.pack((True, preloaded.SLOWNESS)))
+        stream.write(process.pack((True, preload.SLOWNESS)))
         stream.flush()
-        while length := stream.read(channel.LENGTH.size):
-            [size] = channel.LENGTH.unpack(length)
+        while length := stream.read(process.LENGTH.size):
+            [size] = process.LENGTH.unpack(length)
             stream.write(_answer(*pickle.loads(stream.read(size))))  # noqa: S301 from our own worker
             stream.flush()
 
@@ -74,7 +74,7 @@ def serve(
 def _answer(function: Callable[..., object], args: tuple[object, ...]) -> bytes:
     """Call a function; return what comes of it as it is sent. Nothing of it stays with an idle child."""
     try:
-        return channel.pack((True, function(*args)))
+        return process.pack((True, function(*args)))
     except Exception as error:  # noqa: BLE001 whatever it is, the worker has to hear of it
         return _told(error)
 
@@ -82,10 +82,10 @@ def _answer(function: Callable[..., object], args: tuple[object, ...]) -> bytes:
 def _told(error: Exception) -> bytes:
     """Return an error as an answer, in words if it cannot be sent as it is."""
     try:
-        packed = channel.pack((False, error))
-        pickle.loads(packed[channel.LENGTH.size :])  # noqa: S301 some can be written and not read
+        packed = process.pack((False, error))
+        pickle.loads(packed[process.LENGTH.size :])  # noqa: S301 some can be written and not read
     except Exception as problem:  # noqa: BLE001 whatever it is, the error has to be told
-        return channel.pack((False, RuntimeError(f"{error!r} cannot be sent: {problem!r}")))
+        return process.pack((False, RuntimeError(f"{error!r} cannot be sent: {problem!r}")))
     return packed
 
 
@@ -130,10 +130,10 @@ def _prepare(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # native code never returns to a Python handler
     for name in os.environ.keys() - {*KEPT_ENVIRONMENT}:
         del os.environ[name]
-    if processes.FORKED:
+    if forkserver.FORKED:
         # The server ends when nobody holds its pipe any more, and we end with the server.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]  # noqa: SLF001 and a child holds it, for children of its own
+        os.close(standard._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]  # noqa: SLF001 and a child holds it, for children of its own
         if os.getppid() != server:  # it died before the call above
             os._exit(1)
         # A backstop for one huge allocation; the worker's own watch sees gradual growth first.
