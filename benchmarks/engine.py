@@ -26,17 +26,11 @@ from numba import njit
 
 from benchmarks import workload
 from factor_worker.engine import whole
-from factor_worker.engine.siqs import (
-    candidates,
-    kernel,
-    parameters,
-    polynomials,
-    sieving,
-    unit,
-    warm,
-)
-from factor_worker.engine.siqs.parameters import Parameters
-from factor_worker.engine.siqs.tables import Found, Table, Work
+from factor_worker.engine.siqs import warm
+from factor_worker.engine.siqs.polynomials import parameters, polynomials
+from factor_worker.engine.siqs.polynomials.parameters import Parameters
+from factor_worker.engine.siqs.sieve import candidates, interval, kernel, unit
+from factor_worker.engine.siqs.sieve.tables import Found, Table, Work
 
 ALL_SIZES = 1_000
 """Digits; more than any number of the file has."""
@@ -114,20 +108,20 @@ def _semiprime(digits: int, chance: random.Random) -> int:
 def _far(tables: Table, work: Work, times: int) -> None:
     for number in range(times):
         step = work.deltas[number % len(work.deltas)]
-        sieving.far(tables, work, step, True)  # noqa: FBT003 kernels have no keywords
+        interval.far(tables, work, step, True)  # noqa: FBT003 kernels have no keywords
 
 
 @njit()
 def _middle(tables: Table, work: Work, times: int) -> None:
     for _ in range(times):
-        sieving.middle(tables, work)
+        interval.middle(tables, work)
 
 
 @njit()
 def _near(tables: Table, work: Work, times: int) -> None:
     for _ in range(times):
         work.sieve[:] = np.uint8(tables.limits.start)
-        sieving.near(tables, work)
+        interval.near(tables, work)
 
 
 @njit()

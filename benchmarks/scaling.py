@@ -31,7 +31,8 @@ import gmpy2
 import psutil
 
 from benchmarks import workload
-from factor_worker.engine.siqs import parameters, unit
+from factor_worker.engine.siqs.polynomials import parameters
+from factor_worker.engine.siqs.sieve import unit
 from infra.local.processes import Process, free_ports
 from infra.local.programs import Embedded
 from infra.local.stack import Stack

@@ -21,8 +21,6 @@ from client.watching import Watch
 DEFAULT_URL = "http://127.0.0.1:8080"
 CHUNK = 200
 """Numbers of one batch request; halved while the service finds it too large."""
-SECONDS_A_NUMBER = 0.25
-"""What a slow store may take for each number of a batch, beyond the usual time."""
 TOO_LARGE = 413
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,4000}", re.ASCII)
 LONGEST_WAIT_SECONDS = 60

@@ -1,9 +1,5 @@
 """Factors a number completely in one call: by FLINT if it fits a word, by our own sieves above that."""
 
-import os
-import time
-from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from flint import fmpz
@@ -21,8 +17,6 @@ from factor_worker.engine.parts import (
 
 PROOF_INSIDE_DIGITS: Final = 100
 """Primes up to this size are proven at once; larger ones come back `probable`."""
-LEFTOVER_AGE_S: Final = 600.0
-_SCRATCH = Path("/tmp")  # noqa: S108 - FLINT has this path compiled in and heeds no TMPDIR
 
 
 def factor_completely(n: int) -> Decomposition:
@@ -37,7 +31,8 @@ def factor_completely(n: int) -> Decomposition:
         return (part,)
     if n % 2 == 0 or powers.perfect_power(n)[1] > 1:
         return _by_flint(n)
-    from factor_worker.engine.siqs import complete, tiny  # noqa: PLC0415 numba: only where needed
+    from factor_worker.engine.siqs import complete  # noqa: PLC0415 numba: only where needed
+    from factor_worker.engine.siqs.tiny import tiny  # noqa: PLC0415 numba: only where needed
 
     if n.bit_length() < tiny.SMALLEST_BITS:
         return _by_flint(n)
@@ -56,7 +51,7 @@ def _by_flint(n: int) -> Decomposition:
     """Return n as a product of primes: 0.3 ms for 64 bits; 0.03 s for 40 digits, 0.4 for 50.
 
     FLINT's quadratic sieve keeps its relations in a file, /tmp/siqsXXXXXX, which it removes at
-    the end but not when it is killed: `remove_leftovers` does.
+    the end, but not when it is killed.
     """
     return ordered(prime_part(int(p), exponent) for p, exponent in fmpz(n).factor())
 
@@ -65,34 +60,3 @@ def prime_part(p: int, exponent: int) -> Part:
     """Return the part of what should be prime, proven up to `PROOF_INSIDE_DIGITS`."""
     prove = digits(p) <= PROOF_INSIDE_DIGITS
     return Part(p, exponent, primality.classify(p, prove=prove))
-
-
-def remove_leftovers(*, older_than_s: float = LEFTOVER_AGE_S) -> int:
-    """Remove the files that killed quadratic sieves of this user left; return how many.
-
-    Files are spared that were written lately or that any process that we may look at has open.
-    """
-    latest = time.time() - older_than_s
-    names = _SCRATCH.glob("siqs??????")
-    old = {str(path) for path in names if _is_ours_and_older(path, latest)}
-    doomed = old - _open_files() if old else old
-    for name in doomed:
-        with suppress(OSError):
-            Path(name).unlink()
-    return len(doomed)
-
-
-def _is_ours_and_older(path: Path, latest: float) -> bool:
-    with suppress(OSError):
-        status = path.lstat()
-        return status.st_uid == os.getuid() and status.st_mtime < latest
-    return False
-
-
-def _open_files() -> set[str]:
-    """Return the paths that the processes of this machine have open, as far as we may know."""
-    found: set[str] = set()
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        with suppress(OSError):
-            found.add(str(link.readlink()))
-    return found

@@ -37,7 +37,7 @@ from common.domain import (
     Whole,
     Work,
 )
-from factor_worker.engine import effort
+from factor_worker.engine.curves import effort
 from factor_worker.plan import policy, sieve
 
 WORKERS_SECONDS = 60.0

@@ -1,7 +1,7 @@
 """How much is tried on a composite, and how often a unit may fail: the plan's only numbers."""
 
 from common.domain import Fault, Method
-from factor_worker.engine import effort
+from factor_worker.engine.curves import effort
 
 LEVELS = tuple(level for level in effort.LEVELS if level.digits <= 35)  # noqa: PLR2004 t35
 """The levels of curves that are ever run. The last is the effort limit for what is not finished."""

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from common.domain import Counted, Part, Sieve, Sieved, SieveState, Solve, Work
 from factor_worker.engine.siqs import forecast
-from factor_worker.engine.siqs import parameters as siqs
+from factor_worker.engine.siqs.polynomials import parameters as siqs
 
 UNIT_SECONDS = (1.0, 10.0)
 """Shortest and longest CPU time that a sieve unit aims at."""

@@ -25,8 +25,9 @@ from common.domain import (
     Work,
 )
 from common.runtime import failpoints
-from factor_worker.engine import coprime, ecm, effort, parts, primality, survey, verify, whole
-from factor_worker.engine.siqs import parameters as siqs
+from factor_worker.engine import coprime, parts, primality, survey, verify, whole
+from factor_worker.engine.curves import ecm, effort
+from factor_worker.engine.siqs.polynomials import parameters as siqs
 
 SIEVE_SECONDS = 60.0
 """A sieve unit that a slow machine has not finished by then returns what it has."""
@@ -106,7 +107,7 @@ def _decompose(work: Work) -> Result:
 
 
 def _run_sieve(work: Sieve, stopped: Callable[[], bool]) -> Result:
-    from factor_worker.engine.siqs import unit  # noqa: PLC0415 see above
+    from factor_worker.engine.siqs.sieve import unit  # noqa: PLC0415 see above
 
     chosen = siqs.Parameters.from_dict(work.parameters)
     found = unit.sieve(
@@ -119,7 +120,7 @@ def _run_sieve(work: Sieve, stopped: Callable[[], bool]) -> Result:
 
 
 def _run_solve(work: Solve, batches: StoredBatches, report: Callable[[Solving], None]) -> Result:
-    from factor_worker.engine.siqs import solve  # noqa: PLC0415 see above
+    from factor_worker.engine.siqs.solve import solve  # noqa: PLC0415 see above
 
     target, chosen = int(work.target), siqs.Parameters.from_dict(work.parameters)
     stored = (

@@ -18,7 +18,7 @@ from common.domain import BigInt, Limits, Sieve, Solve, Unit, factorizations, ne
 from common.places import Places
 from common.runtime.settings import Settings
 from common.store.mongo import MongoStore
-from factor_worker.engine.siqs import parameters
+from factor_worker.engine.siqs.polynomials import parameters
 from factor_worker.worker import Worker
 from gateway.app import create_app
 from infra.local.mongo import roles

@@ -12,8 +12,9 @@ from typing import TypeVar
 
 import pytest
 
-from factor_worker.engine import ecm, effort, gmp_ecm, verify
-from factor_worker.engine.effort import Method
+from factor_worker.engine import verify
+from factor_worker.engine.curves import ecm, effort, gmp_ecm
+from factor_worker.engine.curves.effort import Method
 from tests.engine import examples
 
 Q60 = examples.next_prime(10**60 + 12345)

@@ -6,7 +6,7 @@ import pytest
 
 from factor_worker.engine import verify, whole
 from factor_worker.engine.parts import Certainty
-from factor_worker.engine.siqs import tiny
+from factor_worker.engine.siqs.tiny import tiny
 
 P9, P10, P13, P22, P23, P27 = (
     10**8 + 7,

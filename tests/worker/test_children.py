@@ -29,7 +29,7 @@ from common.domain import (
     Whole,
     Work,
 )
-from factor_worker.engine.siqs import parameters
+from factor_worker.engine.siqs.polynomials import parameters
 from factor_worker.slots.child import KEPT_ENVIRONMENT, Limits
 from factor_worker.slots.slot import Slot, SlotBroken, Slots, UnitFailed, UnitStopped
 from tests import waiting

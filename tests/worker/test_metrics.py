@@ -18,7 +18,7 @@ from common.places import Places
 from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from factor_worker.admission import Admission
-from factor_worker.engine.siqs import parameters
+from factor_worker.engine.siqs.polynomials import parameters
 from factor_worker.sweeper import Sweeper
 from factor_worker.worker import Worker
 from tests import waiting

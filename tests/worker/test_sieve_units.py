@@ -7,8 +7,8 @@ from typing import get_args
 import pytest
 
 from common.domain import BigInt, Certainty, Part, RelationBatch, Sieve, Solve
-from factor_worker.engine.siqs import parameters
-from factor_worker.engine.siqs.solve import Stage
+from factor_worker.engine.siqs.polynomials import parameters
+from factor_worker.engine.siqs.solve.solve import Stage
 from factor_worker.plan import sieve
 from factor_worker.slots.child import STAGES, Limits
 from factor_worker.slots.compute import StoredBatches

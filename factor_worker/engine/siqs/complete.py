@@ -6,9 +6,11 @@ from typing import Final
 
 import gmpy2
 
-from factor_worker.engine.siqs import factor_base, parameters, polynomials, solve, unit
-from factor_worker.engine.siqs.harvest import Harvest
-from factor_worker.engine.siqs.parameters import Parameters
+from factor_worker.engine.siqs.polynomials import factor_base, parameters, polynomials
+from factor_worker.engine.siqs.polynomials.parameters import Parameters
+from factor_worker.engine.siqs.sieve import unit
+from factor_worker.engine.siqs.solve import solve
+from factor_worker.engine.siqs.solve.harvest import Harvest
 
 SMALLEST: Final = 10**15
 """Below, there are not enough primes to make leading coefficients of."""

@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-from factor_worker.engine.siqs.parameters import Parameters
+from factor_worker.engine.siqs.polynomials.parameters import Parameters
 
 _STEPS: Final = 32
 """Intervals of large primes, in equal steps of their logarithm."""

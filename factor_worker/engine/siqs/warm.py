@@ -7,7 +7,9 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-from factor_worker.engine.siqs import complete, filtering, linear_algebra, tiny
+from factor_worker.engine.siqs import complete
+from factor_worker.engine.siqs.solve import filtering, linear_algebra
+from factor_worker.engine.siqs.tiny import tiny
 
 SMALLEST: Final = 1_000_000_000_039 * 1_000_000_000_061
 """Sieved and solved once."""
@@ -29,21 +31,23 @@ def warm_tiny() -> None:
 
 
 def forget_stale(folder: Path) -> bool:
-    """Remove compiled kernels if any source has changed since; return whether any had.
+    """Remove the compiled kernels of a folder and of those in it if any source there has changed since.
 
     numba looks only at the file of the kernel itself, and not at those of the kernels that it calls.
+    Return whether any source had changed.
     """
-    cache = folder / "__pycache__"
-    stamp = cache / "kernels.sha256"
-    sources = sorted(folder.glob("*.py"))
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
-    if stamp.exists() and stamp.read_text() == digest:
+    stamp = folder / "__pycache__" / "kernels.sha256"
+    digest = hashlib.sha256()
+    for source in sorted(folder.rglob("*.py")):
+        digest.update(f"{source.relative_to(folder)}\0".encode())  # a moved file is another one
+        digest.update(source.read_bytes())
+    if stamp.exists() and stamp.read_text() == digest.hexdigest():
         return False
     try:
-        cache.mkdir(exist_ok=True)
-        for compiled in (*cache.glob("*.nbi"), *cache.glob("*.nbc")):
+        stamp.parent.mkdir(exist_ok=True)
+        for compiled in (*folder.rglob("*.nbi"), *folder.rglob("*.nbc")):
             compiled.unlink(missing_ok=True)  # another process may do the same
-        stamp.write_text(digest)
+        stamp.write_text(digest.hexdigest())
     except OSError:
         return False  # not ours to write, as in the image, where they were compiled with it
     return True

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from factor_worker.engine.siqs import filtering, linear_algebra
+from factor_worker.engine.siqs.solve import filtering, linear_algebra
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

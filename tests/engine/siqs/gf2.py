@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from factor_worker.engine.siqs.sparse import Rows, Words, from_lengths
+from factor_worker.engine.siqs.solve.sparse import Rows, from_lengths
+from factor_worker.engine.siqs.words.arrays import Words
 
 
 def rows_of(lists: Sequence[Iterable[int]]) -> Rows:

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import gmpy2
 import numpy as np
 
-from factor_worker.engine.siqs.arithmetic import limbs
-from factor_worker.engine.siqs.sparse import Rows, from_lengths
-from factor_worker.engine.siqs.square_root import Congruences
+from factor_worker.engine.siqs.solve.sparse import Rows, from_lengths
+from factor_worker.engine.siqs.solve.square_root import Congruences
+from factor_worker.engine.siqs.words.arithmetic import limbs
 
 
 class Plain(NamedTuple):

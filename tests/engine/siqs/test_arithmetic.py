@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factor_worker.engine.siqs import arithmetic, cofactor
-from factor_worker.engine.siqs.arithmetic import Limbs
+from factor_worker.engine.siqs.words import arithmetic, cofactor
+from factor_worker.engine.siqs.words.arithmetic import Limbs
 
 WORDS = 3
 MODULUS = 1 << (64 * WORDS)

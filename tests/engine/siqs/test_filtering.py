@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factor_worker.engine.siqs import filtering
-from factor_worker.engine.siqs.arithmetic import limbs
+from factor_worker.engine.siqs.solve import filtering
+from factor_worker.engine.siqs.words.arithmetic import limbs
 from tests.engine.siqs import gf2
 
 PRIMES = [101, 103, 107, 109, 113, 127, 131]

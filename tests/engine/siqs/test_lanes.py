@@ -10,10 +10,10 @@ import pytest
 from llvmlite import binding
 from numba import njit
 
-from factor_worker.engine.siqs import lanes
-from factor_worker.engine.siqs.arithmetic import Word
-from factor_worker.engine.siqs.factor_base import Ids
-from factor_worker.engine.siqs.lanes import LANES, MANY
+from factor_worker.engine.siqs.words import lanes
+from factor_worker.engine.siqs.words.arithmetic import Word
+from factor_worker.engine.siqs.words.arrays import Ids
+from factor_worker.engine.siqs.words.lanes import LANES, MANY
 
 PRIMES = np.array(
     [101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179],

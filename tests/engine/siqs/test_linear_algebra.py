@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factor_worker.engine.siqs import dense, lanczos, linear_algebra
-from factor_worker.engine.siqs.sparse import Rows, Words
+from factor_worker.engine.siqs.solve import dense, lanczos, linear_algebra
+from factor_worker.engine.siqs.solve.sparse import Rows
+from factor_worker.engine.siqs.words.arrays import Words
 from tests.engine.siqs import gf2
 
 COLUMNS = 150

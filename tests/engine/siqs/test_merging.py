@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factor_worker.engine.siqs import dense, merging
-from factor_worker.engine.siqs.sparse import Rows
+from factor_worker.engine.siqs.solve import dense, merging
+from factor_worker.engine.siqs.solve.sparse import Rows
 from tests.engine.siqs import gf2
 
 COLUMNS = 24

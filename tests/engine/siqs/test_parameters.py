@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factor_worker.engine.siqs import factor_base, parameters, polynomials
-from factor_worker.engine.siqs.parameters import Parameters
+from factor_worker.engine.siqs.polynomials import factor_base, parameters, polynomials
+from factor_worker.engine.siqs.polynomials.parameters import Parameters
 from tests.engine import examples
 
 composites = st.tuples(

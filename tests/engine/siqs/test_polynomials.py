@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factor_worker.engine.siqs import factor_base, parameters, polynomials
+from factor_worker.engine.siqs.polynomials import factor_base, parameters, polynomials
 from tests.engine import examples
 
 N = examples.P20 * examples.P25

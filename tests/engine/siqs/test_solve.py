@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import pytest
 
-from factor_worker.engine.siqs import parameters, solve, unit
-from factor_worker.engine.siqs.parameters import Parameters
-from factor_worker.engine.siqs.solve import Progress, Solved, StoredBatch
+from factor_worker.engine.siqs.polynomials import parameters
+from factor_worker.engine.siqs.polynomials.parameters import Parameters
+from factor_worker.engine.siqs.sieve import unit
+from factor_worker.engine.siqs.solve import solve
+from factor_worker.engine.siqs.solve.solve import Progress, Solved, StoredBatch
 from tests.engine import examples
 
 P, Q = examples.next_prime(10**19 + 1234), examples.next_prime(3 * 10**19 + 5678)

@@ -7,8 +7,8 @@ import gmpy2
 import numpy as np
 import pytest
 
-from factor_worker.engine.siqs import filtering, linear_algebra, sparse, square_root
-from factor_worker.engine.siqs.sparse import Index
+from factor_worker.engine.siqs.solve import filtering, linear_algebra, sparse, square_root
+from factor_worker.engine.siqs.words.arrays import Index
 from tests.engine.siqs import plain
 
 P, Q = 998244353, 1000000007

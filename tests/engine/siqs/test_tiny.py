@@ -6,9 +6,10 @@ import random
 import numpy as np
 import pytest
 
-from factor_worker.engine.siqs import parameters, tiny, tiny_sieve
-from factor_worker.engine.siqs.arithmetic import limbs
-from factor_worker.engine.siqs.tiny_sieve import WORDS, Found
+from factor_worker.engine.siqs.polynomials import parameters
+from factor_worker.engine.siqs.tiny import kernel, tiny
+from factor_worker.engine.siqs.tiny.kernel import WORDS, Found
+from factor_worker.engine.siqs.words.arithmetic import limbs
 from tests.engine import examples
 
 
@@ -28,8 +29,8 @@ def sieved(n: int) -> tuple[list[int], Found]:
     """Return the factor base and the relations of a number."""
     multiplier = parameters.multiplier(n)
     base, plan = tiny.prepare(n, multiplier)
-    found = tiny_sieve.collect(limbs(n * multiplier, WORDS), base, plan)
-    assert found.counts[2] >= plan.size + tiny_sieve.SPARE
+    found = kernel.collect(limbs(n * multiplier, WORDS), base, plan)
+    assert found.counts[2] >= plan.size + kernel.SPARE
     return [-1, *base.primes.tolist()[1:]], found
 
 
@@ -89,7 +90,7 @@ def test_rows_have_the_factors_of_their_relations() -> None:
     _primes, found = sieved(semiprime(90, random.Random(3)))
     ends = [0, *found.ends.tolist()]
 
-    rows = tiny_sieve.joined(found)
+    rows = kernel.joined(found)
 
     assert rows.height == found.counts[2]
     for row, pair in enumerate(found.rows[: rows.height].tolist()):

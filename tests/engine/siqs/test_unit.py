@@ -4,9 +4,11 @@ import gmpy2
 import numpy as np
 import pytest
 
-from factor_worker.engine.siqs import codec, factor_base, parameters, polynomials, unit
-from factor_worker.engine.siqs.codec import Coordinates
-from factor_worker.engine.siqs.parameters import BLOCK, Parameters
+from factor_worker.engine.siqs.polynomials import factor_base, parameters, polynomials
+from factor_worker.engine.siqs.polynomials.parameters import BLOCK, Parameters
+from factor_worker.engine.siqs.relations import codec
+from factor_worker.engine.siqs.relations.codec import Coordinates
+from factor_worker.engine.siqs.sieve import unit
 from tests.engine import examples
 
 SMALL = examples.next_prime(10**12 + 5) * examples.next_prime(7 * 10**12)

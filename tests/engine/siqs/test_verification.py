@@ -8,8 +8,11 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factor_worker.engine.siqs import arithmetic, codec, factor_base, parameters, unit, verification
-from factor_worker.engine.siqs.codec import Coordinates
+from factor_worker.engine.siqs.polynomials import factor_base, parameters
+from factor_worker.engine.siqs.relations import codec, verification
+from factor_worker.engine.siqs.relations.codec import Coordinates
+from factor_worker.engine.siqs.sieve import unit
+from factor_worker.engine.siqs.words import arithmetic
 from tests.engine import examples
 
 N = examples.P20 * examples.P25

@@ -1,20 +1,56 @@
 """Compiled kernels are used only with the very sources that they were made of."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from factor_worker.engine.siqs import warm
 
+CALLED = "from numba import njit\n\n@njit(cache=True)\ndef called(x):\n    return x + {}\n"
+CALLER = (
+    "from numba import njit\nfrom kernels.words.called import called\n\n"
+    "@njit(cache=True)\ndef caller(x):\n    return called(x)\n"
+)
 
-def test_a_changed_source_makes_all_kernels_stale(tmp_path: Path) -> None:
-    """Also those of files that did not change: they may call what did."""
-    (tmp_path / "a.py").write_text("1")
-    (tmp_path / "b.py").write_text("2")
-    cache = tmp_path / "__pycache__"
 
-    assert warm.forget_stale(tmp_path)
-    (cache / "a.kernel.nbi").touch()
-    assert not warm.forget_stale(tmp_path)
-    assert (cache / "a.kernel.nbi").exists()
-    (tmp_path / "b.py").write_text("3")
-    assert warm.forget_stale(tmp_path)
-    assert not (cache / "a.kernel.nbi").exists()
+def kernels(folder: Path) -> Path:
+    """Return a package of two kernels, of which one calls the other, each in a folder of its own."""
+    package = folder / "kernels"
+    for name, text in {"words/called.py": CALLED.format(1), "sieve/caller.py": CALLER}.items():
+        path = package / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    return package
+
+
+def called_with_1(package: Path) -> int:
+    """Return what the calling kernel makes of 1 in a new process, as in a worker that just started."""
+    program = "from kernels.sieve.caller import caller; print(caller(1))"
+    command = [sys.executable, "-c", program]
+    return int(subprocess.check_output(command, cwd=package.parent))  # noqa: S603 no input of others
+
+
+def test_a_kernel_that_calls_what_was_edited_in_another_folder_is_compiled_anew(
+    tmp_path: Path,
+) -> None:
+    """Numba alone would go on with the old one: it looks at the file of the caller only."""
+    package = kernels(tmp_path)
+    assert warm.forget_stale(package)
+    assert called_with_1(package) == 2
+
+    (package / "words" / "called.py").write_text(CALLED.format(2))
+    assert called_with_1(package) == 2, "numba sees it by itself: forget_stale has become needless"
+    assert warm.forget_stale(package)
+
+    assert called_with_1(package) == 3
+
+
+def test_kernels_stay_while_no_source_changes(tmp_path: Path) -> None:
+    """To compile them takes a minute."""
+    package = kernels(tmp_path)
+    warm.forget_stale(package)
+    kernel = package / "words" / "called.nbi"
+    kernel.touch()
+
+    assert not warm.forget_stale(package)
+    assert kernel.exists()

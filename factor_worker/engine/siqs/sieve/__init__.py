@@ -1,0 +1,4 @@
+"""Finding relations: the sieve over a range of polynomials.
+
+Importing this package imports nothing else.
+"""

@@ -1,0 +1,126 @@
+"""The harvest: all verified relations of one number, and whether they suffice."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from factor_worker.engine.siqs.polynomials import factor_base
+from factor_worker.engine.siqs.polynomials.parameters import Parameters
+from factor_worker.engine.siqs.relations import verification
+from factor_worker.engine.siqs.solve import filtering, sparse
+from factor_worker.engine.siqs.solve.sparse import Rows
+from factor_worker.engine.siqs.solve.square_root import Congruences
+
+EXCESS: Final = 16
+"""Rows wanted beyond the columns, hence dependencies: all are trivial once in 2^16 numbers."""
+NEARLY: Final = 0.9
+"""Below this part of the factor base it is not worth counting which primes occur at all."""
+
+
+class Sets(NamedTuple):
+    """Relation-sets as the rows of a matrix."""
+
+    matrix: Rows
+    """Row i: the primes with an odd exponent in set i."""
+    sets: Rows
+    """Row i: the relations in set i."""
+    relations: Congruences
+    """Only the relations that occur in the sets."""
+
+    def shortest(self, limit: int) -> Self:
+        """Return the sets of the fewest relations, so many of them; they come in that order."""
+        first = np.arange(min(limit, self.sets.height))
+        return self._replace(
+            matrix=sparse.take(self.matrix, first), sets=sparse.take(self.sets, first)
+        )
+
+
+class State(NamedTuple):
+    """How far a harvest is."""
+
+    usable: int
+    """Independent rows that the relations give."""
+    needed: int
+    """Rows that it takes: more than there are primes that occur in them."""
+    sets: Sets | None
+    """The rows; None far from the end, when all primes of the base are assumed to occur."""
+
+
+class Harvest:
+    """Verified relations, batch by batch, in arrays: as Python's integers they would be far larger."""
+
+    def __init__(self, n: int, parameters: Parameters) -> None:
+        self.n = n
+        self.primes: Sequence[int] = factor_base.primes(n, parameters)
+        self._parameters = parameters
+        self._parts = [_nothing(verification.width(n * parameters.multiplier))]
+        self._marks = [np.zeros(0, dtype=np.uint64)]
+        self._state: State | None = None
+
+    def __len__(self) -> int:
+        """How many relations there are, duplicates included."""
+        return sum(len(marks) for marks in self._marks)
+
+    def add(self, first: int, count: int, data: bytes) -> None:
+        """Verify what a unit found with a's `first` to `first + count` - 1, and keep its relations.
+
+        Raises:
+            verification.BadBatch: something in the data is wrong; nothing of it is kept.
+        """
+        found = verification.verify(self.n, self._parameters, first, count, data)
+        part = Congruences(
+            found.x,
+            Rows(found.offsets, found.factors.astype(np.uint32, copy=False)),
+            found.large.astype(np.uint64, copy=False),
+        )
+        self._parts.append(part)
+        self._marks.append(filtering.keys(found.x))
+        self._state = None
+
+    def state(self) -> State:
+        """Return how many rows there are, how many it takes, and the rows if they might suffice."""
+        if self._state is None:
+            self._state = self._counted()
+        return self._state
+
+    def _counted(self) -> State:
+        first = filtering.distinct(np.concatenate(self._marks))
+        large = np.concatenate([part.large for part in self._parts])[first]
+        graph = filtering.graph(large)
+        usable, most = filtering.count_usable(graph), len(self.primes)
+        if usable < NEARLY * most:
+            return State(usable, most + EXCESS, None)
+        sets = filtering.relation_sets(graph, usable)
+        occurring, sets = filtering.used(sets, len(large))
+        relations = _taken(self._parts, first[occurring])
+        matrix = sparse.combine(sets, relations.factors, most)
+        needed = int(np.count_nonzero(np.bincount(matrix.columns))) + EXCESS
+        return State(usable, needed, Sets(matrix, sets, relations))
+
+
+def _nothing(words: int) -> Congruences:
+    return Congruences(
+        np.zeros((0, words), dtype=np.uint64),
+        Rows(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.uint32)),
+        np.zeros((0, 2), dtype=np.uint64),
+    )
+
+
+def _taken(parts: Sequence[Congruences], chosen: npt.NDArray[np.int64]) -> Congruences:
+    """Return the chosen relations, by their ascending numbers over all parts."""
+    taken, start = [], 0
+    for part in parts:
+        stop = start + len(part.x)
+        low, high = np.searchsorted(chosen, (start, stop))
+        inside = chosen[low:high] - start
+        taken.append(
+            Congruences(part.x[inside], sparse.take(part.factors, inside), part.large[inside])
+        )
+        start = stop
+    return Congruences(
+        np.concatenate([part.x for part in taken]),
+        sparse.stacked([part.factors for part in taken]),
+        np.concatenate([part.large for part in taken]),
+    )

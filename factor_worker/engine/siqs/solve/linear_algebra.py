@@ -1,0 +1,86 @@
+"""Linear algebra: which relation-sets multiply to a square, by whatever way is the fastest."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from factor_worker.engine.siqs.solve import dense, filtering, lanczos, merging, sparse
+from factor_worker.engine.siqs.solve.sparse import WORD, Rows
+from factor_worker.engine.siqs.words.arrays import Index, Words
+
+SPARE: Final = 64
+"""Rows of the merged matrix beyond its columns that are kept: more dependencies do not fit a word."""
+DENSE_ROWS: Final = 4_000
+"""Up to here the dense elimination is faster, and Lanczos dislikes small matrices."""
+ATTEMPTS: Final = 8
+"""Seeds that Lanczos may break down on before it is given up."""
+REPORT_S: Final = 0.5
+"""Seconds between two reports."""
+
+Report = Callable[[int, int, int], None]
+
+
+def dependencies(rows: Rows, columns: int, report: Report) -> Words:
+    """Return up to 64 independent sets of rows that sum to zero: uint64[rows].
+
+    Bit i of word j says whether row j belongs to dependency i. Each is checked on the matrix as it
+    was given. `report` hears (rows of the merged matrix, rows dealt with, rows in all).
+    """
+    report(rows.height, 0, rows.height)
+    merged = merging.merge(rows, columns)
+    small = merged.rows
+    report(small.height, 0, small.height)
+    occupied = int(np.count_nonzero(np.bincount(small.columns)))
+    kept = filtering.lightest(small, occupied + SPARE)
+    vectors = np.zeros(small.height, dtype=np.uint64)
+    vectors[kept] = _solve(sparse.take(small, kept), columns, report)
+    words = merged.expand(vectors)
+    wrong: np.uint64 = np.bitwise_or.reduce(sparse.product(rows, words, columns))
+    return words & ~wrong
+
+
+def count(words: Words) -> int:
+    """Return how many dependencies there are."""
+    return int(np.bitwise_or.reduce(words)).bit_count()
+
+
+def members(words: Words) -> list[Index]:
+    """Return the rows of each dependency."""
+    found = [np.flatnonzero(words >> np.uint64(bit) & np.uint64(1)) for bit in range(WORD)]
+    return [rows for rows in found if len(rows)]
+
+
+def _solve(rows: Rows, columns: int, report: Report) -> Words:
+    if rows.height <= DENSE_ROWS:
+        return dense.dependencies(rows, columns)
+    throttled = _Throttled(report, rows.height)
+    for seed in range(ATTEMPTS):
+        with contextlib.suppress(lanczos.BrokeDown):
+            words = lanczos.dependencies(rows, columns, seed=seed, report=throttled)
+            if words.any():
+                return words
+    return np.zeros(rows.height, dtype=np.uint64)
+
+
+class _Throttled:
+    """Passes reports on, not more often than people can read."""
+
+    def __init__(self, report: Report, rows: int) -> None:
+        self._report = report
+        self._rows = rows
+        self._next = time.monotonic() + REPORT_S
+
+    def __call__(self, done: int, of: int) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + REPORT_S
+            self._report(self._rows, done, of)
+
+
+def warm() -> None:
+    """Compile, or load from the cache, everything that linear algebra needs."""
+    for module in (sparse, merging, dense, lanczos):
+        module.warm()

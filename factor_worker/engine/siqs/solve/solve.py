@@ -1,0 +1,94 @@
+"""Solving: from the stored batches of relations to divisors of the number, in one call."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+from factor_worker.engine.siqs.polynomials.parameters import Parameters
+from factor_worker.engine.siqs.relations import verification
+from factor_worker.engine.siqs.solve import filtering, linear_algebra, square_root
+from factor_worker.engine.siqs.solve.harvest import Harvest
+
+MORE: Final = 64
+"""Rows asked for beyond those there are when every dependency was trivial."""
+
+Stage = Literal["verify", "filter", "matrix", "square root"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """What one unit found: a's `first` to `first + count` - 1, relations as `codec` writes them."""
+
+    unit_id: str
+    first: int
+    count: int
+    data: bytes
+
+
+class Progress(NamedTuple):
+    """How far solving is: `rows` is the size of what is worked on, `done` of `of` its work."""
+
+    stage: Stage
+    rows: int
+    done: int
+    of: int
+
+
+class Solved(NamedTuple):
+    """Divisors of n, or why there are none."""
+
+    divisors: tuple[int, ...]
+    """Nontrivial, ascending, perhaps composite; none if the relations do not suffice."""
+    usable: int
+    """Independent rows that the good batches give."""
+    needed: int
+    """Rows that it takes: sieve until `usable` reaches this."""
+    bad: dict[str, str]
+    """Batches left out whole: unit id to reason."""
+
+
+Report = Callable[[Progress], None]
+
+
+def solve(
+    n: int, parameters: Parameters, batches: Iterable[StoredBatch], *, report: Report
+) -> Solved:
+    """Verify the batches, and split n if their relations suffice.
+
+    A batch that fails verification is left out whole and named; it never stops the number. If there
+    are too few relations no linear algebra is done. If every dependency turns out trivial, `needed`
+    is raised above `usable`, so that a few more relations lead to others.
+    `report` is called every second or so.
+    """
+    harvest = Harvest(n, parameters)
+    bad: dict[str, str] = {}
+    for done, batch in enumerate(batches, start=1):
+        try:
+            harvest.add(batch.first, batch.count, batch.data)
+        except verification.BadBatch as error:
+            bad[batch.unit_id] = str(error)
+        report(Progress("verify", len(harvest), done, done))
+    return split(harvest, report)._replace(bad=bad)
+
+
+def split(harvest: Harvest, report: Report) -> Solved:
+    """Split the harvest's number if the relations suffice; see `solve`."""
+    report(Progress("filter", len(harvest), 0, 1))
+    usable, needed, rows = harvest.state()
+    if not rows or usable < needed:
+        return Solved((), usable, needed, {})
+    matrix, sets, relations = rows.shortest(needed)
+    words = linear_algebra.dependencies(
+        matrix,
+        len(harvest.primes),
+        lambda rows, done, of: report(Progress("matrix", rows, done, of)),
+    )
+    count, of = len(relations.x), linear_algebra.count(words)
+    found = square_root.divisors(
+        harvest.n,
+        harvest.primes,
+        relations,
+        (filtering.members(sets, chosen) for chosen in linear_algebra.members(words)),
+        lambda done: report(Progress("square root", count, done, of)),
+    )
+    return Solved(found, usable, needed if found else usable + MORE, {})

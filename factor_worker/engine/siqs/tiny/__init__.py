@@ -1,0 +1,1 @@
+"""A quadratic sieve of its own for numbers of up to about 47 digits."""
