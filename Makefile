@@ -91,7 +91,7 @@ licences:       ## renew docs/reference/dependencies.md from what is installed
 
 command:        ## renew docs/reference/command.md from the command line itself
 	@sh infra/venv.sh requirements-dev.lock
-	@$(PYTHON) -m client.command.reference
+	@$(PYTHON) -m factorline.command.reference
 
 audit:          ## sbom.json of what is shipped, and whether any of it is known to be unsafe (asks PyPI)
 	@sh infra/venv.sh requirements-dev.lock

@@ -26,7 +26,7 @@ python() {
 
 # The command `factorline`: the script finds its own way from wherever it is linked.
 link_command() {
-    ln -sf ../../client/factorline .venv/bin/factorline
+    ln -sf ../../factorline/factorline .venv/bin/factorline
 }
 
 if has "$lock" && .venv/bin/python -c '' 2>/dev/null; then

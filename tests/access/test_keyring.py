@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from client import FactorlineClient
-from client.errors import NotAllowed
 from common.domain import digest_of_secret
+from factorline import Client
+from factorline.errors import NotAllowed
 from infra.local.processes import free_ports
 from infra.local.programs import ROOT, Embedded
 from tests.contract.conftest import opened_mongo
@@ -20,7 +20,7 @@ def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run `factorline` as its users do."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("FACTORLINE_")}
     return subprocess.run(  # noqa: S603 our own
-        [sys.executable, "-m", "client", *arguments],
+        [sys.executable, "-m", "factorline", *arguments],
         env={**kept, "PYTHONPATH": str(ROOT), **settings},
         capture_output=True,
         text=True,
@@ -112,10 +112,10 @@ async def test_the_client_and_the_command_show_their_key(tmp_path: Path) -> None
         without = await asyncio.to_thread(run, *command, **url)
         answered = await asyncio.to_thread(run, *command, **url, FACTORLINE_API_KEY=secret)
         wrong = await asyncio.to_thread(run, *command, **url, FACTORLINE_API_KEY=f"fl_{'x' * 43}")
-        async with FactorlineClient(service.url, api_key=secret) as client:
+        async with Client(service.url, api_key=secret) as client:
             task = await client.submit(10403)
             states = [state async for state in client.watch(task.task_id)]
-        async with FactorlineClient(service.url) as stranger:
+        async with Client(service.url) as stranger:
             with pytest.raises(NotAllowed):
                 [state async for state in stranger.watch(task.task_id)]
 

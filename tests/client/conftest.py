@@ -10,7 +10,7 @@ import gmpy2
 import pytest
 import pytest_asyncio
 
-from client import FactorlineClient
+from factorline import Client
 from infra.local.processes import free_ports
 from infra.local.programs import Program, answers
 
@@ -54,9 +54,9 @@ async def service(tmp_path: Path) -> AsyncIterator[Embedded]:
 
 
 @pytest.fixture
-async def client(url: str) -> AsyncIterator[FactorlineClient]:
+async def client(url: str) -> AsyncIterator[Client]:
     """Yield a client of the shared service."""
-    async with FactorlineClient(url) as client:
+    async with Client(url) as client:
         yield client
 
 
@@ -65,7 +65,7 @@ async def hard(url: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:
     """Yield a number that no test lives to see factored; every task for it is cancelled afterwards."""
     number = hard_number(request.node.name)
     yield number
-    async with FactorlineClient(url) as client:
+    async with Client(url) as client:
         with contextlib.suppress(StopAsyncIteration):
             async for task in client.list(newest=100):
                 if task.number == number and not task.done:

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from client import FactorlineClient, SyncFactorlineClient
-from client.errors import (
+from factorline import Client, SyncClient
+from factorline.errors import (
     BadAddress,
     NotFactorline,
     NumberRefused,
@@ -30,9 +30,7 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
         (1, []),
     ],
 )
-async def test_a_number_is_factored(
-    client: FactorlineClient, number: int | str, primes: list[int]
-) -> None:
+async def test_a_number_is_factored(client: Client, number: int | str, primes: list[int]) -> None:
     """Integers of either sign and expressions come back as their primes."""
     submitted = await client.submit(number)
     task = await client.wait(submitted.task_id)
@@ -41,12 +39,12 @@ async def test_a_number_is_factored(
     assert primes == task.primes
 
 
-async def test_an_answer_may_come_with_the_submission(client: FactorlineClient) -> None:
+async def test_an_answer_may_come_with_the_submission(client: Client) -> None:
     """Waiting a little saves the second call."""
     assert [3, 5] == (await client.submit(15, wait_s=20)).primes
 
 
-async def test_watch_ends_with_the_task(client: FactorlineClient, hard: str) -> None:
+async def test_watch_ends_with_the_task(client: Client, hard: str) -> None:
     """States come in order of their versions, and the last one alone is done."""
     task = await client.submit(hard)
     states = []
@@ -61,7 +59,7 @@ async def test_watch_ends_with_the_task(client: FactorlineClient, hard: str) -> 
     assert sorted(set(versions)) == versions
 
 
-async def test_many_tasks_are_watched_together(client: FactorlineClient) -> None:
+async def test_many_tasks_are_watched_together(client: Client) -> None:
     """Each of them ends once, over one socket."""
     items = await client.batch([f"{n}^2+1" for n in range(2, 62)])
     ids = [item.task.task_id for item in items if item.task]
@@ -71,7 +69,7 @@ async def test_many_tasks_are_watched_together(client: FactorlineClient) -> None
     assert sorted(ids) == sorted(ended)
 
 
-async def test_the_same_task_named_twice_ends_once(client: FactorlineClient) -> None:
+async def test_the_same_task_named_twice_ends_once(client: Client) -> None:
     """Names are a set."""
     task = await client.submit(91)
     ended = [state async for state in client.watch(task.task_id, task.task_id) if state.done]
@@ -79,7 +77,7 @@ async def test_the_same_task_named_twice_ends_once(client: FactorlineClient) -> 
     assert 1 == len(ended)
 
 
-async def test_a_batch_answers_for_each_number(client: FactorlineClient) -> None:
+async def test_a_batch_answers_for_each_number(client: Client) -> None:
     """A bad number is a problem of its own, in its place."""
     items = await client.batch(["15", "abc", 21])
 
@@ -89,7 +87,7 @@ async def test_a_batch_answers_for_each_number(client: FactorlineClient) -> None
     assert "not-a-number" == items[1].problem.name
 
 
-async def test_waiting_can_be_given_up(client: FactorlineClient, hard: str) -> None:
+async def test_waiting_can_be_given_up(client: Client, hard: str) -> None:
     """The error is a TimeoutError, names the task, and the task goes on."""
     task = await client.submit(hard)
     with pytest.raises(TimeoutError, match=task.task_id) as caught:
@@ -99,7 +97,7 @@ async def test_waiting_can_be_given_up(client: FactorlineClient, hard: str) -> N
     assert not (await client.get(task.task_id)).done
 
 
-async def test_the_list_is_newest_first_and_stops_when_told(client: FactorlineClient) -> None:
+async def test_the_list_is_newest_first_and_stops_when_told(client: Client) -> None:
     """It goes over pages by itself."""
     items = await client.batch(range(2, 107))
     made = [item.task.task_id for item in items if item.task]
@@ -108,7 +106,7 @@ async def test_the_list_is_newest_first_and_stops_when_told(client: FactorlineCl
     assert list(reversed(made)) == listed
 
 
-async def test_known_numbers(client: FactorlineClient) -> None:
+async def test_known_numbers(client: Client) -> None:
     """What is known needs no task, and an expression names its value."""
     await client.submit(1234, wait_s=20)
     known = await client.known("2*617")
@@ -118,20 +116,20 @@ async def test_known_numbers(client: FactorlineClient) -> None:
 
 
 @pytest.mark.parametrize("number", ["", "abc", "1/0", "9^9^9^9", "1" * 2000])
-async def test_bad_numbers_are_refused(client: FactorlineClient, number: int | str) -> None:
+async def test_bad_numbers_are_refused(client: Client, number: int | str) -> None:
     """The error tells what is wrong with the number."""
     with pytest.raises(NumberRefused):
         await client.submit(number)
 
 
-async def test_integers_that_python_will_not_write_are_refused(client: FactorlineClient) -> None:
+async def test_integers_that_python_will_not_write_are_refused(client: Client) -> None:
     """They are over every limit that a service may have."""
     with pytest.raises(NumberRefused):
         await client.submit(10**5000)
 
 
 @pytest.mark.parametrize("task_id", [NOBODY, "x", "../factor", "a/b?c#d"])
-async def test_unknown_tasks(client: FactorlineClient, task_id: str) -> None:
+async def test_unknown_tasks(client: Client, task_id: str) -> None:
     """Every way to ask for a task says that it is not there."""
     for call in (client.get, client.cancel, client.wait):
         with pytest.raises(UnknownTask):
@@ -142,7 +140,7 @@ async def test_nobody_there() -> None:
     """The error names the address and what to look at."""
     [port] = free_ports(1)
     address = f"http://127.0.0.1:{port}"
-    async with FactorlineClient(address, patience_s=0.1) as client:
+    async with Client(address, patience_s=0.1) as client:
         for call in (client.submit(15), client.get(NOBODY), client.wait(NOBODY)):
             with pytest.raises(Unreachable, match=f"{address} .Connection refused.*FACTORLINE_URL"):
                 await call
@@ -152,19 +150,19 @@ async def test_nobody_there() -> None:
 def test_what_is_no_address(address: str) -> None:
     """It is refused before anything is sent."""
     with pytest.raises(BadAddress, match=r"looks like http://127\.0\.0\.1:8080"):
-        FactorlineClient(address)
+        Client(address)
 
 
 async def test_a_page_of_the_service_is_not_the_service(url: str) -> None:
     """A wrong path is noticed, and not taken for an answer."""
-    async with FactorlineClient(f"{url}/docs", patience_s=0.1) as client:
+    async with Client(f"{url}/docs", patience_s=0.1) as client:
         with pytest.raises(NotFactorline, match="FACTORLINE_URL"):
             await client.submit(15)
 
 
 async def test_a_lost_answer_makes_no_second_task(url: str) -> None:
     """Submissions and batches whose answers are cut off are sent again under the same key."""
-    async with HttpProxy(url) as proxy, FactorlineClient(proxy.url) as client:
+    async with HttpProxy(url) as proxy, Client(proxy.url) as client:
         before = {task.task_id async for task in client.list(newest=100)}
         proxy.cut()
         proxy.answers_to_lose = 2
@@ -181,7 +179,7 @@ async def test_a_lost_answer_makes_no_second_task(url: str) -> None:
 
 def test_the_blocking_face(url: str) -> None:
     """It does the same without an event loop of the caller's."""
-    with SyncFactorlineClient(url) as client:
+    with SyncClient(url) as client:
         task = client.submit("2^67-1")
         states = list(client.watch(task.task_id))
         answer = client.wait(task.task_id)
@@ -197,10 +195,10 @@ def test_the_blocking_face(url: str) -> None:
 async def test_a_client_must_be_opened() -> None:
     """The error says how."""
     with pytest.raises(RuntimeError, match="async with"):
-        await FactorlineClient("http://127.0.0.1:1").get(NOBODY)
+        await Client("http://127.0.0.1:1").get(NOBODY)
 
 
-async def test_leaving_a_watch_leaves_the_task(client: FactorlineClient, hard: str) -> None:
+async def test_leaving_a_watch_leaves_the_task(client: Client, hard: str) -> None:
     """Breaking out of the loop, or cancelling it, cancels no task."""
     task = await client.submit(hard)
     async for _ in client.watch(task.task_id):

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from client import FactorlineClient, SyncFactorlineClient
-from client.command.app import app
-from client.command.exits import Exit
+from factorline import Client, SyncClient
+from factorline.command.app import app
+from factorline.command.exits import Exit
 from infra.local.processes import free_ports
 from infra.local.programs import ROOT, answers
 from tests import waiting
@@ -37,7 +37,7 @@ def factorline(
 ) -> subprocess.CompletedProcess[str]:
     """Run the command in a pipe."""
     return subprocess.run(  # noqa: S603 our own command
-        [sys.executable, "-m", "client", *arguments],
+        [sys.executable, "-m", "factorline", *arguments],
         input=stdin,
         capture_output=True,
         text=True,
@@ -50,7 +50,7 @@ def factorline(
 def started(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     """Start the command in a folder, for a program that goes on."""
     return subprocess.Popen(  # noqa: S603 our own command
-        [sys.executable, "-m", "client", *arguments],
+        [sys.executable, "-m", "factorline", *arguments],
         env=environ("", FACTORLINE_SLOTS="1"),
         cwd=folder,
         stdout=subprocess.DEVNULL,
@@ -68,7 +68,7 @@ class Terminal:
     def __init__(self, url: str, *arguments: str) -> None:
         self._master, slave = os.openpty()
         self.process = subprocess.Popen(  # noqa: S603 our own command
-            [sys.executable, "-m", "client", *arguments],
+            [sys.executable, "-m", "factorline", *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -230,7 +230,7 @@ def test_progress_in_a_pipe_is_lines(url: str) -> None:
     number = hard_number("lines")
     for quiet in ([], ["--quiet"]):
         ran = factorline(url, "submit", number, "--wait", "--timeout", "0.5", *quiet)
-        with SyncFactorlineClient(url) as client:
+        with SyncClient(url) as client:
             client.cancel(next(client.list(newest=1)).task_id)
         *progress, complaint, advice, _ = ran.stderr.splitlines()
 
@@ -250,7 +250,7 @@ async def test_ctrl_c_leaves_the_task_and_says_how_to_come_back(url: str) -> Non
     assert Exit.INTERRUPTED == await terminal.ended()
     [task_id] = re.findall(r"factorline watch (\S+)", terminal.written)
     assert "Traceback" not in terminal.written
-    async with FactorlineClient(url) as client:
+    async with Client(url) as client:
         assert not (await client.get(task_id)).done
         await client.cancel(task_id)
 
@@ -304,7 +304,7 @@ def test_a_reader_that_leaves(url: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     ran = subprocess.run(
-        [sys.executable, "-m", "client", "known", "15"],
+        [sys.executable, "-m", "factorline", "known", "15"],
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from client import FactorlineClient, models, watching
+from factorline import Client, models, watching
 
 OURS = {
     "TaskView": models.Task,
@@ -154,7 +154,7 @@ def test_frames_agree_both_ways(asyncapi: dict[str, Any]) -> None:
 
 
 async def test_what_the_service_says_is_what_it_describes(
-    client: FactorlineClient, openapi: dict[str, Any]
+    client: Client, openapi: dict[str, Any]
 ) -> None:
     """A task that went through our types still fits the schema of the service."""
     task = await client.submit(360, wait_s=20)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from client import FactorlineClient
+from factorline import Client
 from tests import waiting
 from tests.client.conftest import Embedded, hard_number
 from tests.proxy import HttpProxy
 
 if TYPE_CHECKING:
-    from client.models import Task
+    from factorline.models import Task
 
 PATIENCE_SECONDS = 60.0
 
@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 60.0
 class Watching:
     """A watch in the background, and what it has told."""
 
-    def __init__(self, client: FactorlineClient, *task_ids: str) -> None:
+    def __init__(self, client: Client, *task_ids: str) -> None:
         self.told: list[Task] = []
         self._client = client
         self._ids = task_ids
@@ -58,14 +58,14 @@ async def proxy(url: str) -> AsyncIterator[HttpProxy]:
 
 
 @pytest.fixture
-async def through(proxy: HttpProxy) -> AsyncIterator[FactorlineClient]:
+async def through(proxy: HttpProxy) -> AsyncIterator[Client]:
     """Yield a client that goes through the proxy."""
-    async with FactorlineClient(proxy.url, patience_s=PATIENCE_SECONDS) as client:
+    async with Client(proxy.url, patience_s=PATIENCE_SECONDS) as client:
         yield client
 
 
 async def test_an_end_during_an_outage_is_told_once(
-    proxy: HttpProxy, through: FactorlineClient, client: FactorlineClient, hard: str
+    proxy: HttpProxy, through: Client, client: Client, hard: str
 ) -> None:
     """What happens while no connection can be had is in the first snapshot after it."""
     task_id = (await client.submit(hard)).task_id
@@ -82,7 +82,7 @@ async def test_an_end_during_an_outage_is_told_once(
 
 
 async def test_cuts_at_any_moment(
-    proxy: HttpProxy, through: FactorlineClient, client: FactorlineClient, hard: str
+    proxy: HttpProxy, through: Client, client: Client, hard: str
 ) -> None:
     """Twenty tasks end while the connection is cut again and again: each is told once."""
     ids = [(await client.submit(f"{hard}*{n}")).task_id for n in range(1, 21)]
@@ -97,7 +97,7 @@ async def test_cuts_at_any_moment(
 
 
 async def test_without_websockets_it_polls(
-    proxy: HttpProxy, through: FactorlineClient, client: FactorlineClient, hard: str
+    proxy: HttpProxy, through: Client, client: Client, hard: str
 ) -> None:
     """A proxy that refuses upgrades costs speed and no answers, for one task and for many."""
     proxy.refuses_sockets = True
@@ -114,7 +114,7 @@ async def test_without_websockets_it_polls(
 
 async def test_a_killed_service_that_comes_back(service: Embedded) -> None:
     """SIGKILL in the middle, the same folder again: work and watch go on, each end comes once."""
-    async with FactorlineClient(service.url, patience_s=PATIENCE_SECONDS) as client:
+    async with Client(service.url, patience_s=PATIENCE_SECONDS) as client:
         task_id = (await client.submit(hard_number("kill"))).task_id
         quick_id = (await client.submit("2^200-1")).task_id
         watching = Watching(client, task_id, quick_id)
@@ -129,7 +129,7 @@ async def test_a_killed_service_that_comes_back(service: Embedded) -> None:
 
 async def test_a_service_that_leaves_is_followed_to_its_successor(service: Embedded) -> None:
     """SIGTERM closes the socket with 1012; the client comes back by itself."""
-    async with FactorlineClient(service.url, patience_s=PATIENCE_SECONDS) as client:
+    async with Client(service.url, patience_s=PATIENCE_SECONDS) as client:
         task_id = (await client.submit(hard_number("leave"))).task_id
         watching = Watching(client, task_id)
         await watching.begun()
@@ -142,7 +142,7 @@ async def test_a_service_that_leaves_is_followed_to_its_successor(service: Embed
 
 async def test_a_service_that_stays_away_is_reported(service: Embedded) -> None:
     """The watch ends with an error when the outage is longer than it may be."""
-    async with FactorlineClient(service.url, patience_s=0.2, outage_s=0.2) as client:
+    async with Client(service.url, patience_s=0.2, outage_s=0.2) as client:
         task_id = (await client.submit(hard_number("away"))).task_id
         watching = Watching(client, task_id)
         await watching.begun()

@@ -1,7 +1,7 @@
 """The page about the command is what the command says of itself."""
 
-from client.command import reference
-from client.command.exits import Exit
+from factorline.command import reference
+from factorline.command.exits import Exit
 
 
 def test_the_page_is_up_to_date() -> None:

@@ -7,9 +7,9 @@ import pytest
 from aiohttp import WSCloseCode, web
 from aiohttp.test_utils import TestServer
 
-from client import FactorlineClient, watching
-from client.backoff import Advice, Backoff, advice, retry_after_s
-from client.errors import NotAllowed, NotFactorline, Refused, Unwell, WrongAnswer
+from factorline import Client, watching
+from factorline.backoff import Advice, Backoff, advice, retry_after_s
+from factorline.errors import NotAllowed, NotFactorline, Refused, Unwell, WrongAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,9 +75,9 @@ async def pretender() -> Any:
         yield made
 
 
-def client_of(pretender: Pretender, **options: Any) -> FactorlineClient:
+def client_of(pretender: Pretender, **options: Any) -> Client:
     """Return a client of it."""
-    return FactorlineClient(str(pretender.server.make_url("/")), **options)
+    return Client(str(pretender.server.make_url("/")), **options)
 
 
 async def closes(socket: web.WebSocketResponse, code: int) -> None:

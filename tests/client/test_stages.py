@@ -3,8 +3,8 @@
 import pytest
 from rich.console import Console
 
-from client.command import bars, stages
-from client.models import (
+from factorline.command import bars, stages
+from factorline.models import (
     Composite,
     CurveProgress,
     Factor,

@@ -24,7 +24,7 @@ DEADLINE_S = 10.0
 T = TypeVar("T")
 
 PARENT = f"""
-from factor_worker.engine import ecm, effort
+from factor_worker.engine.curves import ecm, effort
 ecm.run({examples.P40 * Q60}, effort.Method.ECM, {LONG_B1}, [6])
 """
 

@@ -9,7 +9,7 @@ import aiohttp
 import pymongo
 import pytest
 
-from client import FactorlineClient
+import factorline
 from infra.local.stack import Stack
 from tests import waiting
 from tests.stack.client import Client, Task, semiprimes
@@ -59,7 +59,7 @@ async def test_a_rolling_restart_loses_nothing(stack: Stack, client: Client) -> 
     ends: list[str] = []
 
     async def watch(task: Task) -> None:
-        async with FactorlineClient(stack.url) as watcher:
+        async with factorline.Client(stack.url) as watcher:
             states = [state async for state in watcher.watch(task["task_id"])]
         ends.extend(state.task_id for state in states if state.done)
 

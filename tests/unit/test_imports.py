@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("benchmarks", "client", "common", "factor_worker", "gateway", "infra", "tests")
+ROOMS = ("benchmarks", "common", "factor_worker", "factorline", "gateway", "infra", "tests")
 MAY_IMPORT = {
     "common": {"common"},
     "gateway": {"common", "gateway"},
     "factor_worker": {"common", "factor_worker"},
-    "client": {"client"},
+    "factorline": {"factorline"},
 }
 
 

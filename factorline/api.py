@@ -1,4 +1,4 @@
-"""`FactorlineClient`: everything that the service offers, as methods."""
+"""`Client`: everything that the service offers, as methods."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,11 @@ from typing import Self
 
 import msgspec
 
-from client.checking import checked, checked_number
-from client.errors import NumberRefused, StillRunning
-from client.models import BatchItem, BatchResult, Health, KnownNumber, Problem, Task, TaskPage
-from client.transport import Response, Transport
-from client.watching import Watch
+from factorline.checking import checked, checked_number
+from factorline.errors import NumberRefused, StillRunning
+from factorline.models import BatchItem, BatchResult, Health, KnownNumber, Problem, Task, TaskPage
+from factorline.transport import Response, Transport
+from factorline.watching import Watch
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 CHUNK = 200
@@ -31,7 +31,7 @@ def default_url() -> str:
     return os.environ.get("FACTORLINE_URL") or DEFAULT_URL
 
 
-class FactorlineClient:
+class Client:
     """An asynchronous client; use it in ``async with``.
 
     Args:
@@ -40,7 +40,7 @@ class FactorlineClient:
         patience_s: Seconds for which a call that fails is tried again.
         outage_s: Seconds that the service may be away while tasks are watched.
 
-    Every method raises errors of `client.errors`. Every answer is multiplied back.
+    Every method raises errors of `factorline.errors`. Every answer is multiplied back.
 
     """
 

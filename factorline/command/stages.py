@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from client.command.texts import duration
-from client.models import CurveProgress, MatrixProgress, Progress, SieveProgress, Task
+from factorline.command.texts import duration
+from factorline.models import CurveProgress, MatrixProgress, Progress, SieveProgress, Task
 
 NAMES = {
     "survey": "survey",

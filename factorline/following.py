@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from client.models import Task
+from factorline.models import Task
 
 
 class Following:

@@ -13,9 +13,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from client.command import stages
-from client.command.texts import digits_of, duration, product
-from client.models import Task
+from factorline.command import stages
+from factorline.command.texts import digits_of, duration, product
+from factorline.models import Task
 
 REFRESHES_A_SECOND = 4
 BAR_WIDTH = 20

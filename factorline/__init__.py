@@ -6,12 +6,12 @@ It knows the HTTP and WebSocket contract and none of the server's code.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from client.api import FactorlineClient
-    from client.sync import SyncFactorlineClient
+    from factorline.api import Client
+    from factorline.sync import SyncClient
 
-__all__ = ["FactorlineClient", "SyncFactorlineClient"]
+__all__ = ["Client", "SyncClient"]
 
-_HOMES = {"FactorlineClient": "client.api", "SyncFactorlineClient": "client.sync"}
+_HOMES = {"Client": "factorline.api", "SyncClient": "factorline.sync"}
 
 
 def __getattr__(name: str) -> Any:

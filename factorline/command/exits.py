@@ -28,7 +28,7 @@ class Exit(enum.IntEnum):
 
 def of_error(error: Exception) -> Exit:
     """Return the status for an error of the client."""
-    from client import errors  # noqa: PLC0415 it drags in msgspec, which no help page needs
+    from factorline import errors  # noqa: PLC0415 it drags in msgspec, which no help page needs
 
     for kind, status in (
         (errors.UnknownTask, Exit.NO_SUCH_TASK),

@@ -13,11 +13,11 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from client.command import texts
-from client.command.exits import Exit
-from client.errors import BadAddress, FactorlineError
-from client.models import Health
-from client.transport import SUBPROTOCOL, Transport
+from factorline.command import texts
+from factorline.command.exits import Exit
+from factorline.errors import BadAddress, FactorlineError
+from factorline.models import Health
+from factorline.transport import SUBPROTOCOL, Transport
 
 TRY_SECONDS = 2.0
 ANSWER_SECONDS = 10.0

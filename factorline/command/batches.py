@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from client.command import texts
-from client.command.actions import client_for, run
-from client.command.exits import Exit
-from client.models import BatchItem, Task
+from factorline.command import texts
+from factorline.command.actions import client_for, run
+from factorline.command.exits import Exit
+from factorline.models import BatchItem, Task
 
 COLUMNS = ("input", "status", "number", "result", "task_id", "reason", "cpu_seconds")
 

@@ -5,21 +5,21 @@ from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from client.api import FactorlineClient
-from client.models import BatchItem, KnownNumber, Task
+from factorline.api import Client
+from factorline.models import BatchItem, KnownNumber, Task
 
 Value = TypeVar("Value")
 
 
-class SyncFactorlineClient:
-    """A blocking client; use it in ``with``. It takes what `FactorlineClient` takes.
+class SyncClient:
+    """A blocking client; use it in ``with``. It takes what `Client` takes.
 
     It runs an event loop of its own in the calling thread while a method blocks, and in no other
     time, so that there is no thread to share anything with.
     """
 
     def __init__(self, url: str | None = None, **options: Any) -> None:
-        self._client = FactorlineClient(url, **options)
+        self._client = Client(url, **options)
         self._runner = asyncio.Runner()
 
     def __repr__(self) -> str:
@@ -46,7 +46,7 @@ class SyncFactorlineClient:
     def submit(
         self, number: int | str, *, wait_s: int = 0, idempotency_key: str | None = None
     ) -> Task:
-        """Return a new task (see `FactorlineClient.submit`)."""
+        """Return a new task (see `Client.submit`)."""
         return self._run(
             self._client.submit(number, wait_s=wait_s, idempotency_key=idempotency_key)
         )

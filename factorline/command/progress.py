@@ -8,9 +8,9 @@ import time
 from types import TracebackType
 from typing import Protocol, Self
 
-from client.command import stages
-from client.command.texts import encoded
-from client.models import Task
+from factorline.command import stages
+from factorline.command.texts import encoded
+from factorline.models import Task
 
 LINE_SECONDS = 2.0
 """Lines of one stage come no faster, except for what changes a stage."""
@@ -94,7 +94,7 @@ def show(*, json: bool, quiet: bool) -> Show:
     if quiet:
         return Silence()
     if sys.stderr.isatty():
-        from client.command.bars import Bars  # noqa: PLC0415 rich is for terminals
+        from factorline.command.bars import Bars  # noqa: PLC0415 rich is for terminals
 
         return Bars()
     return Lines()

@@ -11,9 +11,16 @@ from typing import Self, TypeVar
 import aiohttp
 import msgspec
 
-from client.backoff import Backoff, retry_after_s
-from client.errors import BadAddress, FactorlineError, NotFactorline, Unreachable, Unwell, refused
-from client.models import Problem
+from factorline.backoff import Backoff, retry_after_s
+from factorline.errors import (
+    BadAddress,
+    FactorlineError,
+    NotFactorline,
+    Unreachable,
+    Unwell,
+    refused,
+)
+from factorline.models import Problem
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
@@ -111,7 +118,7 @@ class Transport:
     def session(self) -> aiohttp.ClientSession:
         """The open session."""
         if self._session is None:
-            message = "the client is not open: use it in `async with FactorlineClient() as client:`"
+            message = "the client is not open: use it in `async with Client() as client:`"
             raise RuntimeError(message)
         return self._session
 

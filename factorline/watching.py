@@ -16,12 +16,12 @@ from collections.abc import AsyncGenerator, Iterable
 import aiohttp
 import msgspec
 
-from client.backoff import Advice, Backoff, advice
-from client.checking import checked
-from client.errors import Unreachable, Unwell, refused
-from client.following import Following
-from client.models import Problem, Task
-from client.transport import Response, Transport
+from factorline.backoff import Advice, Backoff, advice
+from factorline.checking import checked
+from factorline.errors import Unreachable, Unwell, refused
+from factorline.following import Following
+from factorline.models import Problem, Task
+from factorline.transport import Response, Transport
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@
 What failed by itself (`Unreachable`, `Unwell`) was tried again for a while before it was raised.
 """
 
-from client.models import Problem
+from factorline.models import Problem
 
 
 class FactorlineError(Exception):

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-from client.api import FactorlineClient
-from client.command import texts
-from client.command.exits import Exit, of_error
-from client.command.progress import Show, show
-from client.errors import FactorlineError, StillRunning, Unreachable, Unwell
-from client.models import Task
+from factorline.api import Client
+from factorline.command import texts
+from factorline.command.exits import Exit, of_error
+from factorline.command.progress import Show, show
+from factorline.errors import FactorlineError, StillRunning, Unreachable, Unwell
+from factorline.models import Task
 
 CALL_SECONDS = 3.0
 """How long a call that fails is tried again: a person waits for it."""
@@ -63,9 +63,9 @@ def _farewell(task_ids: list[str] | None) -> str:
     )
 
 
-def client_for(url: str) -> FactorlineClient:
+def client_for(url: str) -> Client:
     """Return a client for one command."""
-    return FactorlineClient(url, patience_s=CALL_SECONDS)
+    return Client(url, patience_s=CALL_SECONDS)
 
 
 def submit(  # noqa: PLR0913 the options of the command
@@ -103,7 +103,7 @@ def watch(url: str, task_id: str, *, timeout_s: float | None, quiet: bool, json:
 
 
 async def _follow(
-    client: FactorlineClient, task: Task, timeout_s: float | None, shown: Show, *, json: bool
+    client: Client, task: Task, timeout_s: float | None, shown: Show, *, json: bool
 ) -> Exit:
     """Show a task until it is done, then print its answer."""
     if not task.done:
@@ -132,7 +132,7 @@ def _notes(shown: Show) -> Any:
         def emit(self, record: logging.LogRecord) -> None:
             shown.note(record.getMessage())
 
-    handler, log = Handler(), logging.getLogger("client")
+    handler, log = Handler(), logging.getLogger("factorline")
     log.addHandler(handler)
     try:
         yield

@@ -67,7 +67,7 @@ _HOME = "http://127.0.0.1:8080"
 @app.command()
 def serve(*, port: Port = None, insecure: Insecure = False) -> None:
     """Run everything in one process. Gateway, worker, store and broker: no other server is needed."""
-    from client.command import launch
+    from factorline.command import launch
 
     launch.replace_with("infra.local", port, insecure=insecure)
 
@@ -75,7 +75,7 @@ def serve(*, port: Port = None, insecure: Insecure = False) -> None:
 @app.command()
 def gateway(*, port: Port = None, insecure: Insecure = False) -> None:
     """Run a gateway. The settings name its RabbitMQ and its MongoDB."""
-    from client.command import launch
+    from factorline.command import launch
 
     launch.replace_with("gateway", port, insecure=insecure)
 
@@ -83,7 +83,7 @@ def gateway(*, port: Port = None, insecure: Insecure = False) -> None:
 @app.command()
 def worker() -> None:
     """Run a worker. The settings name its RabbitMQ and its MongoDB."""
-    from client.command import launch
+    from factorline.command import launch
 
     launch.replace_with("factor_worker", None)
 
@@ -101,7 +101,7 @@ def submit(  # noqa: PLR0913 its options
     url: Url = _HOME,
 ) -> None:
     """Have a number factored. Prints the id of its task, or with --wait its factors."""
-    from client.command import actions
+    from factorline.command import actions
 
     sys.exit(actions.submit(url, number, wait=wait, timeout_s=timeout, quiet=quiet, json=json))
 
@@ -116,7 +116,7 @@ def watch(
     url: Url = _HOME,
 ) -> None:
     """Follow a task to its end. Prints its answer; Ctrl-C leaves it running."""
-    from client.command import actions
+    from factorline.command import actions
 
     sys.exit(actions.watch(url, task_id, timeout_s=timeout, quiet=quiet, json=json))
 
@@ -124,7 +124,7 @@ def watch(
 @app.command()
 def get(task_id: TaskId, *, json: Json = False, url: Url = _HOME) -> None:
     """Show a task as it is now."""
-    from client.command import actions
+    from factorline.command import actions
 
     sys.exit(actions.get(url, task_id, json=json))
 
@@ -139,7 +139,7 @@ def list_(
     url: Url = _HOME,
 ) -> None:
     """List your tasks, newest first."""
-    from client.command import actions
+    from factorline.command import actions
 
     sys.exit(actions.list_(url, newest=newest, json=json))
 
@@ -147,7 +147,7 @@ def list_(
 @app.command()
 def cancel(task_id: TaskId, *, json: Json = False, url: Url = _HOME) -> None:
     """Cancel a task. What was found stays known."""
-    from client.command import actions
+    from factorline.command import actions
 
     sys.exit(actions.cancel(url, task_id, json=json))
 
@@ -167,7 +167,7 @@ def batch(
     url: Url = _HOME,
 ) -> None:
     """Factor every number of a file. Prints CSV, a row for each, in the order of the file."""
-    from client.command import batches
+    from factorline.command import batches
 
     sys.exit(batches.batch(url, file, out=out, quiet=quiet, json=json))
 
@@ -175,7 +175,7 @@ def batch(
 @app.command(context_settings=_NUMBERS)
 def known(number: Number, *, json: Json = False, url: Url = _HOME) -> None:
     """Show what is known of a number. It starts no work."""
-    from client.command import actions
+    from factorline.command import actions
 
     sys.exit(actions.known(url, number, json=json))
 
@@ -183,7 +183,7 @@ def known(number: Number, *, json: Json = False, url: Url = _HOME) -> None:
 @app.command()
 def doctor(*, json: Json = False, url: Url = _HOME) -> None:
     """Say what is reachable and what is wrong."""
-    from client.command import doctor as examination
+    from factorline.command import doctor as examination
 
     sys.exit(examination.doctor(url, json=json))
 
@@ -217,7 +217,7 @@ def keys_make(  # noqa: PLR0913 its options
     ] = None,
 ) -> None:
     """Make a key. Prints it once, on the standard output; the store keeps only a digest."""
-    from client.command import launch
+    from factorline.command import launch
 
     options = {
         "--owner": owner,
@@ -234,7 +234,7 @@ def keys_make(  # noqa: PLR0913 its options
 @keys.command(name="list")
 def keys_list() -> None:
     """List all keys, revoked ones too, with their owners and limits."""
-    from client.command import launch
+    from factorline.command import launch
 
     launch.replace_with("gateway.access.keyring", None, "list")
 
@@ -244,7 +244,7 @@ def keys_revoke(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The id that `list` shows.")],
 ) -> None:
     """Revoke a key for good. Gateways refuse it and close its sockets within seconds."""
-    from client.command import launch
+    from factorline.command import launch
 
     launch.replace_with("gateway.access.keyring", None, "revoke", "--", key_id)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import typer.main
 
-from client.command import exits
-from client.command.app import app
+from factorline.command import exits
+from factorline.command.app import app
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "command.md"
 
@@ -18,7 +18,7 @@ HEAD = """# The command `factorline`
 
 Made by `make docs` from the command line itself; [how to use it](../how-to/use-the-command.md) is told apart.
 `make run` and every other verb of the Makefile that needs the environment put it at `.venv/bin/factorline`;
-`python -m client` in the checkout is the same.
+`python -m factorline` in the checkout is the same.
 
 | variable | meaning |
 |---|---|

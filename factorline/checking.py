@@ -1,7 +1,7 @@
 """Multiplies answers back: a client believes no factorization that it has not checked."""
 
-from client.errors import WrongAnswer
-from client.models import KnownNumber, Task, product_of
+from factorline.errors import WrongAnswer
+from factorline.models import KnownNumber, Task, product_of
 
 
 def checked(task: Task, *, asked: int | None = None) -> Task:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from client.models import Composite, Factor, KnownNumber, Task
+from factorline.models import Composite, Factor, KnownNumber, Task
 
 _STATUS_WORDS = {
     "FF": "fully factored",
