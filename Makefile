@@ -76,18 +76,18 @@ paint:          ## weigh the page and time its first paint; ARGS=http://127.0.0.
 
 screenshots:    ## renew docs/images from a service of its own, or ARGS=http://127.0.0.1:8080
 	@sh infra/venv.sh requirements-dev.lock
-	@$(PYTHON) -m infra.screenshots $(ARGS)
+	@$(PYTHON) -m infra.tools.screenshots $(ARGS)
 
 docs: licences command  ## renew the pages that are made from the code
-	@$(PYTHON) -m infra.reference
+	@$(PYTHON) -m infra.tools.reference
 
 site:           ## render the documentation into build/site; a broken link is an error
 	@sh infra/venv.sh requirements-dev.lock
-	@$(PYTHON) -m infra.site
+	@$(PYTHON) -m infra.tools.site
 
 licences:       ## renew docs/reference/dependencies.md from what is installed
 	@sh infra/venv.sh requirements-dev.lock
-	@$(PYTHON) -m infra.licences
+	@$(PYTHON) -m infra.tools.licences
 
 command:        ## renew docs/reference/command.md from the command line itself
 	@sh infra/venv.sh requirements-dev.lock
@@ -95,7 +95,7 @@ command:        ## renew docs/reference/command.md from the command line itself
 
 audit:          ## sbom.json of what is shipped, and whether any of it is known to be unsafe (asks PyPI)
 	@sh infra/venv.sh requirements-dev.lock
-	@$(PYTHON) -m infra.audit
+	@$(PYTHON) -m infra.tools.audit
 
 clean:          ## remove the environment and caches, never data
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,7 +4,7 @@ import statistics
 
 from playwright.async_api import Browser, Response
 
-from infra.browser import run
+from infra.tools.browser import run
 
 VISITS = 15
 PAINT = """new Promise(resolve => new PerformanceObserver((list, observer) => {

@@ -9,9 +9,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Page, expect
 from playwright.async_api import Error as PlaywrightError
 
-from infra.browser import chromium
 from infra.local.processes import NotInstalled, free_ports
 from infra.local.programs import Embedded
+from infra.tools.browser import chromium
 
 EXPECTED = ("Failed to load resource", "WebSocket connection to")
 """What Chromium itself reports of a 4xx answer or a service that is down; everything else is a fault."""

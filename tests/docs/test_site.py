@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra import site
+from infra.tools import site
 
 BROKEN = {
     "a link to nothing": "[x](docs/b.md)",

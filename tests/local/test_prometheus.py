@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from infra.local.programs import ROOT
-from infra.reference import FOLDER
+from infra.tools.reference import FOLDER
 
 PROMETHEUS = ROOT / "infra" / "prometheus"
 DASHBOARD = ROOT / "infra" / "grafana" / "dashboards" / "factorline.json"

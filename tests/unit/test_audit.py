@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from infra import audit
-from infra.audit import Finding, Package
+from infra.tools import audit
+from infra.tools.audit import Finding, Package
 
 
 def test_the_bill_lists_every_package_of_the_lock(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra import reference
+from infra.tools import reference
 
 
 @pytest.mark.parametrize("name", reference.PAGES)

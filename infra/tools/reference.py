@@ -20,7 +20,7 @@ from gateway.api.routes import ROUTES, Route
 from gateway.views import models
 from gateway.views.problems import KINDS
 
-FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 
 SETTINGS = """# Settings
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements.lock"
 SBOM = ROOT / "sbom.json"
 

@@ -3,7 +3,7 @@
 import importlib.metadata
 from pathlib import Path
 
-PAGE = Path(__file__).parents[1] / "docs" / "reference" / "dependencies.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "dependencies.md"
 
 HEAD = """# Dependencies and their licences
 

@@ -1,0 +1,1 @@
+"""Programs that renew what is made from the code, and check what is shipped."""
