@@ -81,9 +81,11 @@ screenshots:    ## renew docs/images from a service of its own, or ARGS=http://1
 docs: licences command  ## renew the pages that are made from the code
 	@$(PYTHON) -m infra.tools.reference
 
-site:           ## render the documentation into build/site; a broken link is an error
+site:           ## build the documentation into build/site; a broken link is an error
 	@sh infra/venv.sh requirements-dev.lock
-	@$(PYTHON) -m infra.tools.site
+	@rm -rf build/site
+	@$(PYTHON) -m sphinx --fail-on-warning --fresh-env --quiet -c docs -d build/doctrees . build/site
+	@echo "build/site/index.html is the first page."
 
 licences:       ## renew docs/reference/dependencies.md from what is installed
 	@sh infra/venv.sh requirements-dev.lock

@@ -1,79 +1,71 @@
-"""The documentation's links lead somewhere, and it can be built."""
+"""The documentation builds as a site, and a broken link fails the build."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from infra.tools import site
+from infra.local.programs import ROOT
 
 BROKEN = {
-    "a link to nothing": "[x](docs/b.md)",
-    "an image of nothing": "![x](docs/b.png)",
-    "a folder": "[x](docs)",
-    "a way out of the repository": "[x](../../etc/hostname)",
-    "a heading that is not there": "[x](#another)",
-    "a heading of another page that is not there": "[x](docs/a.md#title)",
-    "a place in what is no page": "[x](LICENSE#title)",
+    "a link to nothing": ("[x](../how-to/nothing.md)", "nothing.md"),
+    "an image of nothing": ("![x](../images/nothing.png)", "nothing.png"),
+    "a folder": ("[x](../images)", "'../images'"),
+    "a heading that is not there": ("[x](#not-here)", "not-here"),
+    "a heading of another page that is not there": ("[x](../how-to/run.md#not-there)", "not-there"),
 }
-SOUND = """# A `title`, with: punctuation
 
-[a](docs/a.md) [b](docs/a.md#what-it-is--is_not) [c](#a-title-with-punctuation) [d](LICENSE)
-<https://example.com/#x>
 
-## Twice
-
-## Twice
-
-[e](#twice-1)
-"""
+def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    """Build a copy of the documentation as `make site` does."""
+    command = f"{sys.executable} -m sphinx --fail-on-warning --quiet -c {source}/docs".split()
+    command += ["-d", f"{site}-doctrees", str(source), str(site)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 ours
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Return a folder with a page, a file, and a README that is to be written."""
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "a.md").write_text("# A\n\n## What it is & is_not?\n")
-    (tmp_path / "LICENSE").write_text("free")
-    return tmp_path
+def source(tmp_path: Path) -> Path:
+    """Return a folder with all pages and the folders that they link into, to be spoilt."""
+    root = tmp_path / "source"
+    root.mkdir()
+    shutil.copytree(ROOT / "docs", root / "docs")
+    (root / "tests" / "browser").mkdir(parents=True)
+    shutil.copytree(ROOT / "tests/browser/vendor", root / "tests/browser/vendor")
+    for folder in ("common", "factor_worker", "gateway", "infra"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (*ROOT.glob("*.md"), ROOT / "LICENSE"):
+        shutil.copy(path, root)
+    return root
 
 
-def test_every_link_of_the_documentation_leads_somewhere() -> None:
-    """And every page can be come to."""
-    assert [] == site.faults(site.ROOT)
+def test_the_site_has_every_page(tmp_path: Path) -> None:
+    """Each where its Markdown is, with search, and without anything from another host."""
+    built = build(ROOT, tmp_path / "site")
+
+    assert (0, "") == (built.returncode, built.stderr)
+    pages = {path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md")}
+    assert {page.with_suffix(".html") for page in pages} <= {
+        path.relative_to(tmp_path / "site") for path in (tmp_path / "site").rglob("*.html")
+    }
+    first = (tmp_path / "site" / "index.html").read_text()
+    assert 'href="docs/how-to/use-the-command.html"' in first
+    assert 'src="http' not in first
+    assert (tmp_path / "site" / "search.html").is_file()
 
 
-def test_sound_links_are_no_faults(root: Path) -> None:
-    """Files, headings as GitHub names them, and addresses elsewhere."""
-    (root / "README.md").write_text(SOUND)
+def test_every_broken_link_fails_the_build(source: Path, tmp_path: Path) -> None:
+    """And so does a page that the navigation does not know; each is named."""
+    page = source / "docs" / "tutorial" / "first-numbers.md"
+    links = "\n\n".join(link for link, _ in BROKEN.values())
+    page.write_text(f"{page.read_text()}\n\n{links}\n")
+    (source / "docs" / "how-to" / "forgotten.md").write_text("# Forgotten\n")
 
-    assert [] == site.faults(root)
+    built = build(source, tmp_path / "site")
 
-
-@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
-def test_a_broken_link_is_found(root: Path, text: str) -> None:
-    """With its page and its line."""
-    (root / "README.md").write_text(f"# Title\n\n[a](docs/a.md)\n\n{text}\n")
-
-    [fault] = site.faults(root)
-    assert fault.startswith("README.md:5: ")
-
-
-def test_a_page_that_no_page_links_to_is_found(root: Path) -> None:
-    """Nobody would find it."""
-    (root / "README.md").write_text("# Title\n")
-
-    assert ["docs/a.md: no page links to it"] == site.faults(root)
-
-
-def test_the_site_has_every_page_with_working_links(tmp_path: Path) -> None:
-    """What a page shows or links to is there, under its name as HTML."""
-    count = site.build(site.ROOT, tmp_path / "site")
-    built = {path.relative_to(tmp_path / "site") for path in (tmp_path / "site").rglob("*.html")}
-    tutorial = (tmp_path / "site/docs/tutorial/first-numbers.html").read_text()
-
-    assert count + 1 == len(built)  # one is there under two names
-    assert "../../gateway/web/style.css" in tutorial
-    assert (tmp_path / "site/gateway/web/style.css").is_file()
-    assert (tmp_path / "site/docs/images/page.png").is_file()
-    index = (tmp_path / "site/docs/README.html").read_text()
-    assert 'href="reference/websocket.html"' in index
+    assert built.returncode == 1
+    missed = {why for why, (_, named) in BROKEN.items() if named not in built.stderr}
+    assert set() == missed
+    assert "forgotten.md" in built.stderr
+    assert len(BROKEN) + 1 == len(built.stderr.strip().splitlines()), built.stderr
