@@ -24,13 +24,13 @@ import gmpy2
 import numpy as np
 from numba import njit
 
-from benchmarks import workload
 from factor_worker.engine import whole
 from factor_worker.engine.siqs import warm
 from factor_worker.engine.siqs.polynomials import parameters, polynomials
 from factor_worker.engine.siqs.polynomials.parameters import Parameters
 from factor_worker.engine.siqs.sieve import candidates, interval, kernel, unit
 from factor_worker.engine.siqs.sieve.tables import Found, Table, Work
+from infra.tools import workload
 
 ALL_SIZES = 1_000
 """Digits; more than any number of the file has."""

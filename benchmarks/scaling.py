@@ -30,12 +30,12 @@ import aiohttp
 import gmpy2
 import psutil
 
-from benchmarks import workload
 from factor_worker.engine.siqs.polynomials import parameters
 from factor_worker.engine.siqs.sieve import unit
 from infra.local.processes import Process, free_ports
 from infra.local.programs import Embedded
 from infra.local.stack import Stack
+from infra.tools import workload
 
 LARGEST = 1000
 POLL_SECONDS = 0.25

@@ -13,13 +13,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import workload
 from factor_worker.engine.siqs import complete
 from factor_worker.engine.siqs.polynomials import parameters
 from factor_worker.engine.siqs.polynomials.parameters import Parameters
 from factor_worker.engine.siqs.solve import linear_algebra, solve
 from factor_worker.engine.siqs.solve.harvest import Harvest
 from factor_worker.engine.siqs.solve.solve import Progress, StoredBatch
+from infra.tools import workload
 
 WARM_UP = 1_000_000_000_039 * 1_000_000_000_061
 """Compiles what has not been compiled, on the way to its factors."""

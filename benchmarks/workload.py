@@ -8,95 +8,10 @@ The exit status is 1 if any answer is wrong or missing.
 
 import argparse
 import asyncio
-import json
-import math
 import sys
 import time
-from collections import Counter
-from pathlib import Path
-from typing import Any, NamedTuple
 
-import aiohttp
-
-WORKLOAD = Path(__file__).parents[1] / "tests" / "data" / "workload.json"
-
-BALANCED_LIMIT_DIGITS = 50
-"""Products of two primes of equal size are asked for up to this size."""
-MIXED_LIMIT_DIGITS = 100
-"""Other numbers are asked for up to this size ..."""
-SECOND_PRIME_LIMIT_DIGITS = 25
-"""... if curves reach all their primes but the largest."""
-
-
-class Number(NamedTuple):
-    """One number of the file, with its prime factors in ascending order."""
-
-    name: str
-    value: int
-    primes: tuple[int, ...]
-
-
-def numbers(
-    limit: int = BALANCED_LIMIT_DIGITS, mixed_limit: int = MIXED_LIMIT_DIGITS
-) -> list[Number]:
-    """Return the numbers of the file up to one size, or up to another if curves do most of the work."""
-    entries: list[dict[str, Any]] = json.loads(WORKLOAD.read_text())
-    read = [
-        Number(entry["name"], int(entry["n"]), tuple(sorted(map(int, entry["factors"]))))
-        for entry in entries
-    ]
-    return [number for number in read if _within_reach(number, limit, mixed_limit)]
-
-
-def _within_reach(number: Number, limit: int, mixed_limit: int) -> bool:
-    digits = len(str(number.value))
-    others = Counter(number.primes)
-    del others[number.primes[-1]]
-    second = max(others, default=1)
-    return digits <= limit or (
-        digits <= mixed_limit and len(str(second)) <= SECOND_PRIME_LIMIT_DIGITS
-    )
-
-
-async def ask(session: aiohttp.ClientSession, number: Number, patience: float) -> str | None:
-    """Return what is wrong with the service's answer for a number, or None.
-
-    Args:
-        session: It has the service's address as its base.
-        number: What to ask for.
-        patience: Seconds to wait for the answer.
-
-    """
-    async with session.post("/factor", json={"number": str(number.value)}) as response:
-        if response.status != 202:  # noqa: PLR2004 Accepted
-            return f"HTTP {response.status}: {await response.text()}"
-        task = await response.json()
-    end = time.monotonic() + patience
-    while not task["done"]:
-        if time.monotonic() > end:
-            return f"no answer after {patience:.0f} s, status {task['status']}"
-        async with session.get(f"/tasks/{task['task_id']}", params={"wait": "20"}) as response:
-            task = await response.json()
-    answer = tuple(
-        int(factor["prime"]) for factor in task["factors"] for _ in range(factor["exponent"])
-    )
-    if task["status"] != "succeeded":
-        return f"it ended {task['status']}: {task['reason']}"
-    if math.prod(answer) != number.value or tuple(sorted(answer)) != number.primes:
-        return f"it answered {answer}"
-    async with session.get(f"/get/{task['task_id']}") as response:
-        result = (await response.json())["result"]
-    return None if result == ",".join(map(str, number.primes)) else f"/get says {result}"
-
-
-async def check(url: str, chosen: list[Number], *, patience: float = 900.0) -> list[str]:
-    """Ask for every number at once; return what was wrong, a line a number."""
-    timeout = aiohttp.ClientTimeout(total=60)
-    async with aiohttp.ClientSession(url, timeout=timeout) as session:
-        faults = await asyncio.gather(*(ask(session, number, patience) for number in chosen))
-    return [
-        f"{number.name}: {fault}" for number, fault in zip(chosen, faults, strict=True) if fault
-    ]
+from infra.tools.workload import BALANCED_LIMIT_DIGITS, MIXED_LIMIT_DIGITS, check, numbers
 
 
 def main() -> None:

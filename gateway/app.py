@@ -24,15 +24,15 @@ from gateway.context import (
     STORE,
     Readiness,
 )
+from gateway.http import responses
 from gateway.hub import Hub
-from gateway.views import problems
 
 
 def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Application:
     """Return the application. Whoever opened the store and the broker closes them after it."""
     app = web.Application(
         client_max_size=settings.max_body_bytes,
-        middlewares=[metrics.middleware, problems.middleware],
+        middlewares=[metrics.middleware, responses.middleware],
     )
     app[SETTINGS], app[STORE], app[BROKER] = settings, store, broker
     doorkeeper.check_exposure(settings)

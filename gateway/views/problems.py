@@ -27,7 +27,7 @@ aiohttp's HTTPException     not-found, method-not-allowed, body-too-large, http-
 anything else               500 internal-error: a fault of ours, logged
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -226,20 +226,3 @@ def _response(problem: Problem) -> web.Response:
 def _printable(detail: str) -> str:
     """Return text that UTF-8 can hold (no lone surrogates), and not too much of it."""
     return detail[:_LONGEST_DETAIL].encode("utf-8", "backslashreplace").decode()
-
-
-@web.middleware
-async def middleware(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Answer with a problem whatever a handler raises."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        if error.status < web.HTTPBadRequest.status_code:
-            raise
-        return response_of(error)
-    except ConnectionError:
-        raise  # the client went away: there is nobody to answer
-    except Exception as error:  # noqa: BLE001 the last resort; faults of ours are logged
-        return response_of(error)

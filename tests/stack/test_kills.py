@@ -8,12 +8,12 @@ import signal
 import psutil
 import pytest
 
-from benchmarks.workload import check, numbers
 from common.broker import Queue
 from common.broker.rabbit import RabbitBroker
 from common.store.mongo import MongoStore
 from infra.local.programs import Worker
 from infra.local.stack import Stack
+from infra.tools.workload import check, numbers
 from tests import waiting
 from tests.stack.client import Client, Task, semiprimes
 
