@@ -1,4 +1,4 @@
-"""The errors of Factorline that cross a room's wall.
+"""The errors of Factorline's own code, and the one tree that they form.
 
     FactorlineError
     ├── Malformed               bytes that are not the value they should be
@@ -6,64 +6,91 @@
     ├── Unavailable             something that we depend on does not answer
     │   ├── StoreUnavailable
     │   └── BrokerUnavailable
-    ├── UnknownTask             no such task, or somebody else's (told apart to nobody)
+    ├── UnknownTask             no such task, or somebody else's: nobody is told which
     ├── UnknownKey              no such API key
-    ├── KeyReused               an Idempotency-Key came back with another request
-    └── SettingError            a setting that cannot be obeyed
+    ├── KeyReused               an Idempotency-Key came back with a different request
+    ├── SettingError            a setting that cannot be obeyed
+    └── NumberError             what a client typed is no number (common.numbers)
+        ├── NotANumber
+        ├── NumberTooLarge
+        └── ExpressionError
 
-The docstring of a class is its message; what it names in braces are the keywords it takes.
-(The errors of number parsing live with the parser, in `common.numbers`.)
+`str(error)` is a sentence for a person: what happened, and what to do where something can be done.
+Each class takes the facts and finds the words itself, so that an error reads the same wherever it is raised.
 """
 
 
 class FactorlineError(Exception):
-    """Something went wrong."""
-
-    def __init__(self, **details: object) -> None:
-        self.details = details
-        super().__init__((type(self).__doc__ or "").split("\n", 1)[0].format(**details))
+    """Base of every error that Factorline's own code raises on purpose."""
 
 
 class Malformed(FactorlineError, ValueError):
-    """This is not a readable {what}: {why}."""
+    """Bytes cannot be read as the value that they should be."""
+
+    def __init__(self, *, what: str, why: str) -> None:
+        super().__init__(f"This is not a readable {what}: {why}.")
 
 
 class UnknownVersion(Malformed):
-    """This {what} has layout version {got}, and only {known} is understood here: upgrade first."""
+    """A value was written in a layout of another major version."""
+
+    def __init__(self, *, what: str, got: object, known: int) -> None:
+        FactorlineError.__init__(
+            self,
+            f"This {what} has layout version {got}, and this program understands only version {known}: "
+            "upgrade it first.",
+        )
 
 
 class Unavailable(FactorlineError):
-    """{what} does not answer: {why}. Try again shortly."""
+    """Something that we depend on does not answer; the same call may succeed later."""
 
-    what = "a service"
+    what = "A service"
 
     def __init__(self, why: object) -> None:
-        super().__init__(what=self.what, why=why)
+        super().__init__(f"{self.what} does not answer: {why}. Try again shortly.")
 
 
 class StoreUnavailable(Unavailable):
-    """{what} does not answer: {why}. Try again shortly."""
+    """The store does not answer."""
 
-    what = "the store"
+    what = "The store"
 
 
 class BrokerUnavailable(Unavailable):
-    """{what} does not answer: {why}. Try again shortly."""
+    """The broker does not answer."""
 
-    what = "the broker"
+    what = "The broker"
 
 
 class UnknownTask(FactorlineError, LookupError):
-    """There is no task {task_id}."""
+    """The owner has no task with this id."""
+
+    def __init__(self, *, task_id: str) -> None:
+        super().__init__(f"There is no task {task_id}.")
 
 
 class UnknownKey(FactorlineError, LookupError):
-    """There is no API key {key_id}: `factorline keys list` shows those there are."""
+    """No API key has this id."""
+
+    def __init__(self, *, key_id: str) -> None:
+        super().__init__(
+            f"There is no API key {key_id}: `factorline keys list` shows the existing keys."
+        )
 
 
 class KeyReused(FactorlineError):
-    """The Idempotency-Key was used before for another request: use a new key for a new request."""
+    """An Idempotency-Key came back with a different request."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was used before for a different request: "
+            "use a new key for a new request."
+        )
 
 
 class SettingError(FactorlineError, ValueError):
-    """{name} cannot be {value!r}: {why}."""
+    """A setting has a value that cannot be obeyed."""
+
+    def __init__(self, *, name: str, value: object, why: str) -> None:
+        super().__init__(f"{name} cannot be {value!r}: {why}.")

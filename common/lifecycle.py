@@ -1,18 +1,36 @@
-"""How a task meets its factorization: join, read, cancel. Gateways and sweepers do the same steps.
+"""How a task meets its factorization: accept, join, read, cancel.
 
-Every step can be repeated, and a crash between any two of them is mended by repeating.
+Theory of operation. A task is one client's request; a factorization is all that is known about one
+number, shared by every task that asks for it. They are two documents, and no transaction spans them.
+Instead every step here can be repeated, and a crash between any two is mended by repeating them:
+
+    accept   insert the tasks; join those that their owner has places for. The rest waits in the
+             store, and a worker's admission joins it as places become free.
+    join     create or wake the factorization, publish its outbox, mark the task joined. If this is
+             cut off, the task stays unjoined, and admission joins it again.
+    read     show a task. If its factorization has ended and the task does not say so yet, its ending
+             is written first, so that no later cancellation can contradict what a client was shown.
+    cancel   write the ending, then rest the factorization if no live task wants it.
+
+Joining and resting race. The task is inserted *before* the factorization is touched, and whoever rests a
+factorization reads it *before* counting its live tasks: so either the count sees the new task, or the
+touch makes the resting swap fail.
+
+A broker that is down is not an error here. What is in the outbox is published by a worker's sweeper, and
+events are only hints: gateways read again whatever they have subscribers for.
 """
 
 import asyncio
 import contextlib
-import functools
+import itertools
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-import msgspec
 import structlog
+from msgspec.structs import replace
 
 from common import errors
 from common.broker import Broker
@@ -30,9 +48,10 @@ from common.domain import (
     shortened,
     small,
 )
+from common.numbers import ParsedNumber
 from common.places import Places
 from common.runtime import failpoints
-from common.runtime.concurrency import side_by_side
+from common.runtime.concurrency import gather_limited
 from common.runtime.logs import about
 from common.store import Store
 
@@ -40,225 +59,279 @@ log = structlog.stdlib.get_logger(__name__)
 
 LEFT_BEHIND_SECONDS = 3.0
 """A step that is not finished after this time was cut off."""
-
 SMALLEST_FACTORABLE = 2
 """0 and 1 are their own answers and have no factorization."""
+CONCURRENT_STEPS = 32
+"""Look-ups or joins of one submission that are in flight at a time."""
 
-CONCURRENT_JOINS = 32
+State = tuple[Task, Factorization | None]
+"""A task, and what is known of its number (None for 0 and 1, and before the task has joined)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What one request submits, read once from it and acted on once."""
+
+    owner: str
+    numbers: tuple[ParsedNumber, ...]
+    idempotency_keys: tuple[str, ...] = ()
+    """One for each number, or none at all."""
+    wait_seconds: float = 0.0
+    """How long the client stays for the answer."""
+    expires_at: float | None = None
+    """The event loop's time by which the client must hear something; None if it has no deadline."""
+
+    @property
+    def unanswered(self) -> int:
+        """How many of the numbers need work: those that are not answered at once."""
+        return sum(abs(number.value) >= small.LIMIT for number in self.numbers)
+
+    def new_tasks(self) -> list[Task]:
+        """Return a new task for each number."""
+        keys = self.idempotency_keys or itertools.repeat(None, len(self.numbers))
+        return [
+            new_task(number.value, number.expression, self.owner, idempotency_key=key)
+            for number, key in zip(self.numbers, keys, strict=True)
+        ]
 
 
 def new_task(
     number: int, expression: str, owner: str, *, idempotency_key: str | None = None
 ) -> Task:
-    """Return a task for a number; one that is small (see `common.domain.small`) has ended before it began."""
+    """Return a new task; one for a small number (`common.domain.small`) has ended already."""
     now = time.time()
-    trivial = abs(number) < small.LIMIT
+    answered = abs(number) < small.LIMIT
     return Task(
         task_id=new_task_id(),
         owner=owner,
         number=BigInt(number),
         expression=expression,
         created_at=now,
-        joined=trivial,
+        joined=answered,
         idempotency_key=idempotency_key,
-        ended=Ending(status=Status.SUCCEEDED, at=now) if trivial else None,
+        ended=Ending(status=Status.SUCCEEDED, at=now) if answered else None,
     )
 
 
 def aim(task: Task, known: Factorization | None) -> Task:
-    """Return the new task with the round that will end it, ended already if the answer is known."""
+    """Return the new task with the round that will end it; it has ended if the answer is known.
+
+    Args:
+        task: A task that is not in the store yet.
+        known: What is known of its number.
+
+    """
     if known is None or known.ended is None:
-        return msgspec.structs.replace(task, round=known.round if known else 1)
+        return replace(task, round=known.round if known else 1)
     if known.may_resume:
-        return msgspec.structs.replace(task, round=known.round + 1)
-    ending = msgspec.structs.replace(known.ended, at=task.created_at)
-    return msgspec.structs.replace(task, round=known.round, joined=True, ended=ending)
+        return replace(task, round=known.round + 1)
+    ending = replace(known.ended, at=task.created_at)
+    return replace(task, round=known.round, joined=True, ended=ending)
 
 
-async def join(store: Store, broker: Broker, task: Task) -> Factorization:
-    """Make sure that the live task's factorization exists and is wanted, and publish its outbox.
+class Lifecycle:
+    """The steps of a task's life, over one store and one broker."""
 
-    The order matters: the task was inserted before. Whoever rests a factorization reads it first
-    and counts live tasks second, so either the count sees this task or the touch below makes the
-    resting swap fail. A broker that is down is no error here: the sweeper publishes.
-    """
-    created = factorizations.begin(task.key, time.time())
-    known = await store.create_factorization(created)
-    while known != created and (successor := await _successor(store, task, known)) is not known:
-        if await store.swap_factorization(successor):
-            known = successor
-            break
-        known = await require(store, task.key)
-    await publish_outbox(store, broker, known)
-    failpoints.hit("join.published")
-    await end_live_tasks(store, known)  # it may have ended between this task's aim and its insert
-    await store.mark_joined([task.task_id])
-    return known
+    def __init__(self, store: Store, broker: Broker) -> None:
+        self._store = store
+        self._broker = broker
+        self._places = Places(store)
 
+    async def accept(self, submission: Submission) -> list[Task]:
+        """Store a task for each number; return the tasks as they are stored, in order.
 
-async def _successor(store: Store, task: Task, known: Factorization) -> Factorization:
-    now = time.time()
-    if known.ended is not None:
-        if not (known.may_resume and task.round > known.round):
-            return known
-        await store.end_tasks(known.number, up_to_round=known.round, ending=known.ended)
-        return known.resumed(now)
-    return known.touched(now) if known.wanted else known.resumed(now)
+        A number whose idempotency key was used before gets the task of that time. As many tasks are
+        joined as their owner has places for; what could not be joined before the submission expires,
+        or because the store went away, is joined later.
 
+        Raises:
+            errors.KeyReused: A key was used before for another number.
+            errors.StoreUnavailable: Perhaps nothing was accepted; the same call can be repeated.
 
-async def require(store: Store, number: int) -> Factorization:
-    """Return a factorization that must be there: they are never deleted."""
-    known = await store.get_factorization(number)
-    if known is None:
-        message = f"the factorization of {shortened(number)} has vanished from the store"
-        raise LookupError(message)
-    return known
+        """
+        new = submission.new_tasks()
+        free, aimed = await asyncio.gather(
+            self._take_places(new), gather_limited(self._aimed, new, limit=CONCURRENT_STEPS)
+        )
+        stored = await self._store.insert_tasks(aimed)
+        failpoints.hit("accept.inserted")
+        _require_same_numbers(new, stored)
+        _log_accepted(stored)
+        fresh = [task for task in stored if not task.joined and task.ended is None]
+        begun = [task for lane in Lane for task in _of_lane(fresh, lane)[: free[lane]]]
+        with contextlib.suppress(TimeoutError, errors.StoreUnavailable):
+            async with asyncio.timeout_at(submission.expires_at):
+                await gather_limited(self.join, begun, limit=CONCURRENT_STEPS)
+        return stored
 
+    async def accepted_before(self, submission: Submission) -> list[Task] | None:
+        """Return the tasks of an earlier attempt of the same request, or None unless it made them all.
 
-async def publish_outbox(
-    store: Store, broker: Broker, known: Factorization, *, left_before: float = math.inf
-) -> bool:
-    """Publish what the outbox holds and clear it; return False if the broker is down.
+        Its answer was lost, and the tasks that it made may be what fills the owner's limit now.
 
-    Whoever has just written this version leaves the units of earlier ones to those who wrote them,
-    unless they were issued before `left_before`.
-    """
-    units = known.units_in_outbox(left_before=left_before)
-    if not units:
-        return True
-    try:
-        await broker.publish(units)
-    except errors.BrokerUnavailable:
-        return False
-    await store.clear_outbox(known.number, [unit.unit_id for unit in units])
-    return True
+        Raises:
+            errors.KeyReused: A key was used before for another number.
+            errors.StoreUnavailable: The store does not answer.
 
+        """
+        keys = submission.idempotency_keys
+        if not keys:
+            return None
+        found = await self._store.list_keyed(submission.owner, keys)
+        by_key = {task.idempotency_key: task for task in found}
+        if len(by_key) < len(keys):
+            return None
+        stored = [by_key[key] for key in keys]
+        _require_same_numbers(submission.new_tasks(), stored)
+        return stored
 
-async def read(store: Store, task_id: str, owner: str) -> tuple[Task, Factorization | None]:
-    """Return a task with what is known of its number, settling the task if the work has ended.
+    async def _aimed(self, task: Task) -> Task:
+        return task if task.ended else aim(task, await self._store.get_factorization(task.key))
 
-    A task is reported as ended only after its own ending is written, so no later cancellation can
-    contradict the report.
-    """
-    return await settle(store, await store.get_task(task_id, owner))
+    async def _take_places(self, tasks: Sequence[Task]) -> dict[Lane, int]:
+        """Return how many of the tasks may be joined now, by lane."""
+        wanted = {lane: _of_lane(tasks, lane) for lane in Lane}
+        return {
+            lane: await self._places.take(some[0].owner, lane, len(some)) if some else 0
+            for lane, some in wanted.items()
+        }
 
+    async def join(self, task: Task) -> Factorization:
+        """Make sure that a stored live task's factorization exists and is wanted; publish its outbox."""
+        created = factorizations.begin(task.key, time.time())
+        known = await self._store.create_factorization(created)
+        while known != created and (successor := await self._successor(task, known)) is not known:
+            if await self._store.swap_factorization(successor):
+                known = successor
+                break
+            known = await self.require(task.key)
+        await self.publish_outbox(known)
+        failpoints.hit("join.published")
+        await self.end_live_tasks(known)  # it may have ended between this task's aim and its insert
+        await self._store.mark_joined([task.task_id])
+        return known
 
-async def look_up(store: Store, key: int, *, at: float) -> Factorization | None:
-    """Return what is known of a number >= 0; of a small one, computed now as if at that time."""
-    if key < SMALLEST_FACTORABLE:
-        return None
-    if key < small.LIMIT:
-        return small.factorization(key, at)
-    return await store.get_factorization(key)
+    async def _successor(self, task: Task, known: Factorization) -> Factorization:
+        """Return the next version that the task needs, or the same one if it needs none."""
+        now = time.time()
+        if known.ended is not None:
+            if not (known.may_resume and task.round > known.round):
+                return known
+            await self.end_live_tasks(known)
+            return known.resumed(now)
+        return known.touched(now) if known.wanted else known.resumed(now)
 
+    async def require(self, number: int) -> Factorization:
+        """Return a factorization that must be there: factorizations are never deleted.
 
-async def settle(store: Store, task: Task) -> tuple[Task, Factorization | None]:
-    """Return the task as `read` does."""
-    known = await look_up(store, task.key, at=task.created_at)
-    if task.ended is None and known is not None and known.ended and task.round <= known.round:
-        task = await store.end_task(task.task_id, known.ended)
-    return task, known
+        Raises:
+            LookupError: It is not there.
 
-
-async def end_live_tasks(store: Store, known: Factorization) -> None:
-    """Write the ending of an ended factorization into every task that waited for it."""
-    if known.ended is not None:
-        await store.end_tasks(known.number, up_to_round=known.round, ending=known.ended)
-
-
-async def cancel(store: Store, broker: Broker, task: Task) -> Task:
-    """End the task as cancelled unless it has ended; rest its number if nobody else wants it.
-
-    The factorization gets a new version in either case, so that every gateway hears of it.
-    """
-    task, known = await settle(store, task)
-    if task.ended is not None:
-        return task
-    ending = Ending(status=Status.CANCELLED, at=time.time(), reason="cancelled on request")
-    task = await store.end_task(task.task_id, ending)
-    if known is None:  # it still waited
-        await _tell(broker, Event(number=task.key, version=0, urgent=True))
-    while known is not None and known.active:
-        wanted = await store.any_live(task.key)
-        after = known.touched(time.time()) if wanted else known.rested(time.time())
-        if await store.swap_factorization(after):
-            await tell(broker, after, urgent=True)
-            if not wanted:
-                await tell_workers(broker, task.key)
-            break
-        known = await require(store, task.key)
-    return task
-
-
-async def tell(broker: Broker, known: Factorization, *, urgent: bool = False) -> None:
-    """Tell every gateway the version of a factorization; a broker that is down loses only a hint."""
-    urgent = urgent or known.ended is not None
-    await _tell(broker, Event(number=known.number, version=known.version, urgent=urgent))
-
-
-async def _tell(broker: Broker, event: Event) -> None:
-    try:
-        await broker.tell(event)
-    except errors.BrokerUnavailable:
-        return  # gateways read again what they have subscribers for
-
-
-async def tell_workers(broker: Broker, number: int) -> None:
-    """Ask the workers to look which of a number's units they should stop."""
-    try:
-        await broker.control(Control(number=BigInt(number)))
-    except errors.BrokerUnavailable:
-        return  # the units end by themselves, and their outcomes are ignored
-
-
-async def accept(
-    store: Store,
-    broker: Broker,
-    places: Places,
-    tasks: Sequence[Task],
-    *,
-    until: float | None = None,
-) -> list[Task]:
-    """Insert new tasks of one owner durably and join as many as there are places; return them as stored.
-
-    The rest waits in the store, and workers join it as places get free. So does what could not be joined
-    until that time of the event loop, or because the store went away.
-
-    Raises:
-        errors.StoreUnavailable: Nothing may have been accepted; the same call can be repeated.
-
-    """
-
-    async def aimed(task: Task) -> Task:
-        return task if task.ended else aim(task, await store.get_factorization(task.key))
-
-    free, ready = await asyncio.gather(
-        _take(places, tasks), side_by_side(aimed, tasks, at_once=CONCURRENT_JOINS)
-    )
-    stored = await store.insert_tasks(ready)
-    failpoints.hit("accept.inserted")
-    if len(stored) > 1:
-        log.info("Tasks are accepted", count=len(stored))
-    for task in stored:
-        level = logging.DEBUG if len(stored) > 1 else logging.INFO  # a batch has 100 000
-        log.log(level, "A task is accepted", task_id=task.task_id, **about(task.number))
-    fresh = [task for task in stored if not task.joined and task.ended is None]
-    begun = [task for lane in Lane for task in _of_lane(fresh, lane)[: free[lane]]]
-    with contextlib.suppress(TimeoutError, errors.StoreUnavailable):
-        async with asyncio.timeout_at(until):
-            await side_by_side(
-                functools.partial(join, store, broker), begun, at_once=CONCURRENT_JOINS
+        """
+        known = await self._store.get_factorization(number)
+        if known is None:
+            raise LookupError(
+                f"the factorization of {shortened(number)} has vanished from the store"
             )
-    return stored
+        return known
+
+    async def publish_outbox(self, known: Factorization, *, left_before: float = math.inf) -> bool:
+        """Publish the units in the outbox and clear it; return False if the broker is down.
+
+        Whoever has just written this version leaves the units of earlier versions to those who wrote
+        them, unless they were issued before ``left_before`` (seconds since the epoch).
+        """
+        units = known.units_in_outbox(left_before=left_before)
+        if not units:
+            return True
+        try:
+            await self._broker.publish(units)
+        except errors.BrokerUnavailable:
+            return False
+        await self._store.clear_outbox(known.number, [unit.unit_id for unit in units])
+        return True
+
+    async def read(self, task_id: str, owner: str) -> State:
+        """Return an owner's task as `read_current` does.
+
+        Raises:
+            errors.UnknownTask: The owner has no such task.
+
+        """
+        return await self.read_current(await self._store.get_task(task_id, owner))
+
+    async def read_current(self, task: Task) -> State:
+        """Return a task with what is known of its number, its ending written if the work has ended."""
+        known = await self.look_up(task.key, at=task.created_at)
+        if task.ended is None and known is not None and known.ended and task.round <= known.round:
+            task = await self._store.end_task(task.task_id, known.ended)
+        return task, known
+
+    async def look_up(self, key: int, *, at: float) -> Factorization | None:
+        """Return what is known of a number >= 0; a small one is factored here, as if at that time."""
+        if key < SMALLEST_FACTORABLE:
+            return None
+        if key < small.LIMIT:
+            return small.factorization(key, at)
+        return await self._store.get_factorization(key)
+
+    async def end_live_tasks(self, known: Factorization) -> None:
+        """Write the ending of an ended factorization into every task that waited for it."""
+        if known.ended is not None:
+            await self._store.end_tasks(known.number, up_to_round=known.round, ending=known.ended)
+
+    async def cancel(self, task: Task) -> Task:
+        """End the task as cancelled unless it has ended; rest its number if nobody else wants it.
+
+        The factorization gets a new version in either case, so that every gateway hears of it.
+        """
+        task, known = await self.read_current(task)
+        if task.ended is not None:
+            return task
+        ending = Ending(status=Status.CANCELLED, at=time.time(), reason="cancelled on request")
+        task = await self._store.end_task(task.task_id, ending)
+        if known is None:  # it had not joined yet
+            await self._tell(Event(number=task.key, version=0, urgent=True))
+        while known is not None and known.active:
+            wanted = await self._store.any_live(task.key)
+            after = known.touched(time.time()) if wanted else known.rested(time.time())
+            if await self._store.swap_factorization(after):
+                await self.tell(after, urgent=True)
+                if not wanted:
+                    await self.tell_workers(task.key)
+                break
+            known = await self.require(task.key)
+        return task
+
+    async def tell(self, known: Factorization, *, urgent: bool = False) -> None:
+        """Tell every gateway the version of a factorization."""
+        urgent = urgent or known.ended is not None
+        await self._tell(Event(number=known.number, version=known.version, urgent=urgent))
+
+    async def _tell(self, event: Event) -> None:
+        with contextlib.suppress(errors.BrokerUnavailable):
+            await self._broker.tell(event)
+
+    async def tell_workers(self, number: int) -> None:
+        """Ask the workers to stop those of a number's units that are no longer outstanding.
+
+        If the broker is down, they run to their end, and their outcomes are ignored.
+        """
+        with contextlib.suppress(errors.BrokerUnavailable):
+            await self._broker.control(Control(number=BigInt(number)))
 
 
-async def _take(places: Places, tasks: Sequence[Task]) -> dict[Lane, int]:
-    """Return the places that there are for the tasks, by lane."""
-    wanted = {lane: _of_lane(tasks, lane) for lane in Lane}
-    return {
-        lane: await places.take(some[0].owner, lane, len(some)) if some else 0
-        for lane, some in wanted.items()
-    }
+def _require_same_numbers(new: Iterable[Task], stored: Iterable[Task]) -> None:
+    if any(wanted.number != task.number for wanted, task in zip(new, stored, strict=True)):
+        raise errors.KeyReused
+
+
+def _log_accepted(stored: Sequence[Task]) -> None:
+    if len(stored) > 1:
+        log.info("Tasks accepted", count=len(stored))
+    level = logging.DEBUG if len(stored) > 1 else logging.INFO  # a batch may have 100 000
+    for task in stored:
+        log.log(level, "Task accepted", task_id=task.task_id, **about(task.number))
 
 
 def _of_lane(tasks: Sequence[Task], lane: Lane) -> list[Task]:

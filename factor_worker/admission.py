@@ -12,11 +12,12 @@ import time
 
 import structlog
 
-from common import errors, lifecycle
+from common import errors
 from common.broker import Broker
 from common.domain import Task
+from common.lifecycle import Lifecycle
 from common.places import places
-from common.runtime.concurrency import side_by_side
+from common.runtime.concurrency import gather_limited
 from common.store import Store
 from factor_worker import metrics
 
@@ -52,7 +53,7 @@ class Admission:
 
     def __init__(self, store: Store, broker: Broker, worker_id: str) -> None:
         self._store = store
-        self._broker = broker
+        self._lifecycle = Lifecycle(store, broker)
         self._worker_id = worker_id
         self.workers: list[str] = []
         """The workers that are alive, as the last heartbeat saw them."""
@@ -117,11 +118,11 @@ class Admission:
         metrics.WAITING_QUEUES.set(len(queues))
         self._looked_seconds = time.monotonic() - began
         in_turn = (task for tasks in itertools.zip_longest(*turns) for task in tasks if task)
-        await side_by_side(self._begin, in_turn, at_once=CONCURRENT_JOINS)
+        await gather_limited(self._begin, in_turn, limit=CONCURRENT_JOINS)
         return bool(queues), sum(map(len, turns))
 
     async def _begin(self, task: Task) -> None:
-        await lifecycle.join(self._store, self._broker, task)
+        await self._lifecycle.join(task)
         metrics.ADMITTED.labels(task.lane.value).inc()
 
     def _serves(self, owner: str) -> bool:

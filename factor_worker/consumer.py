@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import functools
 import math
-import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import TypeVar
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from common import errors, lifecycle
+from common import errors
 from common.broker import Broker, Delivery, queue_for
 from common.domain import (
     BigInt,
@@ -31,8 +30,9 @@ from common.domain import (
     Survey,
     Unit,
 )
-from common.lifecycle import LEFT_BEHIND_SECONDS
+from common.lifecycle import LEFT_BEHIND_SECONDS, Lifecycle
 from common.runtime import failpoints, signals, tracing
+from common.runtime.backoff import Backoff
 from common.runtime.logs import about
 from common.store import Store
 from factor_worker import metrics, plan
@@ -74,7 +74,7 @@ class Consumer:
 
     def __init__(self, store: Store, broker: Broker, *, worker_id: str, sieve_digits: int) -> None:
         self._store = store
-        self._broker = broker
+        self._lifecycle = Lifecycle(store, broker)
         self._worker_id = worker_id
         self.capacity = plan.Capacity(sieve_digits=sieve_digits)
         """With the slots of all live workers, as the last heartbeat saw them."""
@@ -233,11 +233,11 @@ class Consumer:
             if solving is None or solving == noted:
                 continue
             with contextlib.suppress(errors.StoreUnavailable):
-                known = await lifecycle.require(self._store, unit.number)
+                known = await self._lifecycle.require(unit.number)
                 after = plan.note(known, unit.unit_id, solving, now=time.time())
                 if after is not known and await self._store.swap_factorization(after):
                     noted = solving
-                    await lifecycle.tell(self._broker, after)
+                    await self._lifecycle.tell(after)
 
     async def _forget_relations(self, unit: Unit, known: Factorization) -> None:
         """Delete the relations of a composite that is in verified pieces; twice is harmless."""
@@ -255,7 +255,7 @@ class Consumer:
         tried = False
         while True:
             if known is None:
-                known = await self._patiently(lambda: lifecycle.require(self._store, number))
+                known = await self._patiently(lambda: self._lifecycle.require(number))
             after = plan.settle(known, outcome, capacity=self.capacity, now=time.time())
             if after is known:
                 if tried:  # the swap that settled it may be ours, and only its answer was lost
@@ -282,18 +282,16 @@ class Consumer:
     async def _follow_up(self, known: Factorization, *, left_before: float) -> None:
         """Publish, end the tasks, tell: all of it can be done twice."""
         await self._patiently(
-            lambda: lifecycle.publish_outbox(
-                self._store, self._broker, known, left_before=left_before
-            )
+            lambda: self._lifecycle.publish_outbox(known, left_before=left_before)
         )
         failpoints.hit("worker.published", known.number)
-        await self._patiently(lambda: lifecycle.end_live_tasks(self._store, known))
-        await lifecycle.tell(self._broker, known)
+        await self._patiently(lambda: self._lifecycle.end_live_tasks(known))
+        await self._lifecycle.tell(known)
 
     async def _drop_moot(self, before: Factorization, after: Factorization) -> None:
         """Have other workers stop what the swap made moot (besides the unit just settled)."""
         if len(before.outstanding.keys() - after.outstanding.keys()) > 1:
-            await lifecycle.tell_workers(self._broker, after.number)
+            await self._lifecycle.tell_workers(after.number)
 
     async def handle_dead(self, delivery: Delivery) -> None:
         """Turn a dead-lettered unit into a recorded failure: the plan issues it again or gives up."""
@@ -334,12 +332,12 @@ class Consumer:
 
     async def _patiently(self, call: Callable[[], Awaitable[Result]]) -> Result:
         """Repeat a store call until the store answers; the message stays in our hands meanwhile."""
-        pause, longest = PATIENCE_SECONDS
+        first, longest = PATIENCE_SECONDS
+        backoff = Backoff(first=first, longest=longest)
         while True:
             try:
                 return await call()
             except errors.StoreUnavailable as error:
                 metrics.STORE_RETRIES.inc()
                 log.warning("Waiting for the store", why=str(error))
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 jitter
-                pause = min(2 * pause, longest)
+                await backoff.pause()

@@ -6,17 +6,18 @@ wants. A long queue is not a fault. (Tasks that never met their factorization ar
 
 import asyncio
 import itertools
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
 from msgspec.structs import replace
 
-from common import errors, lifecycle
+from common import errors
 from common.broker import Broker, Queue, queue_for
 from common.domain import ALIVE_SECONDS, Factorization, WorkerStatus
-from common.runtime.concurrency import side_by_side
+from common.lifecycle import LEFT_BEHIND_SECONDS, Lifecycle
+from common.runtime.backoff import jittered
+from common.runtime.concurrency import gather_limited
 from common.runtime.logs import about
 from common.store import Store
 from factor_worker import metrics
@@ -42,6 +43,7 @@ class Sweeper:
     def __init__(self, store: Store, broker: Broker) -> None:
         self._store = store
         self._broker = broker
+        self._lifecycle = Lifecycle(store, broker)
         self._empty_at = dict.fromkeys((Queue.SURVEY, Queue.WORK), time.time())
         """When each queue was last seen empty, or this sweeper began to look."""
 
@@ -49,7 +51,7 @@ class Sweeper:
         """Sweep until cancelled."""
         pause = SWEEP_SECONDS
         for turn in itertools.count():
-            await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 jitter
+            await asyncio.sleep(jittered(pause))
             pause = SWEEP_SECONDS
             try:
                 await self.sweep(look=turn % LOOK_EVERY == 0)
@@ -68,19 +70,19 @@ class Sweeper:
 
         """
         now = time.time()
-        await self._publish_outboxes(now - patience * lifecycle.LEFT_BEHIND_SECONDS)
+        await self._publish_outboxes(now - patience * LEFT_BEHIND_SECONDS)
         if look:
             await self._look_at_active(now - patience * LOST_SECONDS, now)
 
     async def _publish_outboxes(self, before: float) -> None:
         async def publish(known: Factorization) -> bool:
-            if not await lifecycle.publish_outbox(self._store, self._broker, known):
+            if not await self._lifecycle.publish_outbox(known):
                 return False
             metrics.SWEPT.labels("outbox").inc()
             return True
 
         async for page in _pages(self._store.list_unpublished, before):
-            if not all(await side_by_side(publish, page, at_once=CONCURRENT_STEPS)):
+            if not all(await gather_limited(publish, page, limit=CONCURRENT_STEPS)):
                 return  # the broker is down: the next sweep tries again
 
     async def _look_at_active(self, before: float, now: float) -> None:
@@ -96,7 +98,7 @@ class Sweeper:
                 metrics.SWEPT.labels("unwanted").inc()
 
         async for page in _pages(self._store.list_active, before):
-            await side_by_side(look, page, at_once=CONCURRENT_STEPS)
+            await gather_limited(look, page, limit=CONCURRENT_STEPS)
 
     async def _horizon(self, queue: Queue, workers: list[WorkerStatus], before: float) -> float:
         """Return the time of issue before which every unit of a queue must have been delivered.
@@ -139,7 +141,7 @@ class Sweeper:
         after = replace(known.touched(now), outstanding=outstanding, outbox=outbox)
         if await self._store.swap_factorization(after):
             metrics.SWEPT.labels("unit").inc(len(lost))
-            await lifecycle.publish_outbox(self._store, self._broker, after)
+            await self._lifecycle.publish_outbox(after)
 
 
 async def _pages(

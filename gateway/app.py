@@ -4,7 +4,7 @@ import msgspec
 from aiohttp import web
 
 from common.broker import Broker
-from common.places import Places
+from common.lifecycle import Lifecycle
 from common.runtime.settings import Settings
 from common.store import Store
 from gateway import metrics
@@ -17,8 +17,8 @@ from gateway.context import (
     ASYNCAPI,
     BROKER,
     HUB,
+    LIFECYCLE,
     OPENAPI,
-    PLACES,
     READINESS,
     SETTINGS,
     STORE,
@@ -37,8 +37,8 @@ def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Appli
     app[SETTINGS], app[STORE], app[BROKER] = settings, store, broker
     doorkeeper.check_exposure(settings)
     app[DOORKEEPER], app[LIMITER] = Doorkeeper(settings, store), Limiter(store)
-    app[PLACES] = Places(store)
-    app[HUB] = Hub(store, broker)
+    app[LIFECYCLE] = Lifecycle(store, broker)
+    app[HUB] = Hub(store, broker, app[LIFECYCLE])
     app[READINESS] = Readiness()
     app[OPENAPI] = msgspec.json.encode(openapi.document(ROUTES, keys=settings.keys))
     app[ASYNCAPI] = msgspec.json.encode(asyncapi.document())

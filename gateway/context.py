@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from common.broker import Broker
-from common.places import Places
+from common.lifecycle import Lifecycle
 from common.runtime.settings import Settings
 from common.store import Store
 from gateway.hub import Hub
@@ -19,7 +19,7 @@ class Readiness:
 SETTINGS = web.AppKey("SETTINGS", Settings)
 STORE: web.AppKey[Store] = web.AppKey("STORE")
 BROKER: web.AppKey[Broker] = web.AppKey("BROKER")
-PLACES = web.AppKey("PLACES", Places)
+LIFECYCLE = web.AppKey("LIFECYCLE", Lifecycle)
 HUB = web.AppKey("HUB", Hub)
 READINESS = web.AppKey("READINESS", Readiness)
 OPENAPI = web.AppKey("OPENAPI", bytes)

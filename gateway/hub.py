@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from common import errors, lifecycle
+from common import errors
 from common.broker import Broker, Subscription
 from common.domain import BigInt, Event, Factorization, Task
+from common.lifecycle import Lifecycle, State
 from common.runtime.logs import about
 from common.store import Store
 from gateway import metrics
@@ -26,8 +27,6 @@ RECHECK_SECONDS = 8.0
 """How long a follower does not know of an end whose event was lost."""
 CONCURRENT_READS = 32
 
-State = tuple[Task, Factorization | None]
-
 
 class Watcher:
     """Somebody who wants to hear of one task."""
@@ -40,9 +39,10 @@ class Watcher:
 class Hub:
     """Everything that is followed in this gateway, by number."""
 
-    def __init__(self, store: Store, broker: Broker) -> None:
+    def __init__(self, store: Store, broker: Broker, lifecycle: Lifecycle) -> None:
         self._store = store
         self._broker = broker
+        self._lifecycle = lifecycle
         self._watchers: dict[BigInt, set[Watcher]] = {}
         self._stale: set[BigInt] = set()
         self._reading: dict[BigInt, asyncio.Task[None]] = {}
@@ -97,7 +97,7 @@ class Hub:
             self._watchers.setdefault(task.key, set()).add(watcher)
             metrics.FOLLOWED.set(len(self._watchers))
             try:
-                hear(*await lifecycle.read(self._store, task.task_id, task.owner))
+                hear(*await self._lifecycle.read(task.task_id, task.owner))
             except BaseException:
                 self.unwatch(watcher)
                 raise
@@ -181,7 +181,7 @@ class Hub:
             try:
                 async with self._reads:
                     task = watcher.task
-                    state = await lifecycle.read(self._store, task.task_id, task.owner)
+                    state = await self._lifecycle.read(task.task_id, task.owner)
             except errors.StoreUnavailable as error:
                 log.warning("Followers wait", why=str(error), **about(number))
                 self._stale.add(number)

@@ -3,7 +3,7 @@
 from common.domain.accounts import Account
 from common.domain.api_keys import (
     ApiKey,
-    Limits,
+    KeyLimits,
     NewKey,
     digest_of_secret,
     looks_like_a_key,
@@ -61,8 +61,8 @@ __all__ = [
     "Factorization",
     "Failure",
     "Fault",
+    "KeyLimits",
     "Lane",
-    "Limits",
     "Method",
     "NewKey",
     "Outcome",

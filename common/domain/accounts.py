@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from common.domain.api_keys import Limits
+from common.domain.api_keys import KeyLimits
 from common.domain.codec import Versioned
 
 DAY_SECONDS = 86_400
@@ -55,7 +55,7 @@ class Drawn(NamedTuple):
     next_in_s: float
 
 
-def draw(account: Account, limits: Limits, now: float) -> Drawn:
+def draw(account: Account, limits: KeyLimits, now: float) -> Drawn:
     """Return the account after drawing a lease of requests; the same account if none is there."""
     rate = limits.requests_per_second
     if rate is None:

@@ -19,7 +19,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 """What names of keys and owners are made of."""
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class KeyLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What the owner of a key may use; None means no limit.
 
     All keys of one owner draw on the same account, so a second key is no second allowance.
@@ -50,7 +50,7 @@ class ApiKey(Versioned, frozen=True, kw_only=True):
     """Whose tasks it opens. A key that takes another one's place has the same owner."""
     operator: bool = False
     """Whether it opens /status and /metrics as well."""
-    limits: Limits = Limits()
+    limits: KeyLimits = KeyLimits()
     created_at: float
     revoked_at: float | None = None
 
@@ -67,7 +67,7 @@ def new_key(
     *,
     owner: str | None = None,
     operator: bool = False,
-    limits: Limits | None = None,
+    limits: KeyLimits | None = None,
     now: float,
 ) -> NewKey:
     """Return a key of 256 random bits; its owner is named like it unless told."""
@@ -79,7 +79,7 @@ def new_key(
         name=name,
         owner=owner or name,
         operator=operator,
-        limits=limits or Limits(),
+        limits=limits or KeyLimits(),
         created_at=now,
     )
     return NewKey(secret, key)

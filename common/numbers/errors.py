@@ -1,18 +1,18 @@
 """The errors of reading a number, worded for the person who typed it.
 
-    NumberError
-    ├── NotANumber          the text holds something that no number or expression holds
-    ├── NumberTooLarge      the value, or a step on the way to it, is over the limit
-    └── ExpressionError     the expression cannot be read, or has no integer value
-
-A file of its own, so that every module of the package can raise them.
+NumberError
+├── NotANumber          the text holds something that no number or expression holds
+├── NumberTooLarge      the value, or a step on the way to it, is over the limit
+└── ExpressionError     the expression cannot be read, or has no integer value
 """
 
+from common.errors import FactorlineError
 
-class NumberError(ValueError):
-    """The text is no number that we take; the message says what happened and what to do.
 
-    `position` is the character at fault, counted from 1, or None where it is the whole text.
+class NumberError(FactorlineError, ValueError):
+    """The text is not a number that we accept; the message says what happened and what to do.
+
+    `position` is the offending character, counted from 1, or None if it is the text as a whole.
     """
 
     def __init__(self, message: str, *, position: int | None = None) -> None:
@@ -21,7 +21,7 @@ class NumberError(ValueError):
 
 
 class NotANumber(NumberError):
-    """The text is empty, or holds a character that neither numbers nor expressions have."""
+    """The text is empty, or holds a character that neither numbers nor expressions contain."""
 
 
 class NumberTooLarge(NumberError):

@@ -1,4 +1,4 @@
-"""Doing the same for many things: a few at a time, or all that have come meanwhile at once."""
+"""Doing one thing for many items: a few at a time, or combined into fewer, larger calls."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -8,17 +8,19 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-async def side_by_side(
-    step: Callable[[Item], Awaitable[Result]], items: Iterable[Item], *, at_once: int
+async def gather_limited(
+    step: Callable[[Item], Awaitable[Result]], items: Iterable[Item], *, limit: int
 ) -> list[Result]:
-    """Take a step for each item, at most so many at a time; return what they came to, in order.
+    """Await ``step(item)`` for every item, at most ``limit`` at a time; return the results in order.
 
-    The first error is raised at once, and the other steps go on to their ends.
+    The first error is raised at once; the other steps run on to their end.
     """
     items = list(items)
-    if len(items) == 1:  # as of a client who asks for one number: it needs no task of its own
+    if (
+        len(items) == 1
+    ):  # the common case, a client who asks for one number, needs no task of its own
         return [await step(items[0])]
-    running = asyncio.Semaphore(at_once)
+    running = asyncio.Semaphore(limit)
 
     async def one(item: Item) -> Result:
         async with running:
@@ -27,56 +29,57 @@ async def side_by_side(
     return await asyncio.gather(*map(one, items))
 
 
-class Together(Generic[Item, Result]):
-    """A call that does for many items at once what it costs nearly as much to do for one.
+class Batcher(Generic[Item, Result]):
+    """Combine concurrent calls into fewer, larger ones.
 
-    An item that comes while few calls are under way goes at once; those that come later wait for the end
-    of one and go together. If a call fails, so does what waits: nobody waits for two calls that run
-    out of time.
+    While fewer than ``max_calls`` calls are in flight an item is sent at once; after that items queue,
+    and the next free call takes up to ``max_items`` of them. If a call fails, every item in it and
+    every item in the queue fails with the same error: nobody waits for two calls that time out.
+
+        find = Batcher(find_many, max_items=32, max_calls=4)
+        task = await find(task_id)
     """
 
     def __init__(
         self,
         call: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
         *,
-        most: int,
-        at_once: int,
+        max_items: int,
+        max_calls: int,
     ) -> None:
-        """Prepare for ``call``, which takes items and returns a result for each, in order.
-
-        It is given at most ``most`` items, and at most ``at_once`` calls are under way.
-        """
+        """Wrap ``call``, which takes items and returns one result for each, in order."""
         self._call = call
-        self._most = most
-        self._at_once = at_once
-        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._max_items = max_items
+        self._max_calls = max_calls
+        self._queue: list[tuple[Item, asyncio.Future[Result]]] = []
         self._running: set[asyncio.Task[None] | None] = set()
 
     async def __call__(self, item: Item) -> Result:
-        """Return what the call says of the item."""
+        """Return the result for one item."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
-        if len(self._running) < self._at_once:
+        self._queue.append((item, future))
+        if len(self._running) < self._max_calls:
             self._running.add(asyncio.create_task(self._run()))
         return await future
 
     async def _run(self) -> None:
         try:
-            while self._waiting:
-                group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-                await self._go(group)
-        finally:  # at once: whoever comes next must not count on us
+            while self._queue:
+                batch = self._queue[: self._max_items]
+                self._queue = self._queue[self._max_items :]
+                await self._send(batch)
+        finally:  # before anything else runs: the next item must not count on this call
             self._running.discard(asyncio.current_task())
 
-    async def _go(self, group: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+    async def _send(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
-            results = await self._call([item for item, _ in group])
+            results = await self._call([item for item, _ in batch])
         except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
-            failed, self._waiting = group + self._waiting, []
+            failed, self._queue = batch + self._queue, []
             for _, future in failed:
-                if not future.done():  # else whoever asked has gone
+                if not future.done():  # otherwise its caller was cancelled
                     future.set_exception(error)
         else:
-            for (_, future), result in zip(group, results, strict=True):
+            for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():
                     future.set_result(result)

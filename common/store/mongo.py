@@ -13,7 +13,7 @@ from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError
 
 from common import errors
 from common.domain import Account, ApiKey, Ending, Factorization, Lane, Task, WorkerStatus
-from common.runtime.concurrency import Together, side_by_side
+from common.runtime.concurrency import Batcher, gather_limited
 from common.store import TaskCursor
 
 Result = TypeVar("Result")
@@ -22,9 +22,11 @@ Document = dict[str, Any]
 CALL_SECONDS: Final = 2.5
 """A call and its retries take no longer; what a client hears within 3 seconds depends on it."""
 POOL: Final = 50
-TOGETHER: Final = 32
-"""Calls of one kind that become one: those that come while `AT_ONCE` of the kind are under way."""
-AT_ONCE: Final = 4
+BATCH_ITEMS: Final = 32
+"""Calls of one kind that become one command at most, while `BATCH_CALLS` of the kind are in flight."""
+BATCH_CALLS: Final = 4
+CONCURRENT_FINDS: Final = 32
+"""Look-ups of one request that are in flight at a time."""
 DATABASE: Final = "factorline"
 """Unless the address names one."""
 BATCHES_A_PAGE: Final = 16
@@ -101,14 +103,14 @@ class MongoStore:
         self._preparing = asyncio.Lock()
         # What every task takes. One command for many documents costs the server and us little more
         # than one for one, and waits for the majority and the journal once.
-        together = functools.partial(Together, most=TOGETHER, at_once=AT_ONCE)
-        self._insert_task = together(self._insert_tasks)
-        self._find_task = together(self._find_tasks)
-        self._mark_joined = together(self._mark_all_joined)
-        self._end_tasks = together(self._end_all)
-        self._find_factorization = together(self._find_factorizations)
-        self._create_factorization = together(self._create_factorizations)
-        self._clear_outbox = together(self._clear_outboxes)
+        batched = functools.partial(Batcher, max_items=BATCH_ITEMS, max_calls=BATCH_CALLS)
+        self._insert_task = batched(self._insert_tasks)
+        self._find_task = batched(self._find_tasks)
+        self._mark_joined = batched(self._mark_all_joined)
+        self._end_tasks = batched(self._end_all)
+        self._find_factorization = batched(self._find_factorizations)
+        self._create_factorization = batched(self._create_factorizations)
+        self._clear_outbox = batched(self._clear_outboxes)
 
     async def open(self) -> None:
         """Create the indexes if the server is there; else the first call that reaches it does."""
@@ -174,7 +176,7 @@ class MongoStore:
         async def find(key: str) -> Document | None:
             return await _answered(db.tasks.find_one({"owner": owner, "idempotency_key": key}))
 
-        found = await side_by_side(find, keys, at_once=TOGETHER)
+        found = await gather_limited(find, keys, limit=CONCURRENT_FINDS)
         return [Task.from_document(document) for document in found if document]
 
     async def list_tasks(self, owner: str, *, before: TaskCursor | None, limit: int) -> list[Task]:

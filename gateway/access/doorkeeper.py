@@ -142,18 +142,18 @@ class Doorkeeper:
             return Identity(ANONYMOUS)
         given = request.headers.getall("Authorization", [])
         if not given:
-            raise problems.Unauthenticated(why="The request has no key")
+            raise problems.Unauthenticated("This needs an API key")
         found = _BEARER.fullmatch(given[0])
         if len(given) > 1 or found is None:
             raise problems.Unauthenticated(
-                why="The Authorization is no `Bearer` and a key", invalid=True
+                "The Authorization header is not `Bearer` followed by one key", invalid=True
             )
         return await self.identify_secret(found[1])
 
     async def identify_secret(self, secret: str) -> Identity:
         """Return whose key it is; the errors are those of `identify`."""
         if not looks_like_a_key(secret):
-            raise problems.Unauthenticated(why="That is no key of ours", invalid=True)
+            raise problems.Unauthenticated("This is not a valid API key", invalid=True)
         digest, now = digest_of_secret(secret), time.monotonic()
         known = self._known.get(digest)
         if known is None or now - known.checked_at > TRUST_SECONDS:
@@ -165,7 +165,7 @@ class Doorkeeper:
         found = await self._store.find_keys([digest])
         good = [key for key in found if key.revoked_at is None]
         if not good:
-            raise problems.Unauthenticated(why="That key is unknown or revoked", invalid=True)
+            raise problems.Unauthenticated("Unknown or revoked API key", invalid=True)
         known = self._known.get(digest)
         if known is None:
             quota = Quota(self._settings.max_key_subscriptions)
@@ -193,7 +193,7 @@ class Doorkeeper:
             return self._free
         known = self._known.get(identity.key.digest)
         if known is None:  # it was revoked a moment ago
-            raise problems.Unauthenticated(why="That key is unknown or revoked", invalid=True)
+            raise problems.Unauthenticated("Unknown or revoked API key", invalid=True)
         if len(known.sockets) >= self._settings.max_key_sockets:
             raise problems.TooManySockets(limit=self._settings.max_key_sockets)
         known.sockets.add(close)

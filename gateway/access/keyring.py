@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from common import errors
-from common.domain import ApiKey, Limits, new_key
+from common.domain import ApiKey, KeyLimits, new_key
 from common.domain.api_keys import NAME
 from common.runtime.settings import Settings
 from common.store import Store
@@ -73,7 +73,7 @@ async def run(asked: argparse.Namespace, settings: Settings) -> str:
 
 
 async def _make(asked: argparse.Namespace, store: Store) -> str:
-    limits = Limits(
+    limits = KeyLimits(
         requests_per_second=asked.requests_per_second,
         burst=asked.burst,
         tasks=asked.tasks,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from common import errors
-from common.domain import Limits, accounts
+from common.domain import KeyLimits, accounts
 from common.store import Store
 from gateway import metrics
 from gateway.access.doorkeeper import Identity
@@ -74,7 +74,7 @@ class Limiter:
             )
         )
 
-    async def _draw(self, owner: str, lease: _Lease, limits: Limits) -> None:
+    async def _draw(self, owner: str, lease: _Lease, limits: KeyLimits) -> None:
         now = time.time()
         while now >= lease.closed_until:
             drawn = accounts.draw(await self._store.get_account(owner), limits, now)
@@ -99,7 +99,7 @@ class Limiter:
             errors.StoreUnavailable: The account cannot be reached.
 
         """
-        limits = identity.key.limits if identity.key else Limits()
+        limits = identity.key.limits if identity.key else KeyLimits()
         if limits.tasks is None and limits.cpu_seconds_a_day is None:
             yield {}
             return
@@ -112,7 +112,9 @@ class Limiter:
                 async with asyncio.timeout_at(until):
                     await self._release(identity.owner, ticket)
 
-    async def _reserve(self, owner: str, limits: Limits, ticket: str, count: int) -> dict[str, str]:
+    async def _reserve(
+        self, owner: str, limits: KeyLimits, ticket: str, count: int
+    ) -> dict[str, str]:
         while True:
             now = time.time()
             account = await self._store.get_account(owner)
@@ -160,7 +162,7 @@ def _counted(error: problems.Limited) -> problems.Limited:
     return error
 
 
-def _request_fields(limits: Limits, lease: _Lease) -> dict[str, str]:
+def _request_fields(limits: KeyLimits, lease: _Lease) -> dict[str, str]:
     rate = limits.requests_per_second or 1.0
     burst, left = math.floor(limits.largest_burst), lease.granted + lease.left
     window = max(1, math.ceil(burst / rate))
@@ -171,7 +173,7 @@ def _request_fields(limits: Limits, lease: _Lease) -> dict[str, str]:
     }
 
 
-def _submission_fields(limits: Limits, left: int, cpu: float, now: float) -> dict[str, str]:
+def _submission_fields(limits: KeyLimits, left: int, cpu: float, now: float) -> dict[str, str]:
     policies, states = [], []
     if limits.tasks is not None:
         policies.append(f'"tasks";q={limits.tasks};qu="tasks"')

@@ -41,10 +41,10 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     except web.HTTPRequestEntityTooLarge:
         raise BodyTooLarge(limit=limit) from None
     except web.RequestPayloadError as error:
-        raise BadRequest(why=f"The body cannot be read: {error}.") from error
+        raise BadRequest(f"The body cannot be read: {error}.") from error
     document = read_json(body)
     if not isinstance(document, dict):
-        raise BadRequest(why="The body must be a JSON object.")
+        raise BadRequest("The body must be a JSON object.")
     return document
 
 
@@ -56,16 +56,16 @@ def read_json(body: bytes) -> Any:
 
     """
     if not body.strip():
-        raise BadRequest(why='The body is empty: send JSON such as {"number": 1234}.')
+        raise BadRequest('The body is empty: send JSON such as {"number": 1234}.')
     try:
         return _DECODER.decode(body.decode())
     except UnicodeDecodeError as error:
-        raise BadRequest(why=f"The body is not UTF-8 at byte {error.start}.") from error
+        raise BadRequest(f"The body is not UTF-8 at byte {error.start}.") from error
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
-        raise BadRequest(why=f"The body is not JSON: {error.msg} ({where}).") from error
+        raise BadRequest(f"The body is not JSON: {error.msg} ({where}).") from error
     except RecursionError as error:
-        raise BadRequest(why="The body is nested too deep.") from error
+        raise BadRequest("The body is nested too deep.") from error
 
 
 def parse_number(value: object, max_digits: int) -> ParsedNumber:
@@ -89,13 +89,13 @@ _NAMES = {bool: "a boolean", type(None): "null", list: "an array", dict: "an obj
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise BadRequest(why=f"The body is not JSON: {name} is no JSON number.")
+    raise BadRequest(f"The body is not JSON: {name} is no JSON number.")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise BadRequest(why="The body has an object with two equal keys.")
+        raise BadRequest("The body has an object with two equal keys.")
     return found
 
 

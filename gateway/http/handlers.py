@@ -2,25 +2,23 @@
 
 import asyncio
 import contextlib
-import functools
 import time
 from collections.abc import Mapping, Sequence
 
 import msgspec
 from aiohttp import web
 
-from common import errors, lifecycle
+from common import errors
 from common.domain import Task
-from common.numbers import NumberError, parse
+from common.lifecycle import State, Submission
+from common.numbers import NumberError, ParsedNumber, parse
 from common.runtime import failpoints
-from common.runtime.concurrency import side_by_side
-from common.store import Store
+from common.runtime.concurrency import gather_limited
 from gateway import metrics
 from gateway.access.doorkeeper import IDENTITY, owner_of
 from gateway.access.limits import LIMITER, tell
-from gateway.context import BROKER, HUB, PLACES, SETTINGS, STORE
+from gateway.context import HUB, LIFECYCLE, SETTINGS, STORE
 from gateway.http import bodies, deadline, parameters
-from gateway.hub import State
 from gateway.views import models, problems, representation
 
 CONCURRENT_READS = 16
@@ -52,51 +50,53 @@ def _answer_task(
 
 async def submit(request: web.Request) -> web.Response:
     """Accept a number; with ``Prefer: wait=N`` stay up to N seconds for its answer."""
-    settings = request.app[SETTINGS]
-    owner, key = owner_of(request), parameters.idempotency_key(request)
+    settings, key = request.app[SETTINGS], parameters.idempotency_key(request)
     document = await bodies.read_object(request)
     if "number" not in document:
-        raise problems.BadRequest(why='The object has no member "number".')
-    parsed = bodies.parse_number(document["number"], settings.max_digits)
-    task = lifecycle.new_task(parsed.value, parsed.expression, owner, idempotency_key=key)
-    [stored] = await _accept(request, [task])
-    if stored.number != task.number:
-        raise errors.KeyReused
+        raise problems.BadRequest('The object has no member "number".')
+    submission = Submission(
+        owner=owner_of(request),
+        numbers=(bodies.parse_number(document["number"], settings.max_digits),),
+        idempotency_keys=() if key is None else (key,),
+        wait_seconds=parameters.preferred_wait(request),
+        expires_at=deadline.end_of(request),
+    )
+    [stored] = await _accept(request, submission)
     headers = {"Location": f"/tasks/{stored.task_id}"}
-    seconds = parameters.preferred_wait(request)
+    seconds = submission.wait_seconds
     failpoints.hit("submit.reply")
     if seconds:
-        headers["Preference-Applied"] = f"wait={seconds}"
-    shown = representation.view(*await _state(request, stored, seconds))
+        headers["Preference-Applied"] = f"wait={seconds:.0f}"
+    shown = representation.view(*await _state(request, stored, submission))
     return _answer_task(shown, status=200 if seconds and shown.done else 202, headers=headers)
 
 
-async def _state(request: web.Request, task: Task, seconds: int) -> State:
-    """Return the state of a task that was just accepted, after so many seconds unless it is done.
+async def _state(request: web.Request, task: Task, submission: Submission) -> State:
+    """Return the state of a task that was just accepted, after the client's wait unless it is done.
 
     That it is accepted is what the client has to hear, should the store have no more to tell in time.
     """
     with contextlib.suppress(TimeoutError, errors.StoreUnavailable):
-        if seconds:
+        if submission.wait_seconds:
             with deadline.unhurried(request):
-                return await request.app[HUB].wait_done(task, float(seconds))
+                return await request.app[HUB].wait_done(task, submission.wait_seconds)
         async with asyncio.timeout_at(deadline.end_of(request)):
-            return await lifecycle.settle(request.app[STORE], task)
+            return await request.app[LIFECYCLE].read_current(task)
     return task, None
 
 
-async def _accept(request: web.Request, tasks: Sequence[Task]) -> list[Task]:
-    """Accept new tasks within the limits of their owner."""
-    app, until = request.app, deadline.end_of(request)
-    wanted = sum(task.ended is None for task in tasks)
+async def _accept(request: web.Request, submission: Submission) -> list[Task]:
+    """Accept numbers within the limits of their owner."""
+    app = request.app
+    reserved = app[LIMITER].submission(
+        request[IDENTITY], submission.unanswered, until=submission.expires_at
+    )
     try:
-        async with app[LIMITER].submission(request[IDENTITY], wanted, until=until) as fields:
+        async with reserved as fields:
             tell(request, fields)
-            stored = await lifecycle.accept(
-                app[STORE], app[BROKER], app[PLACES], tasks, until=until
-            )
+            stored = await app[LIFECYCLE].accept(submission)
     except problems.Limited:
-        if (before := await _accepted_before(app[STORE], tasks)) is None:
+        if (before := await app[LIFECYCLE].accepted_before(submission)) is None:
             raise
         return before
     ended = sum(task.ended is not None for task in stored)
@@ -105,25 +105,13 @@ async def _accept(request: web.Request, tasks: Sequence[Task]) -> list[Task]:
     return stored
 
 
-async def _accepted_before(store: Store, tasks: Sequence[Task]) -> list[Task] | None:
-    """Return the tasks that an earlier try of the same request has made, if it has made them all.
-
-    Its answer was lost, and what it made may be what fills the limit now.
-    """
-    keys = [task.idempotency_key for task in tasks if task.idempotency_key is not None]
-    if not keys or len(keys) < len(tasks):
-        return None
-    found = {task.idempotency_key: task for task in await store.list_keyed(tasks[0].owner, keys)}
-    return [found[key] for key in keys] if len(found) == len(keys) else None
-
-
 async def submit_batch(request: web.Request) -> web.Response:
     """Accept many numbers; each gets a task or a problem of its own."""
     settings, key = request.app[SETTINGS], parameters.idempotency_key(request)
     document = await bodies.read_object(request)
     values = document.get("numbers")
     if not isinstance(values, list):
-        raise problems.BadRequest(why='The object has no member "numbers" with an array.')
+        raise problems.BadRequest('The object has no member "numbers" with an array.')
     if len(values) > settings.max_batch:
         raise problems.BatchTooLarge(count=len(values), limit=settings.max_batch)
     with deadline.unhurried(request):
@@ -133,24 +121,21 @@ async def submit_batch(request: web.Request) -> web.Response:
 async def _submit_all(
     request: web.Request, values: Sequence[object], key: str | None
 ) -> web.Response:
-    settings, store, owner = request.app[SETTINGS], request.app[STORE], owner_of(request)
-    tasks: dict[int, Task] = {}
+    parsed: dict[int, ParsedNumber] = {}
     refused: dict[int, models.Problem] = {}
     for index, value in enumerate(values):
         await asyncio.sleep(0)  # a thousand expressions must not hold up everybody else
         try:
-            parsed = bodies.parse_number(value, settings.max_digits)
+            parsed[index] = bodies.parse_number(value, request.app[SETTINGS].max_digits)
         except NumberError as error:
             refused[index] = problems.problem_of(error)
-        else:
-            own_key = None if key is None else f"{key} #{index}"
-            tasks[index] = lifecycle.new_task(
-                parsed.value, parsed.expression, owner, idempotency_key=own_key
-            )
-    stored = await _accept(request, list(tasks.values()))
-    if [task.number for task in stored] != [task.number for task in tasks.values()]:
-        raise errors.KeyReused
-    shown = dict(zip(tasks, await _shown(store, stored), strict=True))
+    submission = Submission(
+        owner=owner_of(request),
+        numbers=tuple(parsed.values()),
+        idempotency_keys=() if key is None else tuple(f"{key} #{index}" for index in parsed),
+    )
+    stored = await _accept(request, submission)
+    shown = dict(zip(parsed, await _shown(request, stored), strict=True))
     items = [
         models.BatchItem(index=index, task=shown.get(index), problem=refused.get(index))
         for index in range(len(values))
@@ -158,17 +143,17 @@ async def _submit_all(
     return answer(models.BatchResult(accepted=len(shown), refused=len(refused), items=items))
 
 
-async def _shown(store: Store, tasks: Sequence[Task]) -> list[models.TaskView]:
+async def _shown(request: web.Request, tasks: Sequence[Task]) -> list[models.TaskView]:
     """Return the tasks' representations, reading a few at a time."""
-    settle = functools.partial(lifecycle.settle, store)
-    settled = await side_by_side(settle, tasks, at_once=CONCURRENT_READS)
-    return [representation.view(*pair) for pair in settled]
+    read_current = request.app[LIFECYCLE].read_current
+    states = await gather_limited(read_current, tasks, limit=CONCURRENT_READS)
+    return [representation.view(*state) for state in states]
 
 
 async def get_result(request: web.Request) -> web.Response:
     """Answer the seed's own call: the factors in one string, or that it is calculating."""
     task_id, owner = parameters.task_id(request), owner_of(request)
-    task, known = await lifecycle.read(request.app[STORE], task_id, owner)
+    task, known = await request.app[LIFECYCLE].read(task_id, owner)
     return answer(representation.legacy(task, known))
 
 
@@ -182,7 +167,7 @@ async def get_task(request: web.Request) -> web.Response:
         with deadline.unhurried(request):
             pair = await request.app[HUB].wait_done(task, seconds, newer_than=newest)
     else:
-        pair = await lifecycle.settle(request.app[STORE], task)
+        pair = await request.app[LIFECYCLE].read_current(task)
     shown = representation.view(*pair)
     if shown.version in held:
         etag = f'"{shown.version}"'
@@ -200,19 +185,19 @@ async def list_tasks(request: web.Request) -> web.Response:
     found = await store.list_tasks(owner_of(request), before=before, limit=limit + 1)
     page = found[:limit]
     more = parameters.cursor_after(page[-1]) if len(found) > limit else None
-    return answer(models.TaskPage(tasks=await _shown(store, page), next_cursor=more))
+    return answer(models.TaskPage(tasks=await _shown(request, page), next_cursor=more))
 
 
 async def cancel_task(request: web.Request) -> web.Response:
     """Cancel a task unless it has ended; the answer shows how it ended in fact."""
-    store, task_id = request.app[STORE], parameters.task_id(request)
-    task = await store.get_task(task_id, owner_of(request))
-    task = await lifecycle.cancel(store, request.app[BROKER], task)
-    return _answer_task(representation.view(*await lifecycle.settle(store, task)))
+    lifecycle, task_id = request.app[LIFECYCLE], parameters.task_id(request)
+    task = await request.app[STORE].get_task(task_id, owner_of(request))
+    task = await lifecycle.cancel(task)
+    return _answer_task(representation.view(*await lifecycle.read_current(task)))
 
 
 async def get_number(request: web.Request) -> web.Response:
     """Show what is known of a number, or of the value of an expression."""
     parsed = parse(request.match_info["number"], max_digits=request.app[SETTINGS].max_digits)
-    known = await lifecycle.look_up(request.app[STORE], abs(parsed.value), at=time.time())
+    known = await request.app[LIFECYCLE].look_up(abs(parsed.value), at=time.time())
     return answer(representation.number_view(parsed.value, known))

@@ -38,7 +38,7 @@ def wait(request: web.Request) -> float:
     """Return the seconds that ``?wait=`` asks for, 0 without it."""
     given = request.query.get("wait", "0")
     if not _SECONDS.fullmatch(given) or float(given) > LONGEST_WAIT:
-        raise BadRequest(why=f"wait must be 0 to {LONGEST_WAIT} seconds.")
+        raise BadRequest(f"wait must be 0 to {LONGEST_WAIT} seconds.")
     return float(given)
 
 
@@ -52,7 +52,7 @@ def limit(request: web.Request) -> int:
     """Return how many tasks a page may have."""
     given = request.query.get("limit", str(DEFAULT_PAGE))
     if not _COUNT.fullmatch(given) or not 1 <= int(given) <= LARGEST_PAGE:
-        raise BadRequest(why=f"limit must be 1 to {LARGEST_PAGE}.")
+        raise BadRequest(f"limit must be 1 to {LARGEST_PAGE}.")
     return int(given)
 
 
@@ -60,7 +60,7 @@ def idempotency_key(request: web.Request) -> str | None:
     """Return the Idempotency-Key header."""
     given = request.headers.get("Idempotency-Key")
     if given is not None and not _KEY.fullmatch(given):
-        raise BadRequest(why="Idempotency-Key must be 1 to 255 printable ASCII characters.")
+        raise BadRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
     return given
 
 
@@ -81,7 +81,7 @@ def cursor(request: web.Request) -> TaskCursor | None:
     except (binascii.Error, ValueError, OverflowError):
         found = TaskCursor(math.nan, "")
     if not math.isfinite(found.created_at) or not _TASK_ID.fullmatch(found.task_id):
-        raise BadRequest(why="cursor must be a next_cursor that a page gave, unchanged.")
+        raise BadRequest("cursor must be a next_cursor that a page gave, unchanged.")
     return found
 
 

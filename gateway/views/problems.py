@@ -53,64 +53,111 @@ class RequestError(errors.FactorlineError):
 
 
 class BadRequest(RequestError):
-    """{why}"""  # noqa: D415 the sentence comes from whoever raises it
+    """Something in the request cannot be read; the message is a whole sentence that says what."""
 
 
 class UnknownPage(RequestError):
-    """There is no such page: /docs lists the calls."""
+    """Nothing is served at this path."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such page: /docs lists the calls.")
 
 
 class BodyTooLarge(RequestError):
-    """The body is over the limit of {limit} bytes: send less, or several requests."""
+    """The body has more bytes than the service accepts."""
+
+    def __init__(self, *, limit: int) -> None:
+        super().__init__(
+            f"The body is over the limit of {limit} bytes: send less, or several requests."
+        )
 
 
 class BatchTooLarge(RequestError):
-    """The batch has {count} numbers; the limit is {limit}: send several batches."""
+    """The batch has more numbers than the service accepts."""
+
+    def __init__(self, *, count: int, limit: int) -> None:
+        super().__init__(
+            f"The batch has {count} numbers; the limit is {limit}: send several batches."
+        )
 
 
 class Unauthenticated(RequestError):
-    """{why}: this needs an API key, sent as `Authorization: Bearer fl_...`."""
+    """The request has no API key, or not a valid one."""
 
-    def __init__(self, *, why: str, invalid: bool = False) -> None:
-        super().__init__(why=why)
+    def __init__(self, why: str, *, invalid: bool = False) -> None:
+        super().__init__(f"{why}. Send an API key as `Authorization: Bearer fl_...`.")
         error = ', error="invalid_token"' if invalid else ""
         self.headers = {"WWW-Authenticate": f'Bearer realm="factorline"{error}'}
 
 
 class NotAllowed(RequestError):
-    """{path} is for operators: a key that was made with --operator opens it."""
+    """The API key is valid, but does not open this page."""
 
     headers: Mapping[str, str] = {
         "WWW-Authenticate": 'Bearer realm="factorline", error="insufficient_scope"'
     }
 
+    def __init__(self, *, path: str) -> None:
+        super().__init__(
+            f"{path} is for operators: use a key that was made with `factorline keys make --operator`."
+        )
+
 
 class OriginRefused(RequestError):
-    """Pages of {origin} may not open WebSockets here; FACTORLINE_ORIGINS lists those that may."""
+    """A page of another site tried to open a WebSocket."""
+
+    def __init__(self, *, origin: str) -> None:
+        super().__init__(
+            f"Pages of {origin} may not open WebSockets here. The operator can allow it "
+            "in FACTORLINE_ORIGINS."
+        )
 
 
 class TooManySockets(RequestError):
-    """This key has {limit} WebSockets here, which is the limit: close some."""
+    """The key has as many WebSockets open as it may."""
+
+    def __init__(self, *, limit: int) -> None:
+        super().__init__(f"This key has {limit} WebSockets open, which is its limit: close some.")
 
 
 class Limited(RequestError):
-    """A limit of the key is reached."""
+    """A limit of the key is reached; ``headers`` say when to come back."""
 
-    def __init__(self, *, headers: Mapping[str, str], **details: object) -> None:
-        super().__init__(**details)
+    def __init__(self, message: str, *, headers: Mapping[str, str]) -> None:
+        super().__init__(message)
         self.headers = headers
 
 
 class TooManyRequests(Limited):
-    """This key may make {rate:g} requests a second: come back after the seconds in Retry-After."""
+    """The key made more requests than its rate allows."""
+
+    def __init__(self, *, rate: float, headers: Mapping[str, str]) -> None:
+        super().__init__(
+            f"This key may make {rate:g} requests a second: come back after the number of seconds "
+            "in Retry-After.",
+            headers=headers,
+        )
 
 
 class TooManyTasks(Limited):
-    """There is room for {left} of these {count} tasks: this key may have {limit} in progress."""
+    """The key has too many tasks in progress for these to be accepted."""
+
+    def __init__(self, *, limit: int, left: int, count: int, headers: Mapping[str, str]) -> None:
+        super().__init__(
+            f"This key may have {limit} tasks in progress, and there is room for {left} of "
+            f"these {count}.",
+            headers=headers,
+        )
 
 
 class CpuUsedUp(Limited):
-    """The {limit:g} CPU seconds that this key may use in a day (UTC) are used up."""
+    """The key's CPU seconds of the day are used up."""
+
+    def __init__(self, *, limit: float, headers: Mapping[str, str]) -> None:
+        super().__init__(
+            f"This key may use {limit:g} CPU seconds a day (UTC), and today's are used up.",
+            headers=headers,
+        )
 
 
 class Kind(NamedTuple):

@@ -36,11 +36,17 @@ SBIN = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
 
 class NotInstalled(errors.FactorlineError):
-    """{name} is not installed: {how}."""
+    """A program or resource that a server needs is not on this machine."""
+
+    def __init__(self, *, name: str, how: str) -> None:
+        super().__init__(f"{name} is not installed: {how}.")
 
 
 class ProcessFailed(errors.FactorlineError):
-    """{name} {happened}. Its log, {log}, ends with: {tail}"""  # noqa: D415 the log has the last word
+    """A process of ours did not start, or ended by itself."""
+
+    def __init__(self, *, name: str, happened: str, log: Path, tail: str) -> None:
+        super().__init__(f"{name} {happened}. Its log, {log}, ends with: {tail}")
 
 
 def find_program(name: str, *, how: str, first: Sequence[str] = ()) -> str:

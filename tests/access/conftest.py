@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from common.broker.memory import MemoryBroker
-from common.domain import Limits, NewKey, new_key
+from common.domain import KeyLimits, NewKey, new_key
 from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from gateway.app import create_app
@@ -39,7 +39,7 @@ def make_key(store: SqliteStore) -> MakeKey:
     """Return what makes a key, as `factorline keys make` does."""
 
     async def make(name: str, *, operator: bool = False, **limits: float) -> NewKey:
-        found = Limits(**limits)  # type: ignore[arg-type]
+        found = KeyLimits(**limits)  # type: ignore[arg-type]
         made = new_key(name, operator=operator, limits=found, now=time.time())
         await store.insert_key(made.key)
         return made

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import lifecycle
-from common.domain import Account, Ending, Limits, Status, accounts
+from common.domain import Account, Ending, KeyLimits, Status, accounts
 from common.domain.accounts import LEASE_SECONDS
+from common.lifecycle import new_task
 from common.store.sqlite import SqliteStore
 from factor_worker.metering import Meter
 from tests.access.conftest import Client, MakeKey, bearer
@@ -25,7 +25,7 @@ def test_what_is_granted_stays_within_rate_and_burst(
     rate: float, burst: int, pauses: list[float]
 ) -> None:
     """However draws are spread over time, no more is granted than the burst and what has leaked."""
-    limits = Limits(requests_per_second=rate, burst=burst)
+    limits = KeyLimits(requests_per_second=rate, burst=burst)
     account, now, granted = Account(owner="ann"), 1000.0, 0
     for pause in pauses:
         now += pause
@@ -164,7 +164,7 @@ async def test_a_task_that_has_just_ended_pays_for_what_ended_it(store: SqliteSt
     """An ending a moment ago is charged, one long ago is not."""
     now = time.time()
     for owner, ended_at in (("ann", now), ("bob", now - 60)):
-        [task] = await store.insert_tasks([lifecycle.new_task(91, "91", owner)])
+        [task] = await store.insert_tasks([new_task(91, "91", owner)])
         await store.end_task(task.task_id, Ending(status=Status.SUCCEEDED, at=ended_at))
     meter = Meter(store)
     meter.note(91, 8.0)
@@ -176,7 +176,7 @@ async def test_a_task_that_has_just_ended_pays_for_what_ended_it(store: SqliteSt
 
 async def test_what_is_spent_while_a_charge_is_made_is_charged_next(store: SqliteStore) -> None:
     """Units end at any moment, also while the store is asked whose the others were."""
-    await store.insert_tasks([lifecycle.new_task(n, str(n), "ann") for n in (91, 93)])
+    await store.insert_tasks([new_task(n, str(n), "ann") for n in (91, 93)])
     meter = Meter(store)
     meter.note(91, 8.0)
     charging = asyncio.create_task(meter.charge())

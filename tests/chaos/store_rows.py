@@ -2,7 +2,7 @@
 
 import asyncio
 
-from common import lifecycle
+from common.lifecycle import new_task
 from tests import waiting
 from tests.chaos.checker import Told
 from tests.chaos.laboratory import OWNER, Laboratory
@@ -82,7 +82,7 @@ async def _orphans(lab: Laboratory, count: int) -> None:
 
     async def orphan() -> None:
         attempt = lab.journal.attempt(lab.number())
-        task = lifecycle.new_task(attempt.number, str(attempt.number), OWNER)
+        task = new_task(attempt.number, str(attempt.number), OWNER)
         async with places:
             await lab.store.insert_tasks([task])
         attempt.told, attempt.task_id = Told.ACCEPTED, task.task_id

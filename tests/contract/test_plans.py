@@ -7,8 +7,8 @@ import pytest
 from msgspec.structs import replace
 from pymongo import monitoring
 
-from common import lifecycle
 from common.domain import Ending, Lane, Status, accounts, factorizations
+from common.lifecycle import new_task
 from common.store import Store, TaskCursor
 from common.store.mongo import INDEXES, MongoStore
 from tests.contract.conftest import opened_mongo
@@ -60,9 +60,9 @@ def asked() -> Asked:
 async def call_everything(store: Store) -> None:
     """Call each method about tasks, numbers, relations and accounts."""
     ending = Ending(status=Status.CANCELLED, at=5.0)
-    tasks = [lifecycle.new_task(90 + i, "", "ann", idempotency_key=f"k{i}") for i in range(9)]
+    tasks = [new_task(90 + i, "", "ann", idempotency_key=f"k{i}") for i in range(9)]
     await store.insert_tasks(tasks)
-    await store.insert_tasks([replace(tasks[0], task_id=lifecycle.new_task(1, "", "ann").task_id)])
+    await store.insert_tasks([replace(tasks[0], task_id=new_task(1, "", "ann").task_id)])
     await store.get_task(tasks[0].task_id, "ann")
     await store.list_keyed("ann", ["k0", "k1"])
     cursor = TaskCursor(tasks[5].created_at, tasks[5].task_id)

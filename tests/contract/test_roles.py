@@ -12,10 +12,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from pymongo import monitoring
 
-from common import lifecycle
 from common.broker.memory import MemoryBroker
-from common.domain import BigInt, Limits, Sieve, Solve, Unit, factorizations, new_key
-from common.places import Places
+from common.domain import BigInt, KeyLimits, Sieve, Solve, Unit, factorizations, new_key
+from common.lifecycle import Lifecycle, Submission, new_task
+from common.numbers import ParsedNumber
 from common.runtime.settings import Settings
 from common.store.mongo import MongoStore
 from factor_worker.engine.siqs.polynomials import parameters
@@ -101,7 +101,7 @@ async def test_the_role_of_gateways(
 ) -> None:
     """All that HTTP has to offer, to a key with limits, and `factorline keys`."""
     app = create_app(Settings(keys=True), store=store, broker=memory_broker)
-    limits = Limits(requests_per_second=100, tasks=100)
+    limits = KeyLimits(requests_per_second=100, tasks=100)
     made = new_key("somebody", operator=True, limits=limits, now=1.0)
     await store.insert_key(made.key)
     headers = {"Authorization": f"Bearer {made.secret}"}
@@ -130,9 +130,9 @@ async def test_the_role_of_workers(
 ) -> None:
     """Settle, sieve, solve, sweep, and say that one is there."""
     listener.listening = False
-    task = lifecycle.new_task(1234, "1234", "somebody")
-    await lifecycle.accept(store, memory_broker, Places(store), [task])
-    await store.insert_tasks([lifecycle.new_task(1235, "1235", "somebody")])
+    submission = Submission(owner="somebody", numbers=(ParsedNumber(1234, "1234"),))
+    await Lifecycle(store, memory_broker).accept(submission)
+    await store.insert_tasks([new_task(1235, "1235", "somebody")])
     await store.create_factorization(factorizations.begin(BigInt(1236), 1.0))
     listener.listening = True
     worker = Worker(Settings(slots=1), store, memory_broker)

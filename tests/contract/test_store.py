@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from common import errors, lifecycle
+from common import errors
 from common.domain import (
     BigInt,
     Certainty,
@@ -21,6 +21,7 @@ from common.domain import (
     api_keys,
     factorizations,
 )
+from common.lifecycle import new_task
 from common.store import Store, TaskCursor
 
 ENDED = Ending(status=Status.SUCCEEDED, at=5.0)
@@ -30,7 +31,7 @@ BIG = 10**999 + 7
 
 def task(number: int = 91, *, owner: str = "ann", at: float = 1.0, key: str | None = None) -> Task:
     """Return a new task."""
-    made = lifecycle.new_task(number, str(number), owner, idempotency_key=key)
+    made = new_task(number, str(number), owner, idempotency_key=key)
     return replace(made, created_at=at)
 
 
@@ -223,7 +224,7 @@ async def test_owners_of_numbers_are_those_who_want_or_wanted_them_lately(store:
 
 async def test_a_key_is_found_by_its_digest_alone(store: Store) -> None:
     """It comes back whole; nothing in the store holds the secret."""
-    limits = api_keys.Limits(requests_per_second=2.5, burst=7, tasks=9, cpu_seconds_a_day=1e6)
+    limits = api_keys.KeyLimits(requests_per_second=2.5, burst=7, tasks=9, cpu_seconds_a_day=1e6)
     made = api_keys.new_key("laptop", owner="ann", operator=True, limits=limits, now=2.0)
     other = api_keys.new_key("bob", now=1.0)
     for each in (made, other):

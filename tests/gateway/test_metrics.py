@@ -5,11 +5,10 @@ import asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from common import lifecycle
 from common.broker.memory import MemoryBroker
 from common.domain import BigInt, Event
 from common.store.sqlite import SqliteStore
-from gateway.context import HUB
+from gateway.context import HUB, LIFECYCLE
 from gateway.websocket.close_codes import CloseCode
 from tests import waiting
 from tests.gateway.work import finish, part
@@ -62,7 +61,7 @@ async def test_events(client: Client, store: SqliteStore, broker: MemoryBroker) 
         await finish(store, broker, 1234, part(2), part(617))
         assert (await (await waits).json())["done"]
     assert 0 == value("factorline_followed_numbers")
-    assert (await lifecycle.require(store, 1234)).ended
+    assert (await client.app[LIFECYCLE].require(1234)).ended
 
 
 async def test_gaps(client: Client) -> None:

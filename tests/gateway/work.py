@@ -4,10 +4,10 @@ import time
 
 from msgspec.structs import replace
 
-from common import lifecycle
 from common.broker import Broker
 from common.domain import BigInt, Certainty, Ending, Factorization, Part, Status
 from common.domain.factorizations import begin
+from common.lifecycle import Lifecycle
 from common.store import Store
 
 
@@ -39,12 +39,13 @@ async def finish(
     reason: str | None = None,
 ) -> None:
     """Swap the end of the work into the store and tell the gateways."""
-    known = await lifecycle.require(store, number)
+    lifecycle = Lifecycle(store, broker)
+    known = await lifecycle.require(number)
     after = replace(
         ended(number, *parts, status=status, reason=reason),
         version=known.version + 1,
         touched_at=time.time(),
     )
     assert await store.swap_factorization(after)
-    await lifecycle.end_live_tasks(store, after)
-    await lifecycle.tell(broker, after)
+    await lifecycle.end_live_tasks(after)
+    await lifecycle.tell(after)

@@ -35,7 +35,7 @@ async def test_a_task_can_be_followed_from_gateway_to_worker(stack: Stack, clien
         if line.get("number") == accepted[0]["number"]
     ]
 
-    assert ["A task is accepted"] == [line["event"] for line in accepted]
+    assert ["Task accepted"] == [line["event"] for line in accepted]
     assert {"digits": 40, "route": "/factor"} == {
         name: accepted[0][name] for name in ("digits", "route")
     }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from common.runtime.concurrency import Together, side_by_side
+from common.runtime.concurrency import Batcher, gather_limited
 
 
 class Server:
@@ -28,7 +28,7 @@ class Server:
 async def test_what_comes_during_a_call_goes_together() -> None:
     """The first goes at once, and each hears of its own."""
     server = Server()
-    double = Together(server.double, most=3, at_once=1)
+    double = Batcher(server.double, max_items=3, max_calls=1)
     asking = [asyncio.create_task(double(item)) for item in range(6)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -45,7 +45,7 @@ async def test_what_comes_during_a_call_goes_together() -> None:
 async def test_a_few_calls_are_under_way_at_once() -> None:
     """So that one that takes long holds up only what comes when there are many."""
     server = Server()
-    double = Together(server.double, most=3, at_once=2)
+    double = Batcher(server.double, max_items=3, max_calls=2)
     asking = []
     for item in range(5):
         asking.append(asyncio.create_task(double(item)))
@@ -63,7 +63,7 @@ async def test_nobody_waits_behind_a_call_that_failed() -> None:
     """All hear of it at once; the next one is tried again."""
     server = Server()
     server.broken = True
-    double = Together(server.double, most=1, at_once=1)
+    double = Batcher(server.double, max_items=1, max_calls=1)
     asking = [asyncio.create_task(double(item)) for item in range(3)]
     await asyncio.sleep(0)
     server.go.set()
@@ -78,7 +78,7 @@ async def test_nobody_waits_behind_a_call_that_failed() -> None:
 async def test_whoever_gives_up_harms_nobody() -> None:
     """Neither while its item waits nor while it is under way."""
     server = Server()
-    double = Together(server.double, most=1, at_once=1)
+    double = Batcher(server.double, max_items=1, max_calls=1)
     asking = [asyncio.create_task(double(item)) for item in range(3)]
     await asyncio.sleep(0)
     asking[0].cancel()
@@ -91,11 +91,11 @@ async def test_whoever_gives_up_harms_nobody() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
-async def test_side_by_side_keeps_the_order(count: int) -> None:
+async def test_gather_limited_keeps_the_order(count: int) -> None:
     """However long each takes."""
 
     async def step(item: int) -> int:
         await asyncio.sleep(0.01 * (count - item))
         return 2 * item
 
-    assert [2 * item for item in range(count)] == await side_by_side(step, range(count), at_once=2)
+    assert [2 * item for item in range(count)] == await gather_limited(step, range(count), limit=2)

@@ -6,11 +6,12 @@ import time
 import pytest
 from msgspec.structs import replace
 
-from common import lifecycle
 from common.broker import Delivery, Queue
 from common.broker.memory import MemoryBroker
 from common.domain import Ending, Lane, Status, Task, Unit
-from common.places import PLACES, Places
+from common.lifecycle import Lifecycle, Submission, new_task
+from common.numbers import ParsedNumber
+from common.places import PLACES
 from common.store.sqlite import SqliteStore
 from factor_worker import admission as admission_module
 from factor_worker.admission import Admission
@@ -24,26 +25,32 @@ class Surveyor:
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
+        self._lifecycle = Lifecycle(store, MemoryBroker())
         self.seen: list[int] = []
 
     async def handle(self, delivery: Delivery) -> None:
         """End the number of a unit as a worker would."""
         number = int(Unit.decode(delivery.body).number)
-        known = await lifecycle.require(self._store, number)
+        known = await self._lifecycle.require(number)
         if known.ended is None:
             ending = Ending(status=Status.FAILED, at=time.time(), reason="a test")
             known = replace(
                 known, version=known.version + 1, outstanding={}, outbox=(), ended=ending
             )
             await self._store.swap_factorization(known)
-        await lifecycle.end_live_tasks(self._store, known)
+        await self._lifecycle.end_live_tasks(known)
         self.seen.append(number)
         await delivery.ack()
 
 
 def tasks(owner: str, numbers: range) -> list[Task]:
     """Return new tasks of an owner."""
-    return [lifecycle.new_task(number, str(number), owner) for number in numbers]
+    return [new_task(number, str(number), owner) for number in numbers]
+
+
+def submission(owner: str, numbers: range) -> Submission:
+    """Return what an owner submits in one request."""
+    return Submission(owner=owner, numbers=tuple(ParsedNumber(n, str(n)) for n in numbers))
 
 
 def watch(admission: Admission) -> list[tuple[bool, int]]:
@@ -64,12 +71,12 @@ async def test_a_crowd_of_one_owner_does_not_delay_another_ones_number(store: Sq
     asyncio.get_running_loop().set_debug(False)  # it would take a minute
     broker = MemoryBroker()
     await broker.open()
-    surveyor, places = Surveyor(store), Places(store)
+    surveyor, lifecycle = Surveyor(store), Lifecycle(store, broker)
     admission = Admission(store, broker, "w")
     crowd, lone = range(10_000, 10_000 + CROWD), range(77, 78)
     for first in range(0, CROWD, 1000):
-        await lifecycle.accept(store, broker, places, tasks("ann", crowd[first : first + 1000]))
-    await lifecycle.accept(store, broker, places, tasks("bob", lone))
+        await lifecycle.accept(submission("ann", crowd[first : first + 1000]))
+    await lifecycle.accept(submission("bob", lone))
     assert PLACES[Lane.SHORT] + 1 == await broker.depth(Queue.SURVEY)
     begun = await broker.consume(Queue.SURVEY, surveyor.handle, prefetch=1)
     running = asyncio.create_task(admission.run())
@@ -105,10 +112,9 @@ async def test_long_numbers_leave_the_places_of_short_ones_alone(store: SqliteSt
     """Each lane has its own places, and what is done makes room."""
     broker = MemoryBroker()
     await broker.open()
-    places = Places(store)
-    long = tasks("ann", range(10**60, 10**60 + 10))
-    await lifecycle.accept(store, broker, places, long)
-    await lifecycle.accept(store, broker, places, tasks("ann", range(91, 92)))
+    lifecycle = Lifecycle(store, broker)
+    long = await lifecycle.accept(submission("ann", range(10**60, 10**60 + 10)))
+    await lifecycle.accept(submission("ann", range(91, 92)))
     joined = [task for task in long if (await store.get_task(task.task_id, "ann")).joined]
     assert PLACES[Lane.LONG] == len(joined)
     assert 1 == await store.count_live("ann", lane=Lane.SHORT, joined=True, limit=9)
@@ -192,7 +198,7 @@ async def test_a_waiting_task_can_be_cancelled(store: SqliteStore) -> None:
     async def gap() -> None: ...
 
     subscription = await broker.subscribe_events(hear, gap)
-    ended = await lifecycle.cancel(store, broker, task)
+    ended = await Lifecycle(store, broker).cancel(task)
     await Admission(store, broker, "w").admit(patience=0.0)
     async with asyncio.timeout(5):
         assert 91 == await told.get()

@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from common import lifecycle
 from common.broker import Queue
 from common.broker.memory import MemoryBroker, _Message
 from common.domain import BigInt, Outcome, Outstanding, Solve, Task, Unit, Whole, factorizations
-from common.places import Places
+from common.lifecycle import Lifecycle, Submission, new_task
+from common.numbers import ParsedNumber
 from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from factor_worker.admission import Admission
@@ -36,12 +36,14 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.store = SqliteStore(folder / "x.sqlite3")
         self.broker = MemoryBroker()
+        self.lifecycle = Lifecycle(self.store, self.broker)
         self.worker = Worker(Settings(slots=1), self.store, self.broker)
 
     async def submit(self, number: int) -> Task:
         """Submit a number."""
-        task = lifecycle.new_task(number, str(number), "somebody")
-        [stored] = await lifecycle.accept(self.store, self.broker, Places(self.store), [task])
+        number_typed = ParsedNumber(number, str(number))
+        submission = Submission(owner="somebody", numbers=(number_typed,))
+        [stored] = await self.lifecycle.accept(submission)
         return stored
 
     async def end_of(self, number: int) -> None:
@@ -157,7 +159,7 @@ async def test_engine_processes_that_die(world: World) -> None:
         async with moves("factorline_units_total", kind=kind, result="crash"):
             for child in busy:
                 child.kill()
-    await lifecycle.cancel(world.store, world.broker, task)
+    await world.lifecycle.cancel(task)
 
 
 async def test_relations_that_are_refused(world: World) -> None:
@@ -173,11 +175,11 @@ async def test_relations_that_are_refused(world: World) -> None:
     await world.store.create_factorization(known)
     await world.store.insert_batch(solve.target, "sieve-1", bytes(16) + b"junk")
     # Somebody has to want it, or a sweeper takes it away while the child of the test before starts.
-    wish = replace(lifecycle.new_task(SIEVABLE, str(SIEVABLE), "somebody"), joined=True)
+    wish = replace(new_task(SIEVABLE, str(SIEVABLE), "somebody"), joined=True)
     [task] = await world.store.insert_tasks([wish])
     async with moves("factorline_batches_refused_total"):
         await world.broker.publish([unit])
-    await lifecycle.cancel(world.store, world.broker, task)
+    await world.lifecycle.cancel(task)
 
 
 async def test_sweeps(world: World) -> None:
@@ -190,7 +192,7 @@ async def test_what_a_sweep_mends(idle: World) -> None:
     """A task whose gateway died, an outbox nobody published, lost units, work that nobody wants."""
     admission = Admission(idle.store, idle.broker, "w")
     sweeper = Sweeper(idle.store, idle.broker)
-    task = lifecycle.new_task(1237, "1237", "somebody")
+    task = new_task(1237, "1237", "somebody")
     await idle.store.insert_tasks([task])
     async with moves("factorline_tasks_admitted_total", lane="short"):
         await admission.admit(patience=0)
@@ -200,7 +202,7 @@ async def test_what_a_sweep_mends(idle: World) -> None:
         moves("factorline_swept_total", what="unwanted"),
     ):
         await sweeper.sweep(patience=0)
-    known = await lifecycle.require(idle.store, 1237)
+    known = await idle.lifecycle.require(1237)
     lost = Unit(unit_id="lost", number=known.number, work=Whole(known.number))
     after = known.touched(time.time())
     after = replace(after, outstanding={"lost": Outstanding(unit=lost, issued_at=time.time())})

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Iterator
 
 import aio_pika
@@ -12,6 +11,7 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
 
 from common.broker.rabbit import metrics, topology
+from common.runtime.backoff import Backoff
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -19,7 +19,7 @@ CONNECT_SECONDS = 10.0
 HEARTBEAT_SECONDS = 5
 """The broker gives up a silent client after two to three of these, the client after four."""
 PAUSE_SECONDS = (0.1, 2.0)
-"""First and longest pause between two attempts; full jitter."""
+"""First and longest pause between two attempts to connect or to consume."""
 
 FAILURES = (
     AMQPError,
@@ -53,20 +53,10 @@ def deaths_as_failures() -> Iterator[None]:
         raise ConnectionAbortedError("the connection died in the middle of a call") from error
 
 
-class Pauses:
-    """Pauses between attempts, growing until told that one succeeded."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin with short pauses again."""
-        self._next = PAUSE_SECONDS[0]
-
-    async def __call__(self) -> None:
-        """Sleep."""
-        await asyncio.sleep(random.uniform(0, self._next))  # noqa: S311 jitter
-        self._next = min(2 * self._next, PAUSE_SECONDS[1])
+def reconnecting() -> Backoff:
+    """Return the pauses between attempts to connect or to consume."""
+    first, longest = PAUSE_SECONDS
+    return Backoff(first=first, longest=longest)
 
 
 class Link:
@@ -114,7 +104,7 @@ class Link:
         return self._connection
 
     async def _keep(self) -> None:
-        pauses = Pauses()
+        backoff = reconnecting()
         while True:
             lost = asyncio.Event()
             try:
@@ -123,13 +113,13 @@ class Link:
             except FAILURES as error:
                 why = str(error) or f"no answer within {CONNECT_SECONDS:.0f} s"
                 log.warning("No connection to RabbitMQ", connection=self._name, why=why)
-                await pauses()
+                await backoff.pause()
                 continue
             except Exception:  # whatever it is, nobody else would ever try again
                 log.exception("No connection to RabbitMQ", connection=self._name)
-                await pauses()
+                await backoff.pause()
                 continue
-            pauses.reset()
+            backoff.reset()
             self._up.set()
             metrics.CONNECTIONS_MISSING.dec()
             log.info("Connected to RabbitMQ", connection=self._name)
@@ -141,7 +131,7 @@ class Link:
                 self._up.clear()
                 metrics.CONNECTIONS_MISSING.inc()
                 self._let_go(self._connection)
-            await pauses()
+            await backoff.pause()
 
     async def _connect(self, lost: asyncio.Event) -> AbstractConnection:
         async with asyncio.timeout(CONNECT_SECONDS):

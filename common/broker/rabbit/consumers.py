@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from common import errors
 from common.broker import Delivery, Queue
 from common.broker.rabbit import topology
-from common.broker.rabbit.connection import FAILURES, Link, Pauses, deaths_as_failures
+from common.broker.rabbit.connection import FAILURES, Link, deaths_as_failures, reconnecting
 from common.domain import Control, Event
 
 log = structlog.stdlib.get_logger(__name__)
@@ -54,7 +54,7 @@ class _Consumer(abc.ABC):
         await self.cancel()
 
     async def _keep(self) -> None:
-        pauses = Pauses()
+        backoff = reconnecting()
         while True:
             lost = asyncio.Event()
             try:
@@ -62,13 +62,13 @@ class _Consumer(abc.ABC):
                     channel = await self._set_up(lost)
             except FAILURES as error:
                 log.warning("Cannot consume", consumer=self._tag, why=str(error))
-                await pauses()
+                await backoff.pause()
                 continue
             except Exception:  # whatever it is, nobody else would ever try again
                 log.exception("Cannot consume", consumer=self._tag)
-                await pauses()
+                await backoff.pause()
                 continue
-            pauses.reset()
+            backoff.reset()
             if self.started.is_set():
                 await self._after_gap()
             self.started.set()
@@ -79,7 +79,7 @@ class _Consumer(abc.ABC):
                 async with asyncio.timeout(CANCEL_SECONDS):
                     # It is still open if only the consumer was cancelled: its queue was deleted.
                     await channel.close()
-            await pauses()
+            await backoff.pause()
 
     async def _set_up(self, lost: asyncio.Event) -> AbstractChannel:
         connection = await self._link.connection()

@@ -7,14 +7,14 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import lifecycle
 from common.domain import factorizations
+from common.lifecycle import new_task
 from gateway.access.doorkeeper import Quota
 from gateway.views import representation
 from gateway.views.models import TaskView
 from gateway.websocket.protocol import JUNK_LIMIT, Heard, Protocol
 
-TASK = lifecycle.new_task(91, "91", "anonymous")
+TASK = new_task(91, "91", "anonymous")
 VIEW = representation.view(TASK, factorizations.begin(91, 0.0))
 
 

@@ -11,9 +11,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from msgspec.structs import replace
 
-from common import lifecycle
 from common.broker.memory import MemoryBroker
 from common.domain import BigInt, Ending, Event, Status, Task, factorizations
+from common.lifecycle import Lifecycle, new_task
 from common.store.sqlite import SqliteStore
 from gateway.websocket.close_codes import CloseCode
 
@@ -26,7 +26,7 @@ TASKS_A_SOCKET = 50
 
 async def begin(store: SqliteStore, numbers: range) -> list[Task]:
     """Insert a task for each number, with its factorization."""
-    tasks = [lifecycle.new_task(number, str(number), "anonymous") for number in numbers]
+    tasks = [new_task(number, str(number), "anonymous") for number in numbers]
     await asyncio.gather(
         *(store.create_factorization(factorizations.begin(task.key, 0.0)) for task in tasks)
     )
@@ -35,11 +35,12 @@ async def begin(store: SqliteStore, numbers: range) -> list[Task]:
 
 async def end(store: SqliteStore, broker: MemoryBroker, number: int) -> None:
     """End a factorization as a worker would: swap, end the tasks, tell."""
-    known = await lifecycle.require(store, number)
+    lifecycle = Lifecycle(store, broker)
+    known = await lifecycle.require(number)
     ending = Ending(status=Status.FAILED, at=time.time(), reason="a test")
     ended = replace(known, version=known.version + 1, outstanding={}, outbox=(), ended=ending)
     assert await store.swap_factorization(ended)
-    await lifecycle.end_live_tasks(store, ended)
+    await lifecycle.end_live_tasks(ended)
     await broker.tell(Event(number=BigInt(number), version=ended.version))
 
 
