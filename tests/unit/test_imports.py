@@ -24,8 +24,8 @@ ALLOWED = {
 
 LAYERS = {
     "common": [
-        {"errors", "numbers"},
-        {"domain"},
+        {"errors"},
+        {"domain", "numbers"},
         {"runtime"},
         {"broker", "store"},
         {"places", "program"},
