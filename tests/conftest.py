@@ -96,11 +96,14 @@ def broker(memory_broker: MemoryBroker) -> Broker:
     return memory_broker
 
 
-@pytest.fixture(autouse=True)
-def long_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let small numbers stand for large ones in this process, but where a test is marked `at_once`."""
-    if "at_once" not in request.keywords:
-        monkeypatch.setattr(small, "LIMIT", lifecycle.SMALLEST_FACTORABLE)
+@pytest.fixture
+def every_number_queued(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let numbers of less than 64 bits wait and be computed by units, as larger ones are.
+
+    The product answers them at once. A test that follows a number through the store and the broker
+    can be about 1234 = 2 * 617 with this, in place of numbers that nobody can check at a glance.
+    """
+    monkeypatch.setattr(small, "LIMIT", lifecycle.SMALLEST_FACTORABLE)
 
 
 def _forbid(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -112,6 +112,7 @@ def strip(response: aiohttp.ClientResponse) -> dict[str, str]:
         ("DELETE", "/tasks/{}", {}),
     ],
 )
+@pytest.mark.usefixtures("every_number_queued")
 async def test_another_owners_task_is_byte_for_byte_an_unknown_one(  # noqa: PLR0913, PLR0917 a case
     client: Client,
     make_key: MakeKey,

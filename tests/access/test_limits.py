@@ -76,6 +76,7 @@ async def test_one_owners_requests_are_not_anothers(client: Client, make_key: Ma
     assert "RateLimit" not in free.headers
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_tasks_in_progress_hold_over_two_gateways(
     gateways: list[Client], make_key: MakeKey, store: SqliteStore
 ) -> None:
@@ -99,6 +100,7 @@ async def test_tasks_in_progress_hold_over_two_gateways(
     assert [202, 429] == [await post(141), await post(142)]
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_a_batch_is_taken_whole_or_not_at_all(client: Client, make_key: MakeKey) -> None:
     """Numbers that need no work need no room."""
     ann = await make_key("ann", tasks=3)
@@ -110,6 +112,7 @@ async def test_a_batch_is_taken_whole_or_not_at_all(client: Client, make_key: Ma
     assert [200, 429, 200, 200] == statuses
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_a_request_is_repeated_at_the_limit_that_it_has_filled(
     client: Client, make_key: MakeKey
 ) -> None:
@@ -160,6 +163,7 @@ async def test_cpu_seconds_of_a_day_are_charged_to_owners_and_end_submissions(
     assert 202 == taken.status
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_a_task_that_has_just_ended_pays_for_what_ended_it(store: SqliteStore) -> None:
     """An ending a moment ago is charged, one long ago is not."""
     now = time.time()

@@ -124,6 +124,7 @@ async def test_sockets_of_a_key_are_counted(client: Client, make_key: MakeKey) -
     assert "hello" == (await receive(await client.ws_connect("/ws", headers=bearer(ann))))["type"]
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_subscriptions_of_a_key_are_counted_over_its_sockets(
     client: Client, make_key: MakeKey
 ) -> None:

@@ -30,7 +30,8 @@ NUMBER = 2**67 - 1
 
 PROGRAM = """
 import sys
-from common import errors, tracing
+from common import errors
+from common.runtime import tracing
 from common.runtime.settings import Settings
 if len(sys.argv) > 1:
     sys.modules[sys.argv[1]] = None

@@ -40,6 +40,7 @@ async def problem(response: Any) -> tuple[int, str]:
     return body["status"], body["type"]
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_a_number_goes_all_the_way(
     client: Client, store: SqliteStore, broker: MemoryBroker
 ) -> None:
@@ -85,6 +86,7 @@ async def test_trivial_numbers_are_done_at_once(client: Client) -> None:
         assert (True, str(number)) == (task["done"], task["result"])
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_a_known_number_is_answered_at_once(
     client: Client, store: SqliteStore, broker: MemoryBroker
 ) -> None:
@@ -111,6 +113,7 @@ async def test_idempotency_key_makes_one_task(client: Client) -> None:
         assert (400, "/problems/bad-request") == await problem(response)
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_prefer_wait_returns_the_answer(
     client: Client, store: SqliteStore, broker: MemoryBroker
 ) -> None:
@@ -129,6 +132,7 @@ async def test_prefer_wait_returns_the_answer(
     assert 202 == late.status
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_long_poll_and_etag(client: Client, store: SqliteStore, broker: MemoryBroker) -> None:
     """An entity tag gives 304 until there is news, and a long poll returns with the news."""
     url = f"/tasks/{(await submit(client, 91))['task_id']}"
@@ -175,6 +179,7 @@ async def test_bad_pages_are_refused(client: Client, query: str) -> None:
     assert (400, "/problems/bad-request") == await problem(await client.get(f"/tasks?{query}"))
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_cancel_is_idempotent(client: Client, store: SqliteStore) -> None:
     """The first call cancels and rests the number; the second shows the same."""
     url = f"/tasks/{(await submit(client, 91))['task_id']}"
@@ -188,6 +193,7 @@ async def test_cancel_is_idempotent(client: Client, store: SqliteStore) -> None:
     assert not known.wanted
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_cancel_after_the_end_changes_nothing(
     client: Client, store: SqliteStore, broker: MemoryBroker
 ) -> None:
@@ -218,6 +224,7 @@ async def test_batch_over_the_limit_is_refused(client: Client) -> None:
     assert 200 == empty.status
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_number_shows_what_is_known(
     client: Client, store: SqliteStore, broker: MemoryBroker
 ) -> None:

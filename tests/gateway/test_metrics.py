@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
@@ -50,6 +51,7 @@ async def test_sockets(client: Client) -> None:
     await waiting.until(lambda: value("factorline_websockets") == 0, "no socket")
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_events(client: Client, store: SqliteStore, broker: MemoryBroker) -> None:
     """Those that somebody here waits for, and those that nobody does."""
     task = await (await client.post("/factor", json={"number": 1234})).json()

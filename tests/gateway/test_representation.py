@@ -70,6 +70,7 @@ def test_failed_work_says_why() -> None:
     assert "out of memory" == representation.view(task, known).reason
 
 
+@pytest.mark.usefixtures("every_number_queued")
 def test_work_in_hand_is_calculating() -> None:
     """Before the end the seed's call says so, and statuses tell queued from running."""
     known = begin(91, 1.0)
@@ -81,6 +82,7 @@ def test_work_in_hand_is_calculating() -> None:
     assert Status.RUNNING == representation.view(task, known.touched(2.0)).status
 
 
+@pytest.mark.usefixtures("every_number_queued")
 def test_version_grows_with_every_change() -> None:
     """New, joined, progressed, cancelled: each has a larger version than the one before."""
     task, known = task_for(91), begin(91, 1.0)

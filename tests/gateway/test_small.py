@@ -10,7 +10,6 @@ from common.store.sqlite import SqliteStore
 from tests.metrics import moves
 
 Client = TestClient[web.Request, web.Application]
-pytestmark = pytest.mark.at_once
 
 LARGEST = 2**64 - 1
 

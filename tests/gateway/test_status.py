@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -47,6 +48,7 @@ async def test_workers_that_live_are_shown(client: Client, store: SqliteStore) -
     )
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_queues_are_counted(client: Client) -> None:
     """A number that nobody works on leaves its survey in the queue."""
     await client.post("/factor", json={"number": 91})

@@ -17,6 +17,8 @@ from factor_worker import admission as admission_module
 from factor_worker.admission import Admission
 from tests import waiting
 
+pytestmark = pytest.mark.usefixtures("every_number_queued")
+
 CROWD = 2000
 
 

@@ -90,6 +90,7 @@ async def idle(tmp_path: Path) -> AsyncIterator[World]:
     await idle.store.close()
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_units_with_their_times(world: World) -> None:
     """A unit that is done, how long it took, and how long it had waited."""
     async with (
@@ -101,6 +102,7 @@ async def test_units_with_their_times(world: World) -> None:
         await world.end_of(1234)
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_a_unit_that_was_settled_before(world: World) -> None:
     """A second delivery is counted as what it is."""
     [entry] = factorizations.begin(BigInt(1235), 0.0).outstanding.values()
@@ -188,6 +190,7 @@ async def test_sweeps(world: World) -> None:
     await waiting.until(lambda: value("factorline_sweeps_total", result="done") > 0, "a sweep")
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_what_a_sweep_mends(idle: World) -> None:
     """A task whose gateway died, an outbox nobody published, lost units, work that nobody wants."""
     admission = Admission(idle.store, idle.broker, "w")
@@ -211,6 +214,7 @@ async def test_what_a_sweep_mends(idle: World) -> None:
         await sweeper.sweep(patience=0)
 
 
+@pytest.mark.usefixtures("every_number_queued")
 async def test_how_long_a_queue_has_been_waiting(idle: World) -> None:
     """Where nobody takes units the age grows; the units count as waiting, not as lost."""
     await idle.submit(1234)
