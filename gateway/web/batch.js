@@ -1,29 +1,29 @@
-// Many numbers at once, a line each; what becomes of them as a table and as a file.
+// Many numbers at once, one per line; their results as a table and as a CSV file.
 
-import {Refused, call} from "./api.js";
-import {csv} from "./copies.js";
-import {byId, h, say} from "./dom.js";
-import {cleaned} from "./home.js";
+import {ApiError, call} from "./api.js";
+import {csv} from "./formats.js";
+import {byId, h, setText} from "./dom.js";
+import {normalized} from "./home.js";
 import {follow} from "./live.js";
 import {brief, product} from "./maths.js";
-import {read, write} from "./mine.js";
-import {plural} from "./text.js";
+import {load, save} from "./storage.js";
+import {plural, statusName} from "./text.js";
 
 const KEY = "factorline.batch";
-const MOST_AT_ONCE = 500;
+const MAX_PER_REQUEST = 500;
 
-/** {input, task_id?, problem?} of the last batch, as it is kept; `tasks` and `cells` by task id. */
+/** The lines of the last batch, as they are stored: {input, task_id?, problem?}. */
 let rows = [];
-let tasks = new Map();
+let tasks = new Map(); // by task id
 let leaves = [];
 
-const lines = () => byId("numbers").value.split("\n").map(cleaned).filter(Boolean);
+const lines = () => byId("numbers").value.split("\n").map(normalized).filter(Boolean);
 
 export function setUp() {
-  byId("numbers").addEventListener("input", tally);
+  byId("numbers").addEventListener("input", showCount);
   byId("batch-form").addEventListener("submit", send);
-  rows = read(KEY, []);
-  tally();
+  rows = load("localStorage", KEY, []);
+  showCount();
 }
 
 /** Show the last batch, and follow it while the view is open. */
@@ -36,7 +36,7 @@ export function exit() {
   leaves = [];
 }
 
-const tally = () => say(byId("batch-count"), lines().length ? plural(lines().length, "number") : "");
+const showCount = () => setText(byId("batch-count"), lines().length ? plural(lines().length, "number") : "");
 
 async function send(event) {
   event.preventDefault();
@@ -44,22 +44,22 @@ async function send(event) {
   if (!inputs.length) return byId("numbers").focus();
   const button = byId("batch-form").querySelector("button");
   button.disabled = true;
-  say(byId("batch-error"), "");
+  setText(byId("batch-error"), "");
   const fresh = [];
   try {
-    for (let at = 0; at < inputs.length; at += MOST_AT_ONCE) {
-      const part = inputs.slice(at, at + MOST_AT_ONCE);
+    for (let at = 0; at < inputs.length; at += MAX_PER_REQUEST) {
+      const part = inputs.slice(at, at + MAX_PER_REQUEST);
       const {items} = await call("/tasks/batch", {method: "POST", body: {numbers: part}});
       fresh.push(...items.map(({index, task, problem}) => ({input: part[index], task_id: task?.task_id, problem})));
     }
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    say(byId("batch-error"), fresh.length ? `${error.message} The first ${fresh.length} were accepted.` : error.message);
+    if (!(error instanceof ApiError)) throw error;
+    setText(byId("batch-error"), fresh.length ? `${error.message} The first ${fresh.length} were accepted.` : error.message);
   }
   button.disabled = false;
   if (!fresh.length) return;
   rows = fresh;
-  write(KEY, rows);
+  save("localStorage", KEY, rows);
   draw();
   byId("batch-summary").focus();
 }
@@ -77,17 +77,17 @@ function draw() {
       h("button", {class: "secondary", type: "button", onclick: download}, "Download CSV")),
     bar,
     h("div", {class: "scroll", tabindex: "0", role: "group", "aria-label": "Results"}, h("table", {class: "results"},
-      h("caption", {class: "unseen"}, "Results of the batch"),
+      h("caption", {class: "visually-hidden"}, "Results of the batch"),
       h("thead", {}, h("tr", {}, ["Number", "Factors", "Status"].map(name => h("th", {scope: "col"}, name)))), body)));
   const refresh = () => {
     const ended = rows.filter(({task_id, problem}) => problem || tasks.get(task_id)?.done).length;
-    say(summary, ended === rows.length ? `All ${plural(rows.length, "number")} done` : `${ended} of ${plural(rows.length, "number")} done`);
+    setText(summary, ended === rows.length ? `All ${plural(rows.length, "number")} done` : `${ended} of ${plural(rows.length, "number")} done`);
     bar.value = ended;
   };
   rows.forEach(({task_id}, place) => {
     if (task_id) leaves.push(follow(task_id, {
       show: task => { tasks.set(task_id, task); update(body.rows[place], task); refresh(); },
-      fail: problem => { say(body.rows[place].cells[2], problem.title); },
+      fail: problem => { setText(body.rows[place].cells[2], problem.title); },
     }));
   });
   refresh();
@@ -96,18 +96,18 @@ function draw() {
 function row({input, task_id, problem}) {
   return h("tr", {}, h("td", {}, task_id ? h("a", {href: `#/task/${task_id}`}, brief(input)) : h("span", {class: "maths"}, input)),
     h("td", {}, problem ? h("span", {class: "bad"}, problem.detail) : null),
-    h("td", {}, h("span", {class: `state ${problem ? "failed" : "queued"}`}, problem ? "refused" : "…")));
+    h("td", {}, h("span", {class: `state ${problem ? "failed" : "queued"}`}, problem ? "Refused" : "…")));
 }
 
 function update({cells: [, answer, status]}, task) {
   answer.replaceChildren(product(task) ?? "");
   status.firstChild.className = `state ${task.status}`;
-  say(status.firstChild, task.status);
+  setText(status.firstChild, statusName(task.status));
 }
 
 function download() {
   const text = csv(rows.map(({input, task_id, problem}) => ({input, problem, task: tasks.get(task_id)})));
-  const address = URL.createObjectURL(new Blob([text], {type: "text/csv"}));
-  h("a", {href: address, download: "factorline.csv"}).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10000);
+  const url = URL.createObjectURL(new Blob([text], {type: "text/csv"}));
+  h("a", {href: url, download: "factorline.csv"}).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10000);
 }

@@ -1,21 +1,21 @@
-// A line over time as SVG: what there is, what is needed, and where the present pace leads.
+// A line chart over time, as SVG: the values so far, the value needed, and a projection to it.
 
 import {s} from "./dom.js";
 import {count, duration} from "./text.js";
 
-const TALL = 220;
+const HEIGHT = 220;
 const LEFT = 8, RIGHT = 8, TOP = 26, BOTTOM = 26;
-const LEAST_SPAN_S = 10;
+const MIN_SPAN_S = 10;
 
 /**
  * Return the chart.
  *
- * points: [seconds, value], ascending in time. need: the value to reach, or null. reach: the time at
- * which it will be, or null. width, height: in CSS pixels. label: what a screen reader says instead.
+ * points: [seconds, value], ascending in time. need: the value to reach, or null. reach: the time in seconds
+ * at which it is expected, or null. width, height: CSS pixels. label: the text for screen readers.
  */
-export function chart({points, need = null, reach = null, width, height = TALL, label}) {
+export function chart({points, need = null, reach = null, width, height = HEIGHT, label}) {
   const first = points[0][0], last = points.at(-1)[0];
-  const end = Math.max(reach ?? last, first + LEAST_SPAN_S);
+  const end = Math.max(reach ?? last, first + MIN_SPAN_S);
   const peak = Math.max(...points.map(([, value]) => value));
   const top = need ? Math.max(need, peak) * 1.02 : peak * 1.05 || 1;
   const x = time => LEFT + (width - LEFT - RIGHT) * (time - first) / (end - first);
@@ -37,14 +37,14 @@ export function chart({points, need = null, reach = null, width, height = TALL, 
 }
 
 const STEPS = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400];
-const ROOM = 110; // CSS pixels for one time
-const EDGE = 0.96; // of the width, after which a text would be cut
+const LABEL_WIDTH = 110; // CSS pixels for the label of one tick
+const LAST_LABEL = 0.96; // of the width: a label further right would be cut off
 
-/** Round times, no more than fit. */
+/** Return the times of the ticks, in seconds: round ones, and no more than there is room for. */
 function ticks(span, width) {
-  const most = Math.max(1, Math.floor(width / ROOM));
+  const most = Math.max(1, Math.floor(width / LABEL_WIDTH));
   const step = STEPS.find(size => span / size <= most) ?? Math.ceil(span / most / 86400) * 86400;
-  return Array.from({length: Math.floor(span * EDGE / step)}, (_, place) => step * (place + 1));
+  return Array.from({length: Math.floor(span * LAST_LABEL / step)}, (_, place) => step * (place + 1));
 }
 
 const round = value => Math.round(value * 10) / 10;

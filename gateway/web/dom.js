@@ -1,19 +1,19 @@
-// Makes elements without ever parsing text as HTML: whatever comes from a server or a user stays text.
+// Makes elements. Nothing is ever parsed as HTML: text from the server or the user stays text.
 
 export const byId = id => document.getElementById(id);
 
-/** Return an element. `given` holds attributes, `on…` listeners and `class`; children may be null. */
-export function h(tag, given = {}, ...children) {
-  return fill(document.createElement(tag), given, children);
+/** Return an element. `attributes` may hold `on…` listeners; children that are null are left out. */
+export function h(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
 }
 
 /** The same for SVG. */
-export function s(tag, given = {}, ...children) {
-  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), given, children);
+export function s(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
 
-function fill(element, given, children) {
-  for (const [name, value] of Object.entries(given)) {
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : value);
@@ -22,23 +22,23 @@ function fill(element, given, children) {
   return element;
 }
 
-/** Put a text into an element only if it is another one, so that nothing is announced or drawn twice. */
-export function say(element, text) {
+/** Set an element's text if it differs, so that nothing is drawn or announced twice. */
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Tell something to people who listen to the page. */
+/** Tell something to people who use a screen reader. */
 export function announce(text) {
-  say(byId("said"), text);
+  setText(byId("announcer"), text);
 }
 
-/** Let a button copy what `text` returns, and say that it did. */
-export function copyButton(label, text, describes = label) {
-  const button = h("button", {class: "quiet", type: "button", "aria-label": describes}, label);
+/** Return a button that copies what `text` returns. `name` is its accessible name. */
+export function copyButton(label, text, name = label) {
+  const button = h("button", {class: "quiet", type: "button", "aria-label": name}, label);
   button.addEventListener("click", async () => {
     const done = await copy(text());
     button.textContent = done ? "Copied" : "Not copied";
-    announce(done ? `${describes}: copied` : "The browser did not let the page copy");
+    announce(done ? `${name}: copied` : "The browser blocked the copy");
     setTimeout(() => { button.textContent = label; }, 1500);
   });
   return button;
@@ -49,8 +49,8 @@ async function copy(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    // Browsers offer the clipboard only to pages from https or localhost; the old way works anywhere.
-    const area = h("textarea", {class: "unseen", "aria-hidden": "true"});
+    // Browsers offer the clipboard API only to pages from https or localhost; this older way works anywhere.
+    const area = h("textarea", {class: "visually-hidden", "aria-hidden": "true"});
     area.value = text;
     document.body.append(area);
     area.select();

@@ -1,22 +1,22 @@
-// The field: says at once what a number is and what it will cost, and submits it.
+// The input field: shows what a number is and what it will cost while you type, and submits it.
 
-import {Refused, call, submit} from "./api.js";
+import {ApiError, call, submit} from "./api.js";
 import {byId, h} from "./dom.js";
-import {offer} from "./live.js";
-import * as mine from "./mine.js";
+import {deliver} from "./live.js";
+import * as myTasks from "./mytasks.js";
 import {about, plural, shortened} from "./text.js";
 
 const DEBOUNCE_MS = 120;
-const LONGEST_PATH = 6000; // a longer one the gateway refuses before it looks
+const MAX_PATH = 6000; // characters; the gateway rejects a longer path unread
 const EXAMPLES = ["2^128+1", "30!+1", "(10^71-1)/9"];
-const KNOWN = {P: "a prime, already proven", PRP: "a probable prime, already known", FF: "already factored",
-  Unit: "no primes in it", Zero: "no factorization"};
+const KNOWN = {P: "proven prime", PRP: "probable prime", FF: "already factored",
+  Unit: "a unit: it has no prime factors", Zero: "zero has no factorization"};
 
-let timer = 0;
-let asking = null;
+let previewTimer = 0;
+let pending = null; // the AbortController of the request in flight
 
-/** A number copied with its gaps or lines loses them; in an expression a line break is a space. */
-export const cleaned = text => /^\s*-?[\d\s,_\u202f\u2009]+$/.test(text) && /\d/.test(text)
+/** Remove the gaps and line breaks from a number that was pasted; in an expression they become one space. */
+export const normalized = text => /^\s*-?[\d\s,_\u202f\u2009]+$/.test(text) && /\d/.test(text)
   ? text.replace(/[\s,_\u202f\u2009]/g, "") : text.replace(/\s+/g, " ").trim();
 
 export function setUp() {
@@ -25,31 +25,31 @@ export function setUp() {
     byId("examples").append(h("button", {class: "quiet", type: "button", onclick: () => {
       field.value = example;
       field.focus();
-      look();
+      preview();
     }}, example));
-  field.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(look, DEBOUNCE_MS); });
+  field.addEventListener("input", () => { clearTimeout(previewTimer); previewTimer = setTimeout(preview, DEBOUNCE_MS); });
   field.addEventListener("keydown", event => {
     if (event.key !== "Enter" || event.isComposing) return;
     event.preventDefault();
     byId("form").requestSubmit();
   });
   byId("form").addEventListener("submit", send);
-  look();
+  preview();
 }
 
-/** Ask the gateway what it makes of the text. */
-async function look() {
-  clearTimeout(timer);
-  asking?.abort();
-  const text = cleaned(byId("number").value);
+/** Show what the gateway knows of the number that was typed. */
+async function preview() {
+  clearTimeout(previewTimer);
+  pending?.abort();
+  const text = normalized(byId("number").value);
   grow();
-  if (!text) return hint(["An integer or an expression of ", h("code", {}, "+ − * / ^ ! ( )")]);
-  if (encodeURIComponent(text).length > LONGEST_PATH) return hint(["Too long to look at while you type."]);
-  asking = new AbortController();
+  if (!text) return showHint(["An integer, or an expression with ", h("code", {}, "+ − * / ^ ! ( )")]);
+  if (encodeURIComponent(text).length > MAX_PATH) return showHint(["Too long to check while you type."]);
+  pending = new AbortController();
   try {
-    hint(described(text, await call(`/numbers/${encodeURIComponent(text)}`, {signal: asking.signal})));
+    showHint(described(text, await call(`/numbers/${encodeURIComponent(text)}`, {signal: pending.signal})));
   } catch (error) {
-    if (error instanceof Refused) refuse(text, error);
+    if (error instanceof ApiError) showError(text, error);
   }
 }
 
@@ -61,29 +61,29 @@ function described(text, known) {
   return parts;
 }
 
-const effort = seconds => seconds === null ? "beyond the sieve: only its smaller factors can be hoped for"
-  : seconds < 1 ? "under a second of computing" : `at most ${about(seconds)} of computing`;
+const effort = seconds => seconds === null ? "too large for the sieve: expect only its smaller factors"
+  : seconds < 1 ? "under a second of CPU time" : `at most ${about(seconds)} of CPU time`;
 
-function hint(parts) {
+function showHint(parts) {
   byId("number").removeAttribute("aria-invalid");
   byId("hint").className = "hint";
   byId("hint").replaceChildren(...parts.flatMap((part, place) => place && parts[0] instanceof Element
     ? [h("span", {class: "dot", "aria-hidden": "true"}, " · "), part] : [part]));
 }
 
-/** Show why it is refused, and where in the text. */
-function refuse(text, {message, problem, passing}) {
-  if (problem.status === 401) return hint(["The service asks for an API key first."]);
-  if (!passing) byId("number").setAttribute("aria-invalid", "true");
+/** Show why the text is not accepted, and where in it the fault is. */
+function showError(text, {message, problem, isTemporary}) {
+  if (problem.status === 401) return showHint(["Enter your API key first."]);
+  if (!isTemporary) byId("number").setAttribute("aria-invalid", "true");
   const at = problem.position;
   byId("hint").className = "hint bad";
-  byId("hint").replaceChildren(h("span", {}, message), at ? place(text, at - 1) : "");
+  byId("hint").replaceChildren(h("span", {}, message), at ? excerpt(text, at - 1) : "");
 }
 
-const AROUND = 12;
+const CONTEXT = 12; // characters on either side
 
-function place(text, at) {
-  const from = Math.max(0, at - AROUND), to = at + AROUND;
+function excerpt(text, at) {
+  const from = Math.max(0, at - CONTEXT), to = at + CONTEXT;
   return h("code", {class: "place"}, (from ? "…" : "") + text.slice(from, at),
     h("mark", {}, text[at] ?? "␣"), text.slice(at + 1, to) + (to < text.length ? "…" : ""));
 }
@@ -97,20 +97,20 @@ function grow() {
 
 async function send(event) {
   event.preventDefault();
-  const text = cleaned(byId("number").value);
+  const text = normalized(byId("number").value);
   if (!text) return byId("number").focus();
-  clearTimeout(timer);
-  asking?.abort();
+  clearTimeout(previewTimer);
+  pending?.abort();
   const button = byId("form").querySelector("button");
   button.disabled = true;
   try {
-    const task = await submit(text, ({message}) => hint([`${message} Trying again…`]));
-    mine.remember(task);
+    const task = await submit(text, ({message}) => showHint([`${message} Trying again…`]));
+    myTasks.remember(task);
     location.hash = `#/task/${task.task_id}`;
-    offer(task);
+    deliver(task);
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    refuse(text, error);
+    if (!(error instanceof ApiError)) throw error;
+    showError(text, error);
     byId("number").focus();
   } finally {
     button.disabled = false;
@@ -119,5 +119,5 @@ async function send(event) {
 
 export function enter() {
   byId("number").select();
-  look();
+  preview();
 }

@@ -1,57 +1,57 @@
-// The API key of this tab: kept in its sessionStorage, shown to the gateway, asked for when that wants one.
+// The API key of this tab: kept in sessionStorage, sent with every request, asked for when the gateway wants one.
 
-import {byId, say} from "./dom.js";
+import {byId, setText} from "./dom.js";
 
-const PLACE = "factorline.key";
+const STORAGE_KEY = "factorline.key";
 
-const hearers = new Set();
-let held = kept();
+const listeners = new Set();
+let current = load();
 
-function kept() {
+function load() {
   try {
-    return sessionStorage.getItem(PLACE) ?? "";
+    return sessionStorage.getItem(STORAGE_KEY) ?? "";
   } catch {
-    return ""; // a browser that keeps nothing is no error
+    return ""; // the browser stores nothing
   }
 }
 
-function keep(text) {
-  held = text;
+function save(text) {
+  current = text;
   byId("forget-key").hidden = !text;
   try {
-    sessionStorage.setItem(PLACE, text);
-  } catch { /* it lasts until the page is left */ }
+    sessionStorage.setItem(STORAGE_KEY, text);
+  } catch { /* the key lasts until the page is left */ }
 }
 
-/** The key, or an empty text. */
-export const key = () => held;
+/** The key, or an empty string. */
+export const apiKey = () => current;
 
-/** Call `hear` when a key was entered. */
-export const onKey = hear => hearers.add(hear);
+/** Call the listener whenever a key has been entered. */
+export const onKeyEntered = listener => listeners.add(listener);
 
 export function setUp() {
-  byId("forget-key").hidden = !held;
+  byId("forget-key").hidden = !current;
   byId("forget-key").addEventListener("click", () => {
-    keep("");
+    save("");
     location.reload();
   });
-  byId("door").addEventListener("submit", event => {
+  byId("key-form").addEventListener("submit", event => {
     event.preventDefault();
     const text = byId("key").value.trim();
     if (!text) return byId("key").focus();
     byId("key").value = "";
-    byId("door").hidden = true;
-    keep(text);
-    for (const hear of hearers) hear();
+    byId("key-form").hidden = true;
+    save(text);
+    for (const listener of listeners) listener();
   });
 }
 
-/** Ask for a key, because the gateway did not take `shown`; if another one was entered since, do not. */
-export function need(shown) {
-  const door = byId("door");
-  if (shown !== held || (!shown && !door.hidden)) return;
-  if (shown) keep("");
-  say(byId("key-why"), shown ? "The service does not know that key, or it was revoked." : "This service asks for an API key.");
-  door.hidden = false;
-  if (location.hash.length < 3) byId("key").focus(); // whoever reads a task is not interrupted
+/** Ask for a key because the gateway rejected this one ("" for none), unless another was entered since. */
+export function askForKey(rejected) {
+  const form = byId("key-form");
+  if (rejected !== current || (!rejected && !form.hidden)) return;
+  if (rejected) save("");
+  setText(byId("key-why"), rejected ? "Unknown or revoked API key. Enter another one." : "This service needs an API key.");
+  form.hidden = false;
+  if (location.hash.length < 3) byId("key").focus(); // on a task's page the focus stays where the reader is
 }

@@ -1,169 +1,168 @@
-// One WebSocket for the page (subprotocol factorline.v1): follows tasks, and comes back by itself.
+// The page's one WebSocket (subprotocol factorline.v1): follows tasks, and reconnects by itself.
 
 import {call, jitter} from "./api.js";
-import {key, need} from "./key.js";
+import {apiKey, askForKey} from "./key.js";
 
 const PING_MS = 15000;
 const PONG_MS = 5000;
-const POLLED_TASKS = 20;
-const IDS_A_FRAME = 500;
+const MAX_POLLED_TASKS = 20;
+const MAX_IDS_PER_FRAME = 500;
 const NOT_AUTHENTICATED = 4002;
 const KEY_REVOKED = 4003;
 
-/** Task id → {task, hearers, subscribed}. */
+/** Task id → {task, followers, subscribed}. */
 const followed = new Map();
-const lineHearers = new Set();
+const connectionListeners = new Set();
 let socket = null;
-let greeted = false;
-let shown = "";
-let limit = 0;
+let ready = false;
+let sentKey = "";
+let maxSubscriptions = 0;
 let attempts = 0;
-let timer = 0;
-let silence = 0;
-let line = {state: "connecting", since: Date.now(), retryAt: 0};
+let reconnectTimer = 0;
+let silenceTimer = 0;
+/** state: "connecting", "live", "lost", "locked" (needs a key) or "refused" (the gateway wants no more of us). */
+let connection = {state: "connecting", since: Date.now()};
 
-/** Call `hear` with the state of the line now and whenever it changes. */
-export function watchLine(hear) {
-  lineHearers.add(hear);
-  hear(line);
+/** Call the listener with the state of the connection, now and whenever it changes. */
+export function onConnectionChange(listener) {
+  connectionListeners.add(listener);
+  listener(connection);
 }
 
-/** Call `show` with a task now and whenever it changes, `fail` with the problem if it cannot be had. */
+/** Call `show` with a task now and whenever it changes; call `fail` with the problem if it cannot be had. */
 export function follow(id, {show, fail = () => {}}) {
-  const hearer = {show, fail};
-  const entry = followed.get(id) ?? {task: null, hearers: new Set(), subscribed: false};
+  const follower = {show, fail};
+  const entry = followed.get(id) ?? {task: null, followers: new Set(), subscribed: false};
   followed.set(id, entry);
-  entry.hearers.add(hearer);
+  entry.followers.add(follower);
   if (entry.task) show(entry.task);
   queueMicrotask(subscribe);
   return () => {
-    entry.hearers.delete(hearer);
-    if (entry.hearers.size || followed.get(id) !== entry) return;
+    entry.followers.delete(follower);
+    if (entry.followers.size || followed.get(id) !== entry) return;
     followed.delete(id);
     if (entry.subscribed) send({type: "unsubscribe", task_ids: [id]});
   };
 }
 
-/** Take a task that came another way; followers see it if it is news. */
-export function offer(task) {
+/** Show a task to its followers if it is newer than what they have seen. It may come over HTTP too. */
+export function deliver(task) {
   const entry = followed.get(task.task_id);
-  if (!entry || !isNews(entry.task, task)) return;
+  if (!entry || !isNewer(task, entry.task)) return;
   entry.task = task;
   if (task.done) entry.subscribed = false;
-  for (const hearer of entry.hearers) hearer.show(task);
+  for (const follower of entry.followers) follower.show(task);
 }
 
-const isNews = (old, task) => !old || (!old.done && (task.done || task.version > old.version));
+const isNewer = (task, known) => !known || (!known.done && (task.done || task.version > known.version));
 
-/** Try to connect now, for the first time or instead of later; if a line is there, find out whether it is alive. */
-export function hurry() {
+/** Connect now instead of at the next attempt; if there is a connection, check that it is alive. */
+export function reconnectNow() {
   if (!socket) connect();
-  else if (greeted) ping();
+  else if (ready) ping();
 }
 
 function connect() {
-  if (line.state === "refused" || (line.state === "locked" && !key())) return;
-  clearTimeout(timer);
-  timer = 0;
-  tell("connecting");
+  if (connection.state === "refused" || (connection.state === "locked" && !apiKey())) return;
+  clearTimeout(reconnectTimer);
+  reconnectTimer = 0;
+  setConnection("connecting");
   const fresh = new WebSocket(location.origin.replace(/^http/, "ws") + "/ws", "factorline.v1");
   socket = fresh;
-  fresh.onmessage = ({data}) => { if (socket === fresh) hear(JSON.parse(data)); };
-  fresh.onclose = ({code}) => { if (socket === fresh) lost(code); };
+  fresh.onmessage = ({data}) => { if (socket === fresh) onMessage(JSON.parse(data)); };
+  fresh.onclose = ({code}) => { if (socket === fresh) onClose(code); };
 }
 
-function hear(message) {
-  clearTimeout(silence);
-  silence = setTimeout(ping, PING_MS);
+function onMessage(message) {
+  clearTimeout(silenceTimer);
+  silenceTimer = setTimeout(ping, PING_MS);
   if (message.type === "hello") {
-    limit = message.limits.subscriptions;
-    shown = key();
-    if (message.authenticated) greet();
-    else if (shown) send({type: "authenticate", key: shown});
-    else lost(NOT_AUTHENTICATED);
-  } else if (message.type === "authenticated") greet();
+    maxSubscriptions = message.limits.subscriptions;
+    sentKey = apiKey();
+    if (message.authenticated) onReady();
+    else if (sentKey) send({type: "authenticate", key: sentKey});
+    else onClose(NOT_AUTHENTICATED);
+  } else if (message.type === "authenticated") onReady();
   else if (message.task) {
-    offer(message.task);
-    if (message.type === "done") subscribe(); // a place is free
-  } else if (message.type === "error" && message.task_id) refuse(message.task_id, message.problem);
+    deliver(message.task);
+    if (message.type === "done") subscribe(); // its subscription is free for another task
+  } else if (message.type === "error" && message.task_id) onTaskError(message.task_id, message.problem);
 }
 
-function greet() {
-  greeted = true;
+function onReady() {
+  ready = true;
   attempts = 0;
-  tell("live");
+  setConnection("live");
   subscribe();
 }
 
-function refuse(id, problem) {
+function onTaskError(id, problem) {
   const entry = followed.get(id);
   if (!entry) return;
   entry.subscribed = false;
   if (problem.status === 503) setTimeout(subscribe, jitter(4000));
-  else for (const hearer of entry.hearers) hearer.fail(problem);
+  else for (const follower of entry.followers) follower.fail(problem);
 }
 
-/** Subscribe to what is followed and not subscribed yet, as far as the gateway's limit goes. */
+/** Subscribe to the followed tasks that are not subscribed yet, as far as the gateway's limit allows. */
 function subscribe() {
-  if (!greeted) return;
-  const entries = [...followed].filter(([, entry]) => !entry.task?.done);
-  let free = limit - entries.filter(([, entry]) => entry.subscribed).length;
-  const fresh = entries.filter(([, entry]) => !entry.subscribed && free-- > 0);
+  if (!ready) return;
+  const unfinished = [...followed].filter(([, entry]) => !entry.task?.done);
+  let free = maxSubscriptions - unfinished.filter(([, entry]) => entry.subscribed).length;
+  const fresh = unfinished.filter(([, entry]) => !entry.subscribed && free-- > 0);
   for (const [, entry] of fresh) entry.subscribed = true;
-  for (let at = 0; at < fresh.length; at += IDS_A_FRAME)
-    send({type: "subscribe", task_ids: fresh.slice(at, at + IDS_A_FRAME).map(([id]) => id)});
+  for (let at = 0; at < fresh.length; at += MAX_IDS_PER_FRAME)
+    send({type: "subscribe", task_ids: fresh.slice(at, at + MAX_IDS_PER_FRAME).map(([id]) => id)});
 }
 
 function send(message) {
   if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
 }
 
-/** A line that died without a word is found out by asking. */
+/** Ask for a sign of life: a connection can die without being closed. */
 function ping() {
-  clearTimeout(silence);
+  clearTimeout(silenceTimer);
   send({type: "ping"});
   const asked = socket;
-  silence = setTimeout(() => { if (socket === asked) lost(1006); }, PONG_MS);
+  silenceTimer = setTimeout(() => { if (socket === asked) onClose(1006); }, PONG_MS);
 }
 
-/** Come back as the close code says: 40xx not at all, 41xx slowly, 42xx and leaving gateways soon. */
-function lost(code) {
-  clearTimeout(silence);
+/** Reconnect as the close code says: after 40xx never, after 41xx slowly, after 42xx or a restart soon. */
+function onClose(code) {
+  clearTimeout(silenceTimer);
   const old = socket;
   socket = null;
-  greeted = false;
+  ready = false;
   old.close();
   for (const entry of followed.values()) entry.subscribed = false;
   if (code === NOT_AUTHENTICATED || code === KEY_REVOKED) {
-    need(shown);
-    return tell("locked");
+    askForKey(sentKey);
+    return setConnection("locked");
   }
-  if (code >= 4000 && code < 4100) return tell("refused");
+  if (code >= 4000 && code < 4100) return setConnection("refused");
   if (attempts > 0) poll();
   const soon = code === 1001 || code === 1012 || (code >= 4200 && code < 4300);
   const first = code >= 4100 && code < 4200 ? 5000 : 500;
-  const wait = jitter(soon ? 1000 : Math.min(first * 2 ** attempts, 30000));
+  reconnectTimer = setTimeout(connect, jitter(soon ? 1000 : Math.min(first * 2 ** attempts, 30000)));
   attempts++;
-  timer = setTimeout(connect, wait);
-  tell("lost", Date.now() + wait);
+  setConnection("lost");
 }
 
-/** While no socket can be had, ask over HTTP: some networks let nothing else through. */
+/** Ask over HTTP while there is no WebSocket: some networks let none through. */
 function poll() {
   const ids = [...followed].filter(([, entry]) => !entry.task?.done).map(([id]) => id);
-  for (const id of ids.slice(0, POLLED_TASKS))
-    call(`/tasks/${id}`).then(offer, error => {
-      if (error.problem?.status === 404) refuse(id, error.problem);
+  for (const id of ids.slice(0, MAX_POLLED_TASKS))
+    call(`/tasks/${id}`).then(deliver, error => {
+      if (error.problem?.status === 404) onTaskError(id, error.problem);
     });
 }
 
-function tell(state, retryAt = 0) {
-  const down = state !== "live";
-  const wasDown = line.state !== "live";
-  line = {state, retryAt, since: down && wasDown ? line.since : Date.now()};
-  for (const hear of lineHearers) hear(line);
+function setConnection(state) {
+  const stillDown = state !== "live" && connection.state !== "live";
+  connection = {state, since: stillDown ? connection.since : Date.now()};
+  for (const listener of connectionListeners) listener(connection);
 }
 
-addEventListener("online", hurry);
-addEventListener("offline", () => { if (greeted) ping(); });
-document.addEventListener("visibilitychange", () => { if (!document.hidden) hurry(); });
+addEventListener("online", reconnectNow);
+addEventListener("offline", () => { if (ready) ping(); });
+document.addEventListener("visibilitychange", () => { if (!document.hidden) reconnectNow(); });

@@ -1,18 +1,18 @@
-// Opens the view that the address names, and says when the line to the service is down.
+// Opens the view that the address names, and says when the connection to the service is down.
 
 import * as batch from "./batch.js";
-import {byId, h} from "./dom.js";
+import {byId, h, setText} from "./dom.js";
 import * as home from "./home.js";
 import * as key from "./key.js";
-import {hurry, watchLine} from "./live.js";
-import * as mine from "./mine.js";
+import {onConnectionChange, reconnectNow} from "./live.js";
+import * as myTasks from "./mytasks.js";
 import * as status from "./status.js";
 import * as task from "./task.js";
 import {duration} from "./text.js";
 
 const VIEWS = {home, task, batch, status};
-const TITLES = {home: "Factorline", batch: "Many · Factorline", status: "Status · Factorline"};
-const PATIENCE_MS = 600; // a line that is back by then was never gone for anybody who looks
+const TITLES = {home: "Factorline", batch: "Batch · Factorline", status: "Status · Factorline"};
+const NOTICE_DELAY_MS = 600; // a shorter interruption is not worth a notice
 
 let current = null;
 
@@ -32,37 +32,39 @@ function route(event) {
   if (wanted !== "home") byId("main").focus({preventScroll: true});
 }
 
-let ticking = 0;
+let noticeTimer = 0;
 
-function lineChanged(line) {
-  clearInterval(ticking);
-  const box = byId("offline");
-  if (line.state === "live" || line.state === "locked") {
-    box.hidden = true;
+function showConnection({state, since}) {
+  clearInterval(noticeTimer);
+  const notice = byId("offline");
+  if (state === "live" || state === "locked") {
+    notice.hidden = true;
     return;
   }
+  const refused = state === "refused";
   const show = () => {
-    if (Date.now() - line.since < PATIENCE_MS) return;
-    if (box.hidden) box.replaceChildren(h("span", {}), h("button", {class: "quiet", type: "button", onclick: () =>
-      line.state === "refused" ? location.reload() : hurry()}, line.state === "refused" ? "Reload" : "Try now"));
-    box.hidden = false;
-    const text = line.state === "refused" ? "The service has ended this page's connection."
-      : "Offline: what you see may be old. Trying to reach the service again";
-    if (box.firstChild.textContent !== text) box.firstChild.textContent = text;
-    box.title = `for ${duration((Date.now() - line.since) / 1000)}`;
+    if (Date.now() - since < NOTICE_DELAY_MS) return;
+    if (notice.hidden) notice.replaceChildren(h("span", {}), h("button", {class: "quiet", type: "button"}));
+    notice.hidden = false;
+    const [text, button] = notice.children;
+    setText(button, refused ? "Reload" : "Try now");
+    button.onclick = refused ? () => location.reload() : reconnectNow;
+    setText(text, refused ? "The service closed this page's connection. Reload the page to connect again."
+      : "Offline: what you see may be out of date. Reconnecting…");
+    notice.title = `for ${duration((Date.now() - since) / 1000)}`;
   };
-  ticking = setInterval(show, 300);
+  noticeTimer = setInterval(show, 300);
 }
 
 key.setUp();
-key.onKey(() => {
+key.onKeyEntered(() => {
   route();
-  hurry();
+  reconnectNow();
 });
 home.setUp();
-mine.setUp();
+myTasks.setUp();
 batch.setUp();
-watchLine(lineChanged);
+onConnectionChange(showConnection);
 addEventListener("hashchange", route);
 route();
-hurry();
+reconnectNow();

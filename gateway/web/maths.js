@@ -1,9 +1,9 @@
-// Writes numbers and products as mathematics: grouped digits, exponents, boxes around what is not split.
+// Writes numbers and products as mathematics: grouped digits, raised exponents, composites marked.
 
 import {h} from "./dom.js";
 import {digitsOf, plural} from "./text.js";
 
-/** An integer in groups of three. The gaps are drawn, not written: what is copied has digits only. */
+/** An integer in groups of three digits. The gaps are drawn by CSS, so that copied text has digits only. */
 export function digits(value) {
   const negative = value.startsWith("-");
   const plain = negative ? value.slice(1) : value;
@@ -25,19 +25,19 @@ export function typeset(expression) {
   return h("span", {class: "maths"}, parts);
 }
 
-const LONGEST_BRIEF = 40;
+const MAX_BRIEF = 40;
 const ENDS = 15;
 
-/** An expression as a row of a table has room for it: a long number by its ends. */
+/** An expression shortened for a row of a table: of a long number, its first and last digits. */
 export function brief(expression) {
-  if (expression.length <= LONGEST_BRIEF) return typeset(expression);
-  if (!/^-?\d+$/.test(expression)) return h("span", {class: "maths"}, `${expression.slice(0, LONGEST_BRIEF)}…`);
+  if (expression.length <= MAX_BRIEF) return typeset(expression);
+  if (!/^-?\d+$/.test(expression)) return h("span", {class: "maths"}, `${expression.slice(0, MAX_BRIEF)}…`);
   return h("span", {}, digits(expression.slice(0, ENDS)), "…", digits(expression.slice(-ENDS)));
 }
 
-const LONGEST_INLINE = 60;
+const MAX_INLINE = 60;
 
-/** What is known of a number as a product; null while nothing is. A composite may have no `value`. */
+/** The known factorization as a product, or null while nothing is known. A composite may have no `value`. */
 export function product({factors, composites, result}) {
   const terms = [...factors.map(primePower), ...composites.map(compositePower)];
   if (!terms.length) return result ? h("span", {class: "product"}, digits(result)) : null;
@@ -46,33 +46,33 @@ export function product({factors, composites, result}) {
 }
 
 function primePower({prime, exponent, certainty}) {
-  const says = certainty === "probable" ? "a probable prime" : null;
-  return h("span", {class: `term ${certainty}`, title: says}, digits(prime), power(exponent));
+  const title = certainty === "probable" ? "a probable prime" : null;
+  return h("span", {class: `term ${certainty}`, title}, digits(prime), power(exponent));
 }
 
 function compositePower({value, exponent, digits: size, certainty}) {
-  const what = certainty === "composite" ? "composite" : "not looked at yet";
-  const inside = value && value.length <= LONGEST_INLINE ? digits(value)
+  const what = certainty === "composite" ? "composite" : "not tested yet";
+  const inside = value && value.length <= MAX_INLINE ? digits(value)
     : h("span", {class: "size"}, plural(size, "digit"));
   return h("span", {class: "term composite", title: `${what}, ${plural(size, "digit")}`}, inside, power(exponent));
 }
 
 const power = exponent => exponent > 1 ? h("sup", {}, String(exponent)) : null;
 
-const WORDS = {proven: "proven prime", probable: "probable prime", unit: "unit", composite: "composite",
-  unknown: "not looked at yet"};
+const CERTAINTIES = {proven: "proven prime", probable: "probable prime", unit: "unit", composite: "composite",
+  unknown: "not tested yet"};
 
-/** Every factor on a line of its own: value, exponent, digits, what is known of it. */
+/** Every factor in a row of its own: value, exponent, digits, whether it is a proven prime. */
 export function factorTable({factors, composites}, copyButton) {
   const rows = [...factors.map(factor => ({...factor, value: factor.prime})), ...composites];
   return h("table", {class: "factors"},
-    h("caption", {class: "unseen"}, "Factors"),
-    h("thead", {}, h("tr", {}, ["Factor", "Power", "Digits", "What it is"].map(name =>
+    h("caption", {class: "visually-hidden"}, "Factors"),
+    h("thead", {}, h("tr", {}, ["Factor", "Exponent", "Digits", "Type"].map(name =>
       h("th", {scope: "col"}, name)), h("td", {}))),
     h("tbody", {}, rows.map(({value, exponent, certainty}) => h("tr", {class: certainty},
       h("td", {class: "value"}, digits(value)),
       h("td", {class: exponent === 1 ? "number power one" : "number power"}, String(exponent)),
-      h("td", {class: "number size-of"}, String(digitsOf(value))),
-      h("td", {}, h("span", {class: `certainty ${certainty}`}, WORDS[certainty] ?? certainty)),
+      h("td", {class: "number size-of", "data-unit": digitsOf(value) === 1 ? "digit" : "digits"}, String(digitsOf(value))),
+      h("td", {}, h("span", {class: `certainty ${certainty}`}, CERTAINTIES[certainty] ?? certainty)),
       h("td", {class: "end"}, copyButton("Copy", () => value, `Copy ${value.slice(0, 12)}`))))));
 }

@@ -1,4 +1,4 @@
-// The stages as a line: which is present, which are behind, which were not needed.
+// The stages of the work as a line: which is current, which are done, which were not needed.
 
 import {h} from "./dom.js";
 
@@ -12,8 +12,8 @@ const STAGES = [
 
 export const nameOf = stage => STAGES.find(([key]) => key === stage)?.[1] ?? stage;
 
-/** Add the stages that a running task is in, or shows that it has been through, to those seen before. */
-export function notice({done, status, progress}, seen) {
+/** Add to `seen` the stage that a running task is in and those that it has been through. */
+export function noteStages({done, status, progress}, seen) {
   if (done) return;
   seen.add(progress.stage);
   if (status !== "queued") seen.add("survey");
@@ -23,19 +23,19 @@ export function notice({done, status, progress}, seen) {
 }
 
 /**
- * The line as a list. An answer does not tell how it was found: a page that saw nothing of the work shows
- * no line.
+ * Return the stages as a list, or null for a finished task that this page did not see running: an answer
+ * does not say how it was found.
  */
 export function stageLine(task, seen) {
   if (task.done && !seen.size) return null;
-  const now = task.done ? null : task.progress.stage;
+  const current = task.done ? null : task.progress.stage;
   const passed = new Set(seen);
   if (task.done) passed.add("survey");
   if (task.status === "succeeded" && task.factors.every(({certainty}) => certainty !== "probable")) passed.add("prove");
   return h("ol", {class: "stages", "aria-label": "Stages"}, STAGES.map(([key, name]) => {
-    const state = key === now ? "live" : passed.has(key) ? "passed" : task.done ? "unneeded" : "ahead";
-    const says = {live: "under way", passed: "done", unneeded: "not needed", ahead: "to come"}[state];
+    const state = key === current ? "live" : passed.has(key) ? "passed" : task.done ? "unneeded" : "ahead";
+    const description = {live: "in progress", passed: "done", unneeded: "not needed", ahead: "not started"}[state];
     return h("li", {class: state, "aria-current": state === "live" ? "step" : null},
-      h("span", {class: "stage-name"}, name), h("span", {class: "unseen"}, `: ${says}`));
+      h("span", {class: "stage-name"}, name), h("span", {class: "visually-hidden"}, `: ${description}`));
   }));
 }

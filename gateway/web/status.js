@@ -1,29 +1,29 @@
-// What an operator looks at first: workers, queues, throughput, and where to look further.
+// The operator's first look: workers, queues, throughput, and links to more.
 
-import {Refused, call} from "./api.js";
+import {ApiError, call} from "./api.js";
 import {chart} from "./chart.js";
 import {byId, h} from "./dom.js";
-import {key} from "./key.js";
+import {apiKey} from "./key.js";
 import {brief} from "./maths.js";
 import {figures} from "./panels.js";
-import {between, count, duration, moment, plural} from "./text.js";
+import {count, duration, moment, plural, secondsSince, statusName} from "./text.js";
 
-const EVERY_MS = 2000;
-const MOST_POINTS = 150;
-const PACE_SECONDS = 10;
-const NEWEST_TASKS = 10;
-const QUEUES = {"factor.survey": "Surveys", "factor.work": "Work", "factor.dead": "Dead letters"};
+const POLL_MS = 2000;
+const MAX_POINTS = 150;
+const RATE_SECONDS = 10;
+const TASKS_SHOWN = 10;
+const QUEUES = {"factor.survey": "Surveys", "factor.work": "Work units", "factor.dead": "Dead letters"};
 
 let timer = 0;
 let open = false;
-/** {at, done by worker}: the difference of two makes a throughput. */
+/** {at: seconds, done: worker id → units done}; throughput is the difference between two of them. */
 let samples = [];
 let throughput = [];
 
 export function enter() {
   open = true;
   byId("status").replaceChildren(h("h1", {id: "status-title", tabindex: "-1"}, "Status"), h("div", {id: "status-body"}));
-  look();
+  refresh();
 }
 
 export function exit() {
@@ -31,33 +31,33 @@ export function exit() {
   clearTimeout(timer);
 }
 
-async function look() {
+async function refresh() {
   try {
-    const [now, page] = await Promise.all([call("/status"), call(`/tasks?limit=${NEWEST_TASKS}`).catch(() => null)]);
+    const [now, page] = await Promise.all([call("/status"), call(`/tasks?limit=${TASKS_SHOWN}`).catch(() => null)]);
     if (open) draw(now, page?.tasks ?? null);
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
+    if (!(error instanceof ApiError)) throw error;
     if (open) byId("status-body").replaceChildren(h("p", {class: "bad", role: "alert"}, error.message));
   }
-  if (open) timer = setTimeout(look, EVERY_MS);
+  if (open) timer = setTimeout(refresh, POLL_MS);
 }
 
-/** Units a second over the last seconds; a worker that came or went counts from when it was seen. */
-function measure(now) {
+/** Return the units per second of the last seconds. A worker counts from when it was first seen. */
+function measureThroughput(now) {
   if (!now.workers) return null;
   samples.push({at: Date.parse(now.at) / 1000, done: new Map(now.workers.map(worker => [worker.worker_id, worker.units_done]))});
-  samples = samples.filter(({at}) => at > samples.at(-1).at - PACE_SECONDS);
+  samples = samples.filter(({at}) => at > samples.at(-1).at - RATE_SECONDS);
   const [first, last] = [samples[0], samples.at(-1)];
   if (last.at - first.at < 1) return null;
   let units = 0;
   for (const [id, done] of last.done) units += Math.max(0, done - (first.done.get(id) ?? done));
-  const pace = units / (last.at - first.at);
-  throughput = [...throughput, [last.at, pace]].slice(-MOST_POINTS);
-  return pace;
+  const rate = units / (last.at - first.at);
+  throughput = [...throughput, [last.at, rate]].slice(-MAX_POINTS);
+  return rate;
 }
 
 function draw(now, tasks) {
-  const pace = measure(now);
+  const rate = measureThroughput(now);
   const workers = now.workers ?? [];
   const slots = workers.reduce((sum, worker) => sum + worker.slots, 0);
   const busy = workers.reduce((sum, worker) => sum + Math.min(worker.running, worker.slots), 0);
@@ -65,28 +65,28 @@ function draw(now, tasks) {
     figures([
       [now.workers ? count(workers.length) : "?", workers.length === 1 ? "worker" : "workers"],
       [now.workers ? `${busy} of ${slots}` : "?", "slots busy"],
-      [pace === null ? "–" : pace.toFixed(1), "units a second"],
-      [count(now.sockets), "sockets here"],
+      [rate === null ? "–" : rate.toFixed(1), "units per second"],
+      [count(now.sockets), now.sockets === 1 ? "WebSocket on this gateway" : "WebSockets on this gateway"],
     ]),
     throughput.length > 1 ? h("section", {class: "panel"},
-      h("div", {class: "panel-head"}, h("h2", {}, "Throughput"), h("p", {class: "muted"}, "units a second, while this view is open")),
+      h("div", {class: "panel-head"}, h("h2", {}, "Throughput"), h("p", {class: "muted"}, "units per second, since you opened this view")),
       chart({points: throughput, width: byId("status-body").clientWidth || 640, height: 130,
-        label: `Throughput, now ${throughput.at(-1)[1].toFixed(1)} units a second`})) : null,
+        label: `Throughput, now ${throughput.at(-1)[1].toFixed(1)} units per second`})) : null,
     queues(now),
     workerTable(now.workers),
     tasks?.length ? taskTable(tasks) : null,
     h("p", {class: "links"},
       now.management_url?.startsWith("http") ? h("a", {href: now.management_url, rel: "noreferrer"}, "RabbitMQ management") : null,
-      key() ? null : h("a", {href: now.metrics_url}, "Metrics"), h("a", {href: "/readyz"}, "Readiness")),
+      apiKey() ? null : h("a", {href: now.metrics_url}, "Metrics"), h("a", {href: "/readyz"}, "Readiness")),
   ].filter(Boolean));
 }
 
 function queues(now) {
   return h("section", {},
     h("h2", {}, "Queues"),
-    now.broker_connected ? null : h("p", {class: "bad"}, "The broker does not answer. Numbers are accepted, and worked on when it is back."),
+    now.broker_connected ? null : h("p", {class: "bad"}, "The message broker is not answering. You can still submit numbers; work on them starts when it is back."),
     h("table", {class: "results"},
-      h("caption", {class: "unseen"}, "Queues"),
+      h("caption", {class: "visually-hidden"}, "Queues"),
       h("thead", {}, h("tr", {}, h("th", {scope: "col"}, "Queue"), h("th", {scope: "col", class: "number"}, "Units waiting"))),
       h("tbody", {}, now.queues.map(({name, waiting}) => h("tr", {}, h("td", {}, QUEUES[name] ?? "", " ", h("code", {class: "muted"}, name)),
         h("td", {class: `number ${name.endsWith("dead") && waiting ? "bad" : ""}`}, waiting === null ? "?" : count(waiting)))))));
@@ -94,27 +94,27 @@ function queues(now) {
 
 function workerTable(workers) {
   const head = h("h2", {}, "Workers");
-  if (!workers) return h("section", {}, head, h("p", {class: "bad"}, "The store does not answer."));
-  if (!workers.length) return h("section", {}, head, h("p", {class: "bad"}, "No worker has been heard of in the last seconds."));
-  const columns = ["Host", "Process", "Busy", "Units done", "Up", "Heard"];
+  if (!workers) return h("section", {}, head, h("p", {class: "bad"}, "The database is not answering, so the workers are unknown."));
+  if (!workers.length) return h("section", {}, head, h("p", {class: "bad"}, "No worker has sent a heartbeat recently. Start one: until then nothing is factored."));
+  const columns = ["Host", "Process", "Busy", "Units done", "Uptime", "Last heartbeat"];
   return h("section", {}, head, h("div", {class: "scroll", tabindex: "0", role: "group", "aria-label": "Workers"},
-    h("table", {class: "results"}, h("caption", {class: "unseen"}, "Workers"),
+    h("table", {class: "results"}, h("caption", {class: "visually-hidden"}, "Workers"),
       h("thead", {}, h("tr", {}, columns.map((name, place) => h("th", {scope: "col", class: place ? "number" : null}, name)))),
       h("tbody", {}, workers.map(worker => h("tr", {}, [
         h("td", {title: worker.worker_id}, worker.host),
         ...[String(worker.pid), `${worker.running} of ${worker.slots}`, count(worker.units_done),
-          duration(between(worker.started_at)), `${duration(Math.max(0, between(worker.seen_at)))} ago`,
+          duration(secondsSince(worker.started_at)), `${duration(secondsSince(worker.seen_at))} ago`,
         ].map(text => h("td", {class: "number"}, text))]))))));
 }
 
 function taskTable(tasks) {
   return h("section", {}, h("h2", {}, "Newest tasks"), h("div", {class: "scroll", tabindex: "0", role: "group", "aria-label": "Newest tasks"},
-    h("table", {class: "results"}, h("caption", {class: "unseen"}, `The newest ${plural(tasks.length, "task")}`),
-      h("thead", {}, h("tr", {}, ["Number", "Status", "CPU time", "Asked"].map((name, place) =>
+    h("table", {class: "results"}, h("caption", {class: "visually-hidden"}, `The newest ${plural(tasks.length, "task")}`),
+      h("thead", {}, h("tr", {}, ["Number", "Status", "CPU time", "Submitted"].map((name, place) =>
         h("th", {scope: "col", class: place > 1 ? "number" : null}, name)))),
       h("tbody", {}, tasks.map(task => h("tr", {},
         h("td", {}, h("a", {href: `#/task/${task.task_id}`}, brief(task.expression))),
-        h("td", {}, h("span", {class: `state ${task.status}`}, task.status)),
+        h("td", {}, h("span", {class: `state ${task.status}`}, statusName(task.status))),
         h("td", {class: "number"}, duration(task.progress.cpu_seconds)),
         h("td", {class: "number"}, moment(task.created_at))))))));
 }

@@ -1,25 +1,22 @@
-// One task: watched while it runs, kept as an answer when it has ended.
+// The view of one task: its progress while it runs, its factors when it is done.
 
-import {Refused, call, submit} from "./api.js";
-import {COPIES} from "./copies.js";
-import {announce, byId, copyButton, h, say} from "./dom.js";
-import {follow, offer} from "./live.js";
+import {ApiError, call, submit} from "./api.js";
+import {FORMATS} from "./formats.js";
+import {announce, byId, copyButton, h, setText} from "./dom.js";
+import {follow, deliver} from "./live.js";
 import {digits, factorTable, product, typeset} from "./maths.js";
-import * as mine from "./mine.js";
+import * as myTasks from "./mytasks.js";
 import {History, facts, figures, panel} from "./panels.js";
-import {nameOf, notice, stageLine} from "./stages.js";
-import {between, digitsOf, duration, moment, plural} from "./text.js";
+import {nameOf, noteStages, stageLine} from "./stages.js";
+import {digitsOf, duration, moment, plural, secondsSince, statusName} from "./text.js";
 
-const STATES = {queued: "Queued", running: "Running", succeeded: "Factored", partial: "Partly factored",
-  failed: "Failed", cancelled: "Cancelled"};
-const PRIME = "Prime";
-const LONGEST_TITLE = 150; // digits; a longer number is shown by its ends
+const MAX_TITLE = 150; // digits; of a longer number the title shows the first and the last ones
 const ENDS = 24;
 
 let leave = () => {};
 let clock = 0;
 
-/** Leave the task that is shown. */
+/** Stop following the task. */
 export function exit() {
   leave();
   clearInterval(clock);
@@ -34,7 +31,7 @@ export function enter(id) {
   view.replaceChildren(h("h1", {id: "task-title"}, "Task"), h("p", {class: "muted"}, "Loading…"));
   document.title = "Task · Factorline";
 
-  /** Draw a part again only if what it shows has changed: a selection in the rest survives. */
+  /** Redraw a part only if what it shows has changed, so that a text selection elsewhere survives. */
   const part = (name, key, draw) => {
     const text = JSON.stringify(key);
     if (drawn[name] === text) return;
@@ -47,7 +44,7 @@ export function enter(id) {
     task = fresh;
     if (!before) view.replaceChildren(...Object.values(parts));
     const {progress} = task, stage = progress.stage;
-    notice(task, seen);
+    noteStages(task, seen);
     if (progress.sieve && !task.done) history.add(progress.sieve);
     view.classList.toggle("done", task.done);
     part("title", task.expression, () => title(task));
@@ -59,24 +56,24 @@ export function enter(id) {
     part("actions", [task.done, task.status, task.number], () => actions(task));
     part("table", [task.factors, task.composites], () => table(task));
     document.title = `${task.done ? "✓ " : ""}${task.expression.slice(0, 40)} · Factorline`;
-    tell(before, task, stage);
+    announceChange(before, task, stage);
   }
 
   function tick() {
-    if (task && !task.done) say(parts.facts.querySelector(".elapsed"), duration(Math.max(0, between(task.created_at))));
+    if (task && !task.done) setText(parts.facts.querySelector(".elapsed"), duration(secondsSince(task.created_at)));
   }
 
   function fail(problem) {
     exit();
-    view.replaceChildren(h("h1", {id: "task-title"}, problem.status === 404 ? "No such task" : problem.title),
-      h("p", {}, problem.status === 404 ? "It is not known here: look at the link again, or ask for the number anew." : problem.detail),
+    view.replaceChildren(h("h1", {id: "task-title"}, problem.status === 404 ? "Task not found" : problem.title),
+      h("p", {}, problem.status === 404 ? "There is no task at this link. Check the link, or submit the number again." : problem.detail),
       h("p", {class: "actions"}, h("a", {class: "button", href: "#/"}, "Factor a number")));
   }
 
   leave = follow(id, {show, fail});
   clock = setInterval(tick, 1000);
-  if (!task) call(`/tasks/${id}`).then(offer, error => { // sooner than the socket, and where there is none
-    if (!task && error instanceof Refused && error.problem.status === 404) fail(error.problem);
+  if (!task) call(`/tasks/${id}`).then(deliver, error => { // sooner than over the WebSocket, and also where there is none
+    if (!task && error instanceof ApiError && error.problem.status === 404) fail(error.problem);
   });
 }
 
@@ -96,21 +93,21 @@ const isPrime = ({status, factors}) => status === "succeeded" && factors.length 
 
 function title(task) {
   const {expression, number} = task;
-  const plain = /^-?\d+$/.test(expression);
-  const whole = !plain || expression.length <= LONGEST_TITLE;
+  const isInteger = /^-?\d+$/.test(expression);
+  const whole = !isInteger || expression.length <= MAX_TITLE;
   return [
     h("h1", {id: "task-title", class: expression.length > 50 ? "small" : null},
       whole ? typeset(expression) : [digits(expression.slice(0, ENDS)), " … ", digits(expression.slice(-ENDS))]),
     h("p", {class: "meta muted"}, h("span", {}, plural(digitsOf(number), "digit")),
-      h("span", {}, "asked ", h("time", {datetime: task.created_at}, moment(task.created_at))),
-      copyButton("Copy the number", () => number), copyButton("Copy the link", () => location.href)),
-    plain && whole ? null : h("details", {class: "value"}, h("summary", {}, "Its digits"),
-      h("p", {class: "long-number", tabindex: "0", role: "group", "aria-label": "Its digits"}, digits(number))),
+      h("span", {}, "submitted ", h("time", {datetime: task.created_at}, moment(task.created_at))),
+      copyButton("Copy number", () => number), copyButton("Copy link", () => location.href)),
+    isInteger && whole ? null : h("details", {class: "value"}, h("summary", {}, "All digits"),
+      h("p", {class: "long-number", tabindex: "0", role: "group", "aria-label": "All digits"}, digits(number))),
   ];
 }
 
 function state(task) {
-  const word = isPrime(task) ? PRIME : STATES[task.status] ?? task.status;
+  const word = isPrime(task) ? "Prime" : statusName(task.status);
   return [h("span", {class: `state ${task.status}`}, word),
     task.reason ? h("span", {class: "reason"}, task.reason) : null];
 }
@@ -120,16 +117,16 @@ function answer(task) {
   if (!shown) return null;
   const [whole] = task.composites;
   const nothing = task.composites.length === 1 && !task.factors.length && whole.exponent === 1;
-  if (nothing && !task.done) return h("p", {class: "muted so-far"}, "No factor yet.");
+  if (nothing && !task.done) return h("p", {class: "muted so-far"}, "No factors found yet.");
   const prime = isPrime(task) && ` is ${task.factors[0].certainty === "proven" ? "prime" : "a probable prime"}`;
   return h("figure", {class: "answer-box"},
-    h("figcaption", {class: "muted"}, task.done ? task.status === "succeeded" ? "The answer" : "What is known" : "Found so far"),
+    h("figcaption", {class: "muted"}, task.done ? task.status === "succeeded" ? "Factorization" : "Known so far" : "Found so far"),
     h("div", {class: `equation ${shown.textContent.length > 160 ? "small" : ""}`, tabindex: "0", role: "group", "aria-label": "Factorization"},
       prime ? null : h("span", {class: "equals"}, "="), shown, prime ? h("span", {class: "maths"}, prime) : null));
 }
 
 const elapsed = task => task.done ? null
-  : [h("span", {class: "elapsed"}, duration(Math.max(0, between(task.created_at)))), "since it was asked"];
+  : [h("span", {class: "elapsed"}, duration(secondsSince(task.created_at))), "elapsed"];
 
 function table(task) {
   if (!task.factors.length && task.composites.length <= 1 && !task.done) return null;
@@ -140,31 +137,31 @@ function actions(task) {
   const said = h("span", {class: "bad", role: "alert"});
   const act = (label, work, kind) => h("button", {type: "button", class: kind, onclick: async event => {
     event.currentTarget.disabled = true;
-    say(said, "");
+    setText(said, "");
     try {
       await work();
     } catch (error) {
-      say(said, error.message);
+      setText(said, error.message);
     }
     event.target.disabled = false;
   }}, label);
   if (!task.done)
-    return [act("Cancel", async () => offer(await call(`/tasks/${task.task_id}`, {method: "DELETE"})), "secondary"), said];
+    return [act("Cancel", async () => deliver(await call(`/tasks/${task.task_id}`, {method: "DELETE"})), "secondary"), said];
   const copies = task.factors.length || task.composites.length
-    ? Object.entries(COPIES).map(([name, make]) => copyButton(name, () => make(task), `Copy as ${name}`)) : [];
-  const again = task.status === "succeeded" ? null : act(task.status === "cancelled" ? "Go on" : "Try again", async () => {
+    ? Object.entries(FORMATS).map(([name, make]) => copyButton(name, () => make(task), `Copy as ${name}`)) : [];
+  const again = task.status === "succeeded" ? null : act(task.status === "cancelled" ? "Resume" : "Try again", async () => {
     const fresh = await submit(task.expression);
-    mine.remember(fresh);
+    myTasks.remember(fresh);
     location.hash = `#/task/${fresh.task_id}`;
   }, "secondary");
   return [copies.length ? h("span", {class: "copies"}, h("span", {class: "muted"}, "Copy as"), copies) : null, again, said];
 }
 
-/** Tell people who listen what people who look see. */
-function tell(before, task, stage) {
+/** Tell people who use a screen reader what has changed. */
+function announceChange(before, task, stage) {
   if (!before && !task.done) return;
   if (task.done && !before?.done) {
     const found = task.factors.map(({prime, exponent}) => exponent > 1 ? `${prime} to the power ${exponent}` : prime);
-    announce(isPrime(task) ? "It is a prime." : `${STATES[task.status]}. ${found.join(" times ").slice(0, 300)}`);
-  } else if (before && before.progress.stage !== stage && nameOf(stage) !== stage) announce(`Now: ${nameOf(stage)}`);
+    announce(isPrime(task) ? "The number is prime." : `${statusName(task.status)}. ${found.join(" times ").slice(0, 300)}`);
+  } else if (before && before.progress.stage !== stage && nameOf(stage) !== stage) announce(`Stage: ${nameOf(stage)}`);
 }

@@ -1,12 +1,18 @@
-// Writes counts and times as people read them.
+// Writes counts, times and states as people read them.
 
 const THIN = "\u202f";
 
 /** 1234567 → 1 234 567, with narrow spaces that do not break. */
 export const count = value => Math.round(value).toLocaleString("en").replaceAll(",", THIN);
 
-/** One of something, or many: plural(3, "factor"). */
-export const plural = (many, one, others = one + "s") => `${count(many)} ${many === 1 ? one : others}`;
+/** A count with its noun: plural(3, "factor") → 3 factors. */
+export const plural = (many, noun) => `${count(many)} ${noun}${many === 1 ? "" : "s"}`;
+
+const STATUSES = {queued: "Queued", running: "Running", succeeded: "Factored", partial: "Partly factored",
+  failed: "Failed", cancelled: "Cancelled"};
+
+/** The status of a task in the page's words. */
+export const statusName = status => STATUSES[status] ?? status;
 
 /** Seconds as a duration: 0.42 s, 12 s, 3 min 5 s, 2 h 10 min, 4 days 3 h. */
 export function duration(seconds) {
@@ -23,25 +29,25 @@ export function duration(seconds) {
 
 const pair = (large, unit, small, lesser) => `${large} ${unit}` + (small ? ` ${small} ${lesser}` : "");
 
-/** Up to how many seconds a unit serves, its seconds, its name. */
+/** [below so many seconds, the unit's own seconds, its name] */
 const UNITS = [[60, 1, "second"], [3600, 60, "minute"], [172800, 3600, "hour"], [63072000, 86400, "day"],
   [3.2e9, 31536000, "year"]];
 
-/** Seconds as no more than an estimate deserves: "about 3 minutes", "more than a century". */
+/** Seconds as roughly as an estimate deserves: "about 3 minutes", "more than a century". */
 export function about(seconds) {
   if (seconds < 1) return "under a second";
   const [, size, unit] = UNITS.find(([limit]) => seconds < limit) ?? [];
   if (!size) return "more than a century";
-  const many = coarse(seconds / size);
+  const many = rounded(seconds / size);
   return many === 1 ? `about ${unit === "hour" ? "an" : "a"} ${unit}` : `about ${plural(many, unit)}`;
 }
 
-const coarse = value => value < 10 ? Math.max(1, Math.round(value)) : Number(value.toPrecision(2));
+const rounded = value => value < 10 ? Math.max(1, Math.round(value)) : Number(value.toPrecision(2));
 
-/** Seconds between two RFC 3339 times; the second may be left out for now. */
-export const between = (from, to) => ((to ? Date.parse(to) : Date.now()) - Date.parse(from)) / 1000;
+/** Seconds since an RFC 3339 time; a clock that is ahead of ours gives 0. */
+export const secondsSince = time => Math.max(0, (Date.now() - Date.parse(time)) / 1000);
 
-/** When something was, short if it was today. */
+/** A time of day, with its date unless that is today. */
 export function moment(time) {
   const date = new Date(time);
   const clock = date.toLocaleTimeString([], {hour: "2-digit", minute: "2-digit"});
@@ -49,8 +55,8 @@ export function moment(time) {
     : `${date.toLocaleDateString([], {day: "numeric", month: "short", year: "numeric"})}, ${clock}`;
 }
 
-/** The first and last digits of a long number. */
+/** The first and last digits of a long number, the whole of a short one. */
 export const shortened = value => value.length > 40 ? `${value.slice(0, 18)}…${value.slice(-18)}` : value;
 
-/** Digits of an integer without its sign. */
+/** How many digits an integer has, without its sign. */
 export const digitsOf = value => value.replace("-", "").length;

@@ -1,4 +1,4 @@
-"""A real Chromium and a real service process; what the browser complains of fails the test."""
+"""A real Chromium and a real service process. A script error in the browser fails the test."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -14,9 +14,9 @@ from infra.local.programs import Embedded
 from infra.tools.browser import chromium
 
 EXPECTED = ("Failed to load resource", "WebSocket connection to")
-"""What Chromium itself reports of a 4xx answer or a service that is down; everything else is a fault."""
+"""What Chromium itself logs about a 4xx answer or a service that is down; any other message is a fault."""
 
-expect.set_options(timeout=30_000)  # as all else that waits: a busy machine is no fault of the page
+expect.set_options(timeout=30_000)  # generous: a busy machine is not the page's fault
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -31,66 +31,66 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 def embedded(folder: Path) -> Embedded:
-    """Return a service of our own that is not started."""
+    """Return an embedded service that is not started yet."""
     [port] = free_ports(1)
     return Embedded(folder, port=port, settings={"FACTORLINE_SLOTS": "1"})
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared_service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Embedded]:
-    """Yield the service behind `service`."""
+    """Yield the process behind `service`."""
     async with embedded(tmp_path_factory.mktemp("embedded")) as running:
         yield running
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def service(shared_service: Embedded) -> AsyncIterator[str]:
-    """Yield the address of a running service that all tests share; one that ends it fails, alone."""
+    """Yield the URL of a running service that all tests share; only a test that stops it fails."""
     await shared_service.start()
     yield shared_service.url
     shared_service.require_running()
 
 
 class Visitor:
-    """Somebody with a browser of their own: nothing stored in it, complaints kept."""
+    """A user with a fresh browser context; it collects the errors in the console."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.complaints: list[str] = []
-        self._asked: list[str] = []
-        page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.errors: list[str] = []
+        self._submitted: list[str] = []
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
 
-    def _hear(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not message.text.startswith(EXPECTED):
-            self.complaints.append(message.text)
+            self.errors.append(message.text)
 
-    async def ask(self, url: str, number: str) -> str:
-        """Submit a number through the field; return the address of its task."""
+    async def submit(self, url: str, number: str) -> str:
+        """Submit a number through the field; return the URL of its task's page."""
         await self.page.goto(f"{url}/#/")
         field = self.page.get_by_label("A number or an expression")
         await field.fill(number)
         await field.press("Enter")
         await self.page.wait_for_url("**/#/task/*")
-        self._asked.append(f"{url}/tasks/{self.page.url.rpartition('/')[2]}")
+        self._submitted.append(f"{url}/tasks/{self.page.url.rpartition('/')[2]}")
         return self.page.url
 
     async def leave(self) -> None:
-        """Cancel what runs on, so that it does not hold up the next test."""
-        with contextlib.suppress(PlaywrightError):  # the service was the test's own, and is gone
-            for address in self._asked:
+        """Cancel the tasks, so that none of them holds up the next test."""
+        with contextlib.suppress(PlaywrightError):  # the service was the test's own and has stopped
+            for address in self._submitted:
                 await self.page.request.delete(address)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visitor(browser: Browser) -> AsyncIterator[Visitor]:
-    """Yield a visitor; a script error or a broken policy fails the test."""
+    """Yield a visitor; a script error or a violation of the content security policy fails the test."""
     context = await browser.new_context(accept_downloads=True)
     visitor = Visitor(await context.new_page())
     yield visitor
     await visitor.leave()
     await context.close()
-    assert [] == visitor.complaints
+    assert [] == visitor.errors
 
 
 @pytest.fixture

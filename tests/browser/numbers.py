@@ -7,4 +7,4 @@ SECONDS = "(10^29+319)*(10^30+57)"
 """Two primes of thirty digits: a few seconds of work."""
 
 HUGE = "1" + "0" * 998 + "7"
-"""1000 digits, as many as are taken."""
+"""1000 digits, the most that the service accepts."""

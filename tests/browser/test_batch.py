@@ -1,4 +1,4 @@
-"""Many numbers at once on the page."""
+"""The page's batch view: many numbers at once."""
 
 import csv
 import io
@@ -17,15 +17,15 @@ async def submit(page: Page, service: str, *lines: str) -> None:
     await page.get_by_role("button", name="Factor all").click()
 
 
-async def test_a_batch_tells_what_became_of_each_line(page: Page, service: str) -> None:
-    """Good lines are factored, a bad one is explained, an empty one is no line."""
+async def test_a_batch_shows_the_result_of_each_line(page: Page, service: str) -> None:
+    """Good lines are factored, a bad one is explained, an empty one is skipped."""
     await submit(page, service, "1234", "", "2^64+1", "nonsense")
 
     await expect(page.locator("#batch-summary")).to_have_text("All 3 numbers done")
     rows = page.locator("#batch-result tbody tr")
     await expect(rows.nth(0)).to_contain_text("2 × 617")
     await expect(rows.nth(1)).to_contain_text("274177 × 67280421310721")
-    await expect(rows.nth(2)).to_contain_text("refused")
+    await expect(rows.nth(2)).to_contain_text("Refused")
 
 
 async def test_a_batch_is_downloaded_as_csv(page: Page, service: str, tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ async def test_a_batch_is_downloaded_as_csv(page: Page, service: str, tmp_path: 
 
 
 async def test_a_batch_survives_a_reload(page: Page, service: str) -> None:
-    """Its lines and their answers are there again."""
+    """Its lines and their results are shown again."""
     await submit(page, service, "91", "x")
     await expect(page.locator("#batch-summary")).to_be_visible()
     await page.reload()
@@ -55,8 +55,8 @@ async def test_a_batch_survives_a_reload(page: Page, service: str) -> None:
     await expect(page.locator("#batch-result")).to_contain_text("7 × 13")
 
 
-async def test_a_thousand_lines_are_taken(page: Page, service: str) -> None:
-    """More than one frame and more than one request carry them; each ends."""
+async def test_a_batch_may_have_a_thousand_lines(page: Page, service: str) -> None:
+    """They need more than one request and more than one frame; each number is factored."""
     await submit(page, service, *(str(10**6 + number) for number in range(1000)))
 
     await expect(page.locator("#batch-summary")).to_have_text(

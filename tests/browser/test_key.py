@@ -1,4 +1,4 @@
-"""The page with a service that wants a key: it asks kindly, keeps it in the tab, and says when it is gone."""
+"""The page with API keys: it asks for one, keeps it in the tab, and asks again once it is revoked."""
 
 import time
 from collections.abc import AsyncIterator
@@ -27,10 +27,10 @@ async def locked(tmp_path: Path) -> AsyncIterator[str]:
         yield service.url
 
 
-async def test_a_key_is_asked_for_kept_in_the_tab_and_missed_when_revoked(
+async def test_a_key_is_asked_for_kept_in_the_tab_and_asked_for_again_once_revoked(
     locked: str, visitor: Visitor, tmp_path: Path
 ) -> None:
-    """A wrong key is told; with the right one everything works, also after a reload."""
+    """A wrong key is reported; with the right one everything works, after a reload too."""
     store = SqliteStore(tmp_path / "data" / "factorline.sqlite3")
     await store.open()
     made = new_key("ann", now=time.time())
@@ -40,25 +40,25 @@ async def test_a_key_is_asked_for_kept_in_the_tab_and_missed_when_revoked(
     page.on("request", lambda request: sent.append(request.url))
     page.on("websocket", lambda socket: sent.append(socket.url))
     await page.goto(locked)
-    door = page.locator("#door")
-    await expect(door).to_contain_text("asks for an API key")
+    form = page.locator("#key-form")
+    await expect(form).to_contain_text("needs an API key")
     assert [] == await violations(page)
 
     await page.get_by_role("textbox", name="API key").fill(f"fl_{'x' * 43}")
-    await page.get_by_role("button", name="Use it").click()
-    await expect(door).to_contain_text("does not know that key")
+    await page.get_by_role("button", name="Use this key").click()
+    await expect(form).to_contain_text("Unknown or revoked")
     await page.get_by_role("textbox", name="API key").fill(made.secret)
-    await page.get_by_role("button", name="Use it").click()
-    await expect(door).to_be_hidden()
-    await visitor.ask(locked, "1234")
+    await page.get_by_role("button", name="Use this key").click()
+    await expect(form).to_be_hidden()
+    await visitor.submit(locked, "1234")
     await expect(page.locator("#task")).to_contain_text("617")
     await page.reload()
     await expect(page.locator("#task")).to_contain_text("617")
-    await expect(door).to_be_hidden()
+    await expect(form).to_be_hidden()
     await expect(page.locator("#offline")).to_be_hidden()
 
     await store.revoke_key(made.key.key_id, time.time())
-    await expect(door).to_contain_text("revoked", timeout=10_000)
+    await expect(form).to_contain_text("Unknown or revoked", timeout=10_000)
     await expect(page.locator("#offline")).to_be_hidden()
     assert "" == await page.evaluate("sessionStorage.getItem('factorline.key')")
     assert [] == await page.evaluate("Object.values(localStorage).filter(t => t.includes('fl_'))")

@@ -1,7 +1,7 @@
-"""How the page shows what a gateway says of curves, relations and the matrix.
+"""How the page shows the progress that a gateway reports: curves, relations and the matrix.
 
-The gateway's word is spoken here, in frames made of its own models: which numbers are in which stage
-when is the engine's affair.
+The tests send the frames themselves, made of the gateway's own models, because when a real number is in
+which stage is up to the engine.
 """
 
 from collections.abc import Awaitable, Callable
@@ -47,7 +47,7 @@ def task(version: int, **progress: Any) -> models.TaskView:
 
 
 def relations(usable: int) -> models.SieveProgress:
-    """Return a sieve with so many of 60 000 relations."""
+    """Return the progress of a sieve with this many of 60 000 relations."""
     return models.SieveProgress(
         digits=95, full=usable // 2, partial=9 * usable, usable=usable, needed=60_000, rate=812.0
     )
@@ -55,7 +55,7 @@ def relations(usable: int) -> models.SieveProgress:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def show(page: Page, service: str) -> Show:
-    """Return what makes the page show a state of the task; each call is news."""
+    """Return a function that makes the page show a state of the task, each call a newer one."""
     opened: list[WebSocketRoute] = []
 
     def send(message: ServerMessage) -> None:
@@ -83,45 +83,49 @@ async def show(page: Page, service: str) -> Show:
     return show
 
 
-async def test_curves_show_the_sizes_that_they_rule_out(page: Page, show: Show) -> None:
-    """A scale up to half of the composite's digits is filled as far as curves have looked."""
+async def test_curves_show_the_sizes_of_factors_that_they_make_unlikely(
+    page: Page, show: Show
+) -> None:
+    """A scale up to half of the composite's digits is filled as far as the curves have searched."""
     curves = models.CurveProgress(digits=95, done=214, wanted=904, ruled_out_digits=24)
     await show(stage="ecm", curves=curves)
 
     await expect(page.locator(".panel")).to_contain_text("of 904 curves done")
-    scale = page.get_by_role("img", name="Factors of up to 24 of at most 48 digits are ruled out")
+    scale = page.get_by_role(
+        "img", name="Factors of up to 24 digits are unlikely now; the smallest has at most 48"
+    )
     await expect(scale).to_be_visible()
     width = "e => e.getBoundingClientRect().width"
     ruler = await page.locator(".ruler").evaluate(width)
     assert 0.5 == pytest.approx(await page.locator(".shade").evaluate(width) / ruler, abs=0.01)
 
 
-async def test_relations_are_a_curve_against_the_need(page: Page, show: Show) -> None:
-    """Every state adds a point; no time that is left is claimed before a pace was seen."""
+async def test_relations_are_drawn_against_the_number_needed(page: Page, show: Show) -> None:
+    """Every state adds a point; no remaining time is shown before a rate has been seen."""
     for usable in (1000, 2000, 3000):
         await show(stage="sieve", sieve=relations(usable), workers=4)
         await expect(page.locator(".panel")).to_contain_text(f"needed{usable // 1000}\u202f000")
 
-    await expect(page.locator(".panel")).to_contain_text("no honest estimate yet")
+    await expect(page.locator(".panel")).to_contain_text("no estimate yet")
     await expect(page.locator(".chart .projection")).to_have_count(0)
     path = await page.locator(".chart .curve").get_attribute("d")
     assert path is not None
     assert (1, 2) == (path.count("M"), path.count("L"))
-    await expect(page.locator(".figures").last).to_contain_text("workers on it4")
-    await expect(page.locator(".stages")).to_contain_text("Elliptic curves: to come")
+    await expect(page.locator(".figures").last).to_contain_text("workers4")
+    await expect(page.locator(".stages")).to_contain_text("Elliptic curves: not started")
     await expect(page.locator(".stages [aria-current=step]")).to_contain_text("Sieve")
 
 
-async def test_the_time_that_is_left_is_the_gateways_word(page: Page, show: Show) -> None:
-    """A known estimate is shown coarsely and drawn as a projection to the need."""
+async def test_the_remaining_time_is_the_gateways_estimate(page: Page, show: Show) -> None:
+    """An estimate is shown rounded, and drawn as a projection to the number needed."""
     await show(stage="sieve", sieve=relations(30_000), eta_seconds=305.0)
 
     await expect(page.locator(".panel")).to_contain_text("about 5 minutes")
     await expect(page.locator(".chart .projection")).to_have_count(1)
 
 
-async def test_the_curve_survives_a_reload(page: Page, show: Show) -> None:
-    """What this tab saw is still drawn."""
+async def test_the_chart_survives_a_reload(page: Page, show: Show) -> None:
+    """What this tab has seen is still drawn."""
     await show(stage="sieve", sieve=relations(1000))
     await show(stage="sieve", sieve=relations(2000))
     await expect(page.locator(".panel")).to_contain_text("needed2\u202f000")
@@ -136,7 +140,7 @@ async def test_the_curve_survives_a_reload(page: Page, show: Show) -> None:
 
 
 async def test_linear_algebra_shows_its_rows(page: Page, show: Show) -> None:
-    """The stage inside, the size, how far it is; and the stages behind it count as done."""
+    """The step, the size and how far it is are shown, and the stages before it count as done."""
     matrix = models.MatrixProgress(stage="matrix", rows=61_234, done=20_000, of=61_234)
     await show(stage="solve", sieve=relations(60_000), matrix=matrix)
 
@@ -145,14 +149,14 @@ async def test_linear_algebra_shows_its_rows(page: Page, show: Show) -> None:
     await expect(page.locator(".stages")).to_contain_text("Sieve: done")
 
 
-async def test_an_older_state_changes_nothing(page: Page, show: Show) -> None:
-    """What is drawn never goes back."""
+async def test_an_older_state_is_ignored(page: Page, show: Show) -> None:
+    """What is drawn never goes back in time."""
     await show(stage="sieve", sieve=relations(5000))
     await expect(page.locator(".panel")).to_contain_text("needed5\u202f000")
     old = Update(task=task(0, stage="survey"))
     await page.evaluate(
         "import(document.querySelector('script').src.replace('main.js', 'live.js'))"
-        f".then(live => live.offer({msgspec.json.encode(old.task).decode()}))"
+        f".then(live => live.deliver({msgspec.json.encode(old.task).decode()}))"
     )
 
     await expect(page.locator(".stages [aria-current=step]")).to_contain_text("Sieve")

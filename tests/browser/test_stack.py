@@ -1,4 +1,4 @@
-"""The page against the production shape: RabbitMQ, a MongoDB-wire server, two gateways, a balancer."""
+"""The page in front of the production layout: RabbitMQ, a MongoDB-wire server, two gateways, a balancer."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from tests.browser.conftest import Visitor
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 TABS = 20
-PATIENCE_MS = 60_000
+TIMEOUT_MS = 60_000
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -31,28 +31,28 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         yield await resources.enter_async_context(stack)
 
 
-async def freeze(stack: Stack, number: signal.Signals) -> None:
-    """Stop the workers where they are, or let them go on."""
+async def signal_workers(stack: Stack, number: signal.Signals) -> None:
+    """Send a signal to every worker: SIGSTOP to freeze them, SIGCONT to let them go on."""
     for worker in stack.workers:
         worker.signal(number)
 
 
-async def test_submit_watch_lose_a_gateway_resume(visitor: Visitor, stack: Stack) -> None:
-    """Kill -9 of either gateway: the page finds the other one and goes on, unasked."""
+async def test_a_page_survives_the_loss_of_a_gateway(visitor: Visitor, stack: Stack) -> None:
+    """Each gateway is killed in turn: the page reconnects to the other one by itself."""
     page = visitor.page
-    await visitor.ask(stack.url, numbers.ENDLESS)
-    await expect(page.locator(".panel")).to_be_visible(timeout=PATIENCE_MS)
+    await visitor.submit(stack.url, numbers.ENDLESS)
+    await expect(page.locator(".panel")).to_be_visible(timeout=TIMEOUT_MS)
     for gateway in stack.gateways:
         gateway.kill()
         await gateway.start()
-    await expect(page.locator("#offline")).to_be_hidden(timeout=PATIENCE_MS)
+    await expect(page.locator("#offline")).to_be_hidden(timeout=TIMEOUT_MS)
     await page.get_by_role("button", name="Cancel").click()
 
     await expect(page.locator(".task-state .state")).to_have_text("Cancelled")
 
 
 async def test_a_batch_and_bad_input(page: Page, stack: Stack) -> None:
-    """What the page shows does not depend on what is behind it."""
+    """The page shows the same as with the embedded service."""
     await page.goto(f"{stack.url}/#/batch")
     await page.get_by_label("Numbers or expressions").fill("1234\n2+*3\n2^128+1")
     await page.get_by_role("button", name="Factor all").click()
@@ -64,7 +64,7 @@ async def test_a_batch_and_bad_input(page: Page, stack: Stack) -> None:
 
 
 async def test_the_status_view_shows_the_worker_and_the_queues(page: Page, stack: Stack) -> None:
-    """Numbers, not question marks, and no complaint."""
+    """It shows numbers, no question marks and no error."""
     await page.goto(f"{stack.url}/#/status")
 
     await expect(page.locator("#status-body")).to_contain_text("factor.survey")
@@ -76,25 +76,23 @@ async def test_the_status_view_shows_the_worker_and_the_queues(page: Page, stack
     await expect(page.locator("#status-body")).not_to_contain_text("?")
 
 
-async def test_every_tab_sees_the_end_whatever_happens_to_the_gateways(
+async def test_every_tab_sees_its_answer_although_the_gateways_restart(
     browser: Browser, stack: Stack
 ) -> None:
     """Both gateways are restarted one after the other while twenty tabs watch twenty numbers."""
     context = await browser.new_context()
-    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_timeout(TIMEOUT_MS)
     tabs = [await context.new_page() for _ in range(TABS)]
-    await freeze(stack, signal.SIGSTOP)
+    await signal_workers(stack, signal.SIGSTOP)
     try:
         await asyncio.gather(*(watch(tab, stack.url, place) for place, tab in enumerate(tabs)))
         for gateway in stack.gateways:
             await gateway.stop()
             await gateway.start()
     finally:
-        await freeze(stack, signal.SIGCONT)
+        await signal_workers(stack, signal.SIGCONT)
     for place, tab in enumerate(tabs):
-        await expect(tab.locator(".task-state .state")).to_have_text(
-            "Factored", timeout=PATIENCE_MS
-        )
+        await expect(tab.locator(".task-state .state")).to_have_text("Factored", timeout=TIMEOUT_MS)
         await expect(tab.locator(".equation")).to_have_text(
             f"=2 × 617 × {10**9 + 7}{power(place)} × {2**61 - 1}"
         )
@@ -108,9 +106,9 @@ def power(place: int) -> str:
 
 
 async def watch(tab: Page, url: str, place: int) -> None:
-    """Let a tab submit its own number and wait until it watches it."""
+    """Submit a number of its own in a tab, and wait until the tab shows the task."""
     await tab.goto(url)
     field = tab.get_by_label("A number or an expression")
     await field.fill(f"1234*(10^9+7)^{place + 1}*(2^61-1)")
     await field.press("Enter")
-    await expect(tab.locator(".task-state .state")).to_have_text("Queued", timeout=PATIENCE_MS)
+    await expect(tab.locator(".task-state .state")).to_have_text("Queued", timeout=TIMEOUT_MS)

@@ -1,4 +1,4 @@
-"""Every view, light and dark: no barriers, no complaints, readable small and large, light to load."""
+"""Every view, light and dark: accessible, no console errors, readable on small screens, light to load."""
 
 from pathlib import Path
 from typing import Any
@@ -28,41 +28,41 @@ async def violations(page: Page) -> list[str]:
 
 async def home(visitor: Visitor, service: str) -> None:
     """The field, with a task in the list."""
-    await visitor.ask(service, "1234")
+    await visitor.submit(service, "1234")
     await visitor.page.goto(f"{service}/#/")
     await expect(visitor.page.locator("#tasks")).to_contain_text("2 × 617")
     await expect(visitor.page.locator("#hint")).to_contain_text("digits")
 
 
 async def refused(visitor: Visitor, service: str) -> None:
-    """The field with something that is no number."""
+    """The field with something that is not a number."""
     await visitor.page.goto(service)
     await visitor.page.get_by_label("A number or an expression").fill("2+*3")
     await expect(visitor.page.locator("#hint mark")).to_be_visible()
 
 
 async def running(visitor: Visitor, service: str) -> None:
-    """A number in its curves."""
-    await visitor.ask(service, f"11*({numbers.ENDLESS})")
+    """A number while its elliptic curves run."""
+    await visitor.submit(service, f"11*({numbers.ENDLESS})")
     await expect(visitor.page.locator(".panel")).to_be_visible()
 
 
 async def finished(visitor: Visitor, service: str) -> None:
     """An answer."""
-    await visitor.ask(service, "30!+1")
+    await visitor.submit(service, "30!+1")
     await expect(visitor.page.locator(".task-state .state")).to_have_text("Factored")
 
 
 async def huge(visitor: Visitor, service: str) -> None:
     """A number of a thousand digits, with its digits unfolded."""
-    await visitor.ask(service, numbers.HUGE)
-    await visitor.page.get_by_text("Its digits").click()
+    await visitor.submit(service, numbers.HUGE)
+    await visitor.page.get_by_text("All digits").click()
 
 
 async def unknown(visitor: Visitor, service: str) -> None:
     """A link that leads nowhere."""
     await visitor.page.goto(f"{service}/#/task/00000000-0000-4000-8000-000000000000")
-    await expect(visitor.page.get_by_role("heading", name="No such task")).to_be_visible()
+    await expect(visitor.page.get_by_role("heading", name="Task not found")).to_be_visible()
 
 
 async def batch(visitor: Visitor, service: str) -> None:
@@ -80,7 +80,7 @@ async def status(visitor: Visitor, service: str) -> None:
 
 
 async def docs(visitor: Visitor, service: str) -> None:
-    """The calls, one unfolded."""
+    """The API reference, one call unfolded."""
     await visitor.page.goto(f"{service}/docs")
     await visitor.page.locator("summary").first.click()
 
@@ -90,10 +90,8 @@ VIEWS = [home, refused, running, finished, huge, unknown, batch, status, docs]
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.__name__)
-async def test_a_view_has_no_barriers(
-    visitor: Visitor, service: str, view: Any, scheme: Any
-) -> None:
-    """axe-core finds nothing at all; contrast is the one thing that the scheme changes."""
+async def test_a_view_is_accessible(visitor: Visitor, service: str, view: Any, scheme: Any) -> None:
+    """axe-core finds no violation. The colour scheme changes only the contrast."""
     await visitor.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     await view(visitor, service)
 
@@ -121,7 +119,7 @@ async def test_reduced_motion_is_respected(visitor: Visitor, service: str) -> No
 
 
 async def test_the_page_weighs_little_and_comes_from_one_host(page: Page, service: str) -> None:
-    """All that a first visit loads, uncompressed."""
+    """All that a first visit loads is counted, uncompressed."""
     responses: list[Response] = []
 
     def keep(response: Response) -> None:  # Playwright cannot call a method of a list
@@ -129,7 +127,7 @@ async def test_the_page_weighs_little_and_comes_from_one_host(page: Page, servic
 
     page.on("response", keep)
     await page.goto(service, wait_until="networkidle")
-    # Read here and not as each comes in: nobody waits for a handler, and the page may close under it.
+    # Read here and not in the handler: nothing waits for a handler, and the page may close while it runs.
     weights = {response.url: len(await response.body()) for response in tuple(responses)}
 
     assert {"home", "inter.woff2"} & {url.rpartition("/")[2] for url in weights}
@@ -138,7 +136,7 @@ async def test_the_page_weighs_little_and_comes_from_one_host(page: Page, servic
 
 
 async def test_a_second_visit_loads_nothing_but_the_document(page: Page, service: str) -> None:
-    """Files are kept for good under their version."""
+    """Files are cached for good under their version."""
     await page.goto(service, wait_until="networkidle")
     await page.goto("about:blank")
     await page.goto(service, wait_until="networkidle")

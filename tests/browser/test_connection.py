@@ -1,4 +1,4 @@
-"""The page without its service: it says so, comes back by itself, and misses nothing."""
+"""The page while its service is away: it says so, reconnects by itself, and misses nothing."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,8 +23,8 @@ async def mortal(tmp_path: Path) -> AsyncIterator[Embedded]:
         yield running
 
 
-async def test_a_page_with_a_line_says_nothing(page: Page, service: str) -> None:
-    """No notice while all is well."""
+async def test_a_connected_page_shows_no_notice(page: Page, service: str) -> None:
+    """There is no notice while all is well."""
     async with page.expect_websocket() as opened:
         await page.goto(service)
     await (await opened.value).wait_for_event("framereceived")
@@ -32,16 +32,16 @@ async def test_a_page_with_a_line_says_nothing(page: Page, service: str) -> None
     await expect(page.locator(OFFLINE)).to_be_hidden()
 
 
-async def test_a_page_says_that_it_is_offline_and_resumes(
+async def test_a_page_says_that_it_is_offline_and_reconnects(
     visitor: Visitor, mortal: Embedded
 ) -> None:
-    """Killed and started again: the notice comes and goes, and what is watched runs on."""
+    """The service is killed and started again: the notice comes and goes, and the task runs on."""
     page = visitor.page
-    await visitor.ask(mortal.url, numbers.ENDLESS)
+    await visitor.submit(mortal.url, numbers.ENDLESS)
     await expect(page.locator(".panel")).to_be_visible()
     mortal.kill_group()
     await expect(page.locator(OFFLINE)).to_contain_text("Offline")
-    # While nobody is there: once somebody is, the page may be back before the button can be pressed.
+    # Before the service starts: after that, the page may reconnect before the button can be pressed.
     await page.get_by_role("button", name="Try now").click()
     await expect(page.locator(OFFLINE)).to_contain_text("Offline")
     await mortal.start()
@@ -51,10 +51,10 @@ async def test_a_page_says_that_it_is_offline_and_resumes(
     await expect(page.locator(".task-state .state")).to_have_text("Cancelled")
 
 
-async def test_an_end_that_came_meanwhile_is_shown(visitor: Visitor, mortal: Embedded) -> None:
-    """Work goes on after a restart, and the page that waited shows the answer by itself."""
+async def test_an_answer_found_while_offline_is_shown(visitor: Visitor, mortal: Embedded) -> None:
+    """The work goes on after a restart, and the waiting page shows the answer by itself."""
     page = visitor.page
-    await visitor.ask(mortal.url, numbers.SECONDS)
+    await visitor.submit(mortal.url, numbers.SECONDS)
     mortal.kill_group()
     await expect(page.locator(OFFLINE)).to_contain_text("Offline")
     await mortal.start()
@@ -66,7 +66,7 @@ async def test_an_end_that_came_meanwhile_is_shown(visitor: Visitor, mortal: Emb
 async def test_a_number_submitted_while_the_service_is_away_is_not_lost(
     page: Page, mortal: Embedded
 ) -> None:
-    """The page asks again with the same key: one task comes of it."""
+    """The page repeats the request with the same idempotency key, so that one task is made."""
     await page.goto(mortal.url)
     await page.get_by_label("A number or an expression").fill("1234")
     await expect(page.locator("#hint")).to_contain_text("4 digits")
@@ -82,20 +82,18 @@ async def test_a_number_submitted_while_the_service_is_away_is_not_lost(
     assert 1 == len((await answer.json())["tasks"])
 
 
-async def test_where_no_socket_can_be_had_the_page_asks_over_http(
-    visitor: Visitor, service: str
-) -> None:
-    """A network that lets no WebSocket through still shows the answer."""
+async def test_without_a_websocket_the_page_polls_over_http(visitor: Visitor, service: str) -> None:
+    """Behind a network that lets no WebSocket through the page still shows the answer."""
     await visitor.page.route_web_socket("**/ws", WebSocketRoute.close)
-    await visitor.ask(service, f"{numbers.SECONDS}*31")
+    await visitor.submit(service, f"{numbers.SECONDS}*31")
 
     await expect(visitor.page.locator(".task-state .state")).to_have_text(
         "Factored", timeout=60_000
     )
 
 
-async def test_a_client_that_is_sent_away_stays_away(page: Page, service: str) -> None:
-    """After a 40xx close the page says so, and does not come back unasked."""
+async def test_a_page_that_is_refused_does_not_reconnect(page: Page, service: str) -> None:
+    """After a 40xx close the page says so, and does not reconnect unasked."""
     sockets = 0
 
     async def refuse(route: WebSocketRoute) -> None:
@@ -105,7 +103,7 @@ async def test_a_client_that_is_sent_away_stays_away(page: Page, service: str) -
 
     await page.route_web_socket("**/ws", refuse)
     await page.goto(service)
-    await expect(page.locator(OFFLINE)).to_contain_text("ended this page's connection")
+    await expect(page.locator(OFFLINE)).to_contain_text("closed this page's connection")
     await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     await page.evaluate("dispatchEvent(new Event('online'))")
 
