@@ -1,4 +1,4 @@
-"""How many numbers of one owner are begun at once; the rest waits in the store (docs/adr/0007)."""
+"""How many numbers of one owner are in progress at once; the others wait in the store (docs/adr/0007)."""
 
 import asyncio
 import time
@@ -8,13 +8,13 @@ from common.domain import Lane
 from common.store import Store
 
 PLACES = {Lane.SHORT: 64, Lane.LONG: 4}
-"""Places of one owner, by lane, however small the cluster is."""
+"""Places of one owner in each lane, however small the cluster is."""
 PLACES_A_SLOT = {Lane.SHORT: 8, Lane.LONG: 2}
-"""Places of one owner for each slot of a larger cluster."""
+"""Places of one owner for each slot, where that is more."""
 FRESH_SECONDS = 0.1
-"""A count is trusted for so long, less what was taken since."""
+"""How long a count is trusted, less the places taken since."""
 FULL_SECONDS = 0.02
-"""So long after none was free, it is counted again."""
+"""Once an owner has no free place, wait this long before counting again."""
 
 
 def places(lane: Lane, slots: int) -> int:
@@ -30,10 +30,10 @@ class _Counted:
 
 
 class Places:
-    """A gateway's view of who has a place free, so that a small load is published at once.
+    """A gateway's view of the free places of each owner, so that light load is published at once.
 
-    Its counts are a tenth of a second old at most, so several gateways together may begin a few more
-    than there are places; workers, who begin what waits, count exactly.
+    Its counts are up to a tenth of a second old, so several gateways together may join a few tasks more
+    than there are places for. Workers, who join the tasks that wait, count exactly.
     """
 
     def __init__(self, store: Store) -> None:
@@ -41,11 +41,11 @@ class Places:
         self._counted: dict[tuple[str, Lane], _Counted] = {}
 
     async def take(self, owner: str, lane: Lane, wanted: int) -> int:
-        """Return how many of the wanted places the owner gets now, for tasks to be inserted next.
+        """Return how many of the wanted places the owner gets now, for tasks that are inserted next.
 
-        Live tasks that still wait count too: nobody overtakes an owner's own earlier tasks.
+        Live tasks that still wait count too, so that new tasks do not overtake the owner's earlier ones.
         """
-        if len(self._counted) > 10_000:  # noqa: PLR2004 enough for those of a tenth of a second
+        if len(self._counted) > 10_000:  # noqa: PLR2004 far more than ask in a tenth of a second
             self._counted.clear()
         counted = self._counted.setdefault((owner, lane), _Counted())
         async with counted.lock:

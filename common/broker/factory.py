@@ -1,4 +1,4 @@
-"""Which broker a program works with: RabbitMQ if its address is set, else the memory broker."""
+"""Opens the broker that the settings name: RabbitMQ if its address is set, else the memory broker."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from common.runtime.settings import Settings
 
 @contextlib.asynccontextmanager
 async def open_broker(settings: Settings) -> AsyncIterator[Broker]:
-    """Yield the open broker that the settings name; close it afterwards."""
+    """Yield the broker that the settings name, open; close it afterwards."""
     broker = _new_broker(settings)
     await broker.open()
     try:

@@ -1,4 +1,4 @@
-"""The memory broker: RabbitMQ's semantics inside one process, for `make run`."""
+"""The memory broker: RabbitMQ's semantics within one process, for `make run`."""
 
 import asyncio
 import collections
@@ -18,7 +18,7 @@ Hint = TypeVar("Hint", Event, Control)
 
 
 class MemoryBroker:
-    """Queues of bytes, so that messages take the same way as through RabbitMQ. It forgets at exit."""
+    """Queues of encoded messages, decoded as if they came from RabbitMQ; they end with the process."""
 
     def __init__(self) -> None:
         self._queues: dict[Queue, collections.deque[_Message]] = {
@@ -31,11 +31,11 @@ class MemoryBroker:
         self._open = False
 
     async def open(self) -> None:
-        """Begin to take messages."""
+        """Accept messages from now on."""
         self._open = True
 
     async def close(self) -> None:
-        """End every consumer; what is unsettled goes back."""
+        """End every consumer; unsettled messages return to their queues."""
         self._open = False
         running: list[_Consumer | _Listener[Event] | _Listener[Control]]
         running = [*self._consumers, *self._events, *self._controls]
@@ -56,13 +56,13 @@ class MemoryBroker:
                 await self._put(queue_for(unit), _Message(unit.encode(), headers))
 
     async def tell(self, event: Event) -> None:
-        """Tell every subscriber to events."""
+        """Send an event to every subscriber."""
         self._require_open()
         for listener in self._events:
             listener.put(event)
 
     async def control(self, message: Control) -> None:
-        """Tell every subscriber to control messages."""
+        """Send a control message to every subscriber."""
         self._require_open()
         for listener in self._controls:
             listener.put(message)
@@ -79,7 +79,7 @@ class MemoryBroker:
     async def subscribe_events(
         self, handler: Callable[[Event], Awaitable[None]], on_gap: Callable[[], Awaitable[None]]
     ) -> "_Listener[Event]":
-        """Call the handler for every event; here there is never a gap."""
+        """Call the handler for every event. There is never a gap here."""
         del on_gap
         listener: _Listener[Event] = _Listener(handler)
         self._events.append(listener)
@@ -88,7 +88,7 @@ class MemoryBroker:
     async def subscribe_control(
         self, handler: Callable[[Control], Awaitable[None]], on_gap: Callable[[], Awaitable[None]]
     ) -> "_Listener[Control]":
-        """Call the handler for every control message; here there is never a gap."""
+        """Call the handler for every control message. There is never a gap here."""
         del on_gap
         listener: _Listener[Control] = _Listener(handler)
         self._controls.append(listener)
@@ -114,15 +114,15 @@ class MemoryBroker:
             await self._arrivals[queue].wait_for(lambda: self._queues[queue])
             return self._queues[queue].popleft()
 
-    async def _bury(self, message: "_Message", reason: str) -> None:
+    async def _dead_letter(self, message: "_Message", reason: str) -> None:
         await self._put(Queue.DEAD, _Message(message.body, message.headers, reason))
 
 
 class _Message:
-    """What lies in a queue; ``failures`` counts deliveries that ended in an error."""
+    """A message in a queue; ``failures`` counts the deliveries that ended in an error."""
 
     returned = False
-    """Whether it was given back."""
+    """Whether a consumer returned it to the queue."""
 
     def __init__(self, body: bytes, headers: Mapping[str, str], reason: str | None = None) -> None:
         self.body = body
@@ -132,7 +132,7 @@ class _Message:
 
 
 class _Delivery:
-    """A message in a consumer's hands. The first verb counts, later ones do nothing."""
+    """A message that a consumer has received. The first verb counts; later ones do nothing."""
 
     def __init__(self, broker: MemoryBroker, queue: Queue, message: _Message) -> None:
         self._broker = broker
@@ -154,15 +154,15 @@ class _Delivery:
 
     async def reject(self) -> None:
         if self._settle():
-            await self._broker._bury(self._message, "rejected")  # noqa: SLF001 same module
+            await self._broker._dead_letter(self._message, "rejected")  # noqa: SLF001 same module
 
     async def fail(self) -> None:
-        """Count the failure, then give back, or bury at the limit."""
+        """Count the failure, then return it to the queue, or dead-letter it at the limit."""
         self._message.failures += 1
         if self._message.failures <= DELIVERY_LIMIT:
             await self.requeue()
         elif self._settle():
-            await self._broker._bury(self._message, "delivery_limit")  # noqa: SLF001 same module
+            await self._broker._dead_letter(self._message, "delivery_limit")  # noqa: SLF001 same module
 
     def _settle(self) -> bool:
         fresh, self._settled = not self._settled, True
@@ -170,7 +170,7 @@ class _Delivery:
 
 
 class _Consumer:
-    """A consumer with at most ``prefetch`` handlers running."""
+    """A consumer that runs at most ``prefetch`` handlers at a time."""
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ class _Consumer:
         self._broker = broker
         self._queue = queue
         self._handler = handler
-        self._places = asyncio.Semaphore(prefetch)
+        self._free = asyncio.Semaphore(prefetch)
         self._running: set[asyncio.Task[None]] = set()
         self._loop = asyncio.create_task(self._consume())
 
@@ -192,7 +192,7 @@ class _Consumer:
         await asyncio.gather(self._loop, return_exceptions=True)
 
     async def close(self) -> None:
-        """Stop everything; what is in hand goes back."""
+        """Stop everything; unsettled messages return to the queue."""
         await self.cancel()
         for task in self._running:
             task.cancel()
@@ -200,7 +200,7 @@ class _Consumer:
 
     async def _consume(self) -> None:
         while True:
-            await self._places.acquire()
+            await self._free.acquire()
             message = await self._broker._take(self._queue)  # noqa: SLF001 same module
             delivery = _Delivery(self._broker, self._queue, message)
             task = asyncio.create_task(self._handle(delivery))
@@ -214,14 +214,14 @@ class _Consumer:
             await delivery.requeue()
             raise
         except Exception:
-            log.exception("A message could not be handled", queue=self._queue.value)
+            log.exception("Message could not be handled", queue=self._queue.value)
             await delivery.fail()
         finally:
-            self._places.release()
+            self._free.release()
 
 
 class _Listener(Generic[Hint]):
-    """A subscriber to hints, called with one at a time, in order."""
+    """A subscriber to hints, which gets them one at a time, in order."""
 
     def __init__(self, handler: Callable[[Hint], Awaitable[None]]) -> None:
         self._handler: Callable[[Hint], Awaitable[None]] = handler
@@ -230,7 +230,7 @@ class _Listener(Generic[Hint]):
         self._loop = asyncio.create_task(self._listen())
 
     def put(self, hint: Hint) -> None:
-        """Have the handler called."""
+        """Queue a hint for the handler."""
         self._kind = type(hint)
         self._hints.put_nowait(hint.encode())
 
@@ -248,4 +248,4 @@ class _Listener(Generic[Hint]):
             try:
                 await self._handler(self._kind.decode(body))
             except Exception:
-                log.exception("A hint could not be handled")
+                log.exception("Hint could not be handled")

@@ -1,4 +1,4 @@
-"""What the service speaks of: tasks, factorizations, units of work. Pure values that know their bytes."""
+"""The service's vocabulary: tasks, factorizations, units, events. Pure values with their encodings."""
 
 from common.domain.accounts import Account
 from common.domain.api_keys import (

@@ -1,8 +1,8 @@
-"""What an owner has used: requests in a leaky bucket, and CPU seconds of the day. Pure.
+"""What an owner has used: requests in a leaky bucket, and CPU seconds of the day.
 
-An account is a value with a version; gateways and workers swap it in the store, so limits hold over
-any number of them. Gateways draw requests in advance, see `LEASE_SECONDS`, so that the store is asked
-about once a second for an owner and not once a request.
+An account is a value with a version, which gateways and workers swap in the store, so that limits hold
+across any number of them. Gateways lease requests in advance (`LEASE_SECONDS`), so that an owner's account is
+read about once a second and not once a request.
 """
 
 import math
@@ -15,12 +15,12 @@ from common.domain.codec import Versioned
 
 DAY_SECONDS = 86_400
 LEASE_SECONDS = 0.5
-"""A gateway draws the requests of so long a time at once. It can therefore let through that much more
-than the policy in any window: rate * LEASE_SECONDS requests (at least one) for each gateway."""
+"""A lease covers the requests of this much time. In any window each gateway may therefore let through
+rate * LEASE_SECONDS requests (at least one) more than the policy allows."""
 
 
 TICKET_SECONDS = 10.0
-"""An insertion has happened or failed by this time, several times over."""
+"""How long a reservation holds; an insertion succeeds or fails in a fraction of this."""
 
 
 class Account(Versioned, frozen=True, kw_only=True):
@@ -29,25 +29,25 @@ class Account(Versioned, frozen=True, kw_only=True):
     owner: str
     version: int = 0
     used: float = 0.0
-    """Requests in the bucket as of `at`; it leaks at the rate of the limits."""
+    """Requests in the bucket at the time `at`; the bucket leaks at the rate that the limits allow."""
     at: float = 0.0
     day: int = 0
-    """Of the CPU seconds, in days since the epoch."""
+    """The UTC day that `cpu_seconds` counts, in days since the epoch."""
     cpu_seconds: float = 0.0
     tickets: dict[str, tuple[int, float]] = {}  # noqa: RUF012 msgspec copies an empty default
-    """Tasks that are just being inserted: how many, and since when."""
+    """Tasks that are being inserted right now: how many, and since when, by a random ticket."""
 
     def reserved(self, now: float) -> int:
-        """Return how many tasks may be on their way into the store."""
+        """Return how many tasks are reserved for but may not be in the store yet."""
         return sum(count for count, at in self.tickets.values() if now - at < TICKET_SECONDS)
 
     def cpu_today(self, now: float) -> float:
-        """Return the CPU seconds that the day has seen."""
+        """Return the CPU seconds used so far today (UTC)."""
         return self.cpu_seconds if self.day == day_of(now) else 0.0
 
 
 class Drawn(NamedTuple):
-    """What a gateway got: whole requests, what it left, and when there is another one."""
+    """A lease: the requests granted, those still left, and the seconds until there is another one."""
 
     account: Account
     granted: int
@@ -56,10 +56,10 @@ class Drawn(NamedTuple):
 
 
 def draw(account: Account, limits: KeyLimits, now: float) -> Drawn:
-    """Return the account after drawing a lease of requests; the same account if none is there."""
+    """Return the account after leasing requests from it; the same account if none is left."""
     rate = limits.requests_per_second
     if rate is None:
-        raise ValueError("these limits have no rate to draw by")
+        raise ValueError("limits without a rate have no requests to lease")
     burst = limits.largest_burst
     used = min(burst, max(0.0, account.used - rate * max(0.0, now - account.at)))
     free = math.floor(burst - used + 1e-9)
@@ -71,7 +71,7 @@ def draw(account: Account, limits: KeyLimits, now: float) -> Drawn:
 
 
 def charge(account: Account, cpu_seconds: float, now: float) -> Account:
-    """Return the account with CPU seconds more."""
+    """Return the account after CPU seconds were used."""
     return replace(
         account,
         version=account.version + 1,
@@ -81,14 +81,14 @@ def charge(account: Account, cpu_seconds: float, now: float) -> Account:
 
 
 def reserve(account: Account, ticket: str, count: int, now: float) -> Account:
-    """Return the account with tasks on their way."""
+    """Return the account with room reserved for tasks that are about to be inserted."""
     fresh = {key: held for key, held in account.tickets.items() if now - held[1] < TICKET_SECONDS}
     tickets = {**fresh, ticket: (count, now)}
     return replace(account, version=account.version + 1, tickets=tickets)
 
 
 def release(account: Account, ticket: str) -> Account:
-    """Return the account after the insertion; the same account if the ticket has lapsed."""
+    """Return the account with a reservation given back; the same account if it has lapsed."""
     if ticket not in account.tickets:
         return account
     left = {key: held for key, held in account.tickets.items() if key != ticket}
@@ -101,5 +101,5 @@ def day_of(now: float) -> int:
 
 
 def seconds_to_tomorrow(now: float) -> float:
-    """Return how long the UTC day still lasts."""
+    """Return the seconds until the UTC day ends."""
     return DAY_SECONDS - now % DAY_SECONDS

@@ -1,6 +1,6 @@
-"""API keys: 256 random bits that a client shows, of which the store keeps only a digest.
+"""API keys: 256 random bits that a client presents, of which the store keeps only a digest.
 
-A plain SHA-256 is right for what nobody can guess; slow password hashes are for what people choose.
+A plain SHA-256 is enough for a secret that nobody can guess; slow hashes are for passwords people choose.
 """
 
 import hashlib
@@ -13,50 +13,50 @@ import msgspec
 from common.domain.codec import Versioned
 
 PREFIX = "fl_"
-"""Lets people and scanners of leaked secrets see what it is."""
+"""Tells people, and scanners for leaked secrets, what it is."""
 _SECRET = re.compile(r"fl_[A-Za-z0-9_-]{43}", re.ASCII)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
-"""What names of keys and owners are made of."""
+"""What the name of a key or of an owner may look like."""
 
 
 class KeyLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What the owner of a key may use; None means no limit.
 
-    All keys of one owner draw on the same account, so a second key is no second allowance.
+    All keys of one owner draw on the same account, so a second key does not bring a second allowance.
     """
 
     requests_per_second: float | None = None
     burst: int | None = None
-    """Requests at once; the requests of one second (at least one) unless told."""
+    """Requests at once; by default those of one second, and at least one."""
     tasks: int | None = None
     """Tasks in progress."""
     cpu_seconds_a_day: float | None = None
-    """Of the UTC day. When it is used up, no more tasks are taken; those in progress go on."""
+    """Per UTC day. Once they are used up no more tasks are accepted; those in progress go on."""
 
     @property
     def largest_burst(self) -> float:
-        """How many requests may come at once."""
+        """The most requests that may come at once."""
         return float(self.burst or max(1.0, self.requests_per_second or 1.0))
 
 
 class ApiKey(Versioned, frozen=True, kw_only=True):
-    """What is kept of a key. Times are seconds since the epoch."""
+    """What the store keeps of a key. Times are in seconds since the epoch."""
 
     key_id: str
-    """How people name the key: the beginning of its digest."""
+    """How people refer to the key: the beginning of its digest."""
     digest: str
     name: str
     owner: str
-    """Whose tasks it opens. A key that takes another one's place has the same owner."""
+    """Whose tasks it gives access to. A key that replaces another one has the same owner."""
     operator: bool = False
-    """Whether it opens /status and /metrics as well."""
+    """Whether it gives access to /status and /metrics as well."""
     limits: KeyLimits = KeyLimits()
     created_at: float
     revoked_at: float | None = None
 
 
 class NewKey(NamedTuple):
-    """A key just made; the secret is nowhere else and is shown once."""
+    """A key that was just made. The secret is kept nowhere else, so it is shown once."""
 
     secret: str
     key: ApiKey
@@ -70,7 +70,7 @@ def new_key(
     limits: KeyLimits | None = None,
     now: float,
 ) -> NewKey:
-    """Return a key of 256 random bits; its owner is named like it unless told."""
+    """Return a key of 256 random bits; its owner has the name of the key unless another is given."""
     secret = PREFIX + secrets.token_urlsafe(32)
     digest = digest_of_secret(secret)
     key = ApiKey(
@@ -86,10 +86,10 @@ def new_key(
 
 
 def digest_of_secret(secret: str) -> str:
-    """Return the digest under which a key is kept, 64 hexadecimal digits."""
+    """Return the digest under which a key is stored: 64 hexadecimal digits."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def looks_like_a_key(secret: str) -> bool:
-    """Whether a text can be a key at all: nothing else need be looked up."""
+    """Return whether a text has the form of a key; only then is it worth looking up."""
     return _SECRET.fullmatch(secret) is not None

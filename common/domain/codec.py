@@ -1,7 +1,7 @@
-"""Versioned JSON: how every domain value rests in a store and travels in a message.
+"""Versioned JSON: how every domain value is stored and sent.
 
 Unknown fields are ignored, so that a newer writer does not break an older reader. An unknown major
-version is refused, because its known fields may mean something else.
+version is refused, because fields of the same name may mean something else in it.
 """
 
 from typing import Any, ClassVar, Self
@@ -12,7 +12,7 @@ from common import errors
 
 
 class BigInt(int):
-    """An integer of any size; it rests and travels as a decimal string.
+    """An integer of any size, stored and sent as a decimal string.
 
     BSON stops at 64 bits and JavaScript at 2**53, so no such integer is ever a JSON number.
     """
@@ -21,7 +21,7 @@ class BigInt(int):
 
 
 def shortened(number: int) -> str:
-    """Return a number for a message or a log line, which is no place for a thousand digits."""
+    """Return a number for a message or a log line, with the middle left out if it is long."""
     digits = str(int(number))
     kept = 18
     return digits if len(digits) <= 2 * kept + 4 else f"{digits[:kept]}…{digits[-kept:]}"
@@ -30,15 +30,13 @@ def shortened(number: int) -> str:
 def _encode_hook(value: object) -> str:
     if isinstance(value, BigInt):
         return str(int(value))
-    message = f"{type(value).__name__} has no place in a message"
-    raise NotImplementedError(message)
+    raise NotImplementedError(f"a {type(value).__name__} cannot be encoded")
 
 
 def _decode_hook(kind: type, value: object) -> object:
     if kind is BigInt and isinstance(value, str):
         return BigInt(value)
-    message = f"expected a decimal string, got {type(value).__name__}"
-    raise ValueError(message)
+    raise ValueError(f"expected a decimal string, got {type(value).__name__}")
 
 
 class Versioned(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,12 +60,14 @@ class Versioned(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises:
             errors.UnknownVersion: The layout is of another major version.
-            errors.Malformed: It is not such a value at all.
+            errors.Malformed: It is not such a value.
 
         """
         try:
             cls._check_version(msgspec.json.decode(data, type=_Envelope).v)
             return msgspec.json.decode(data, type=cls, dec_hook=_decode_hook)
+        except errors.UnknownVersion:
+            raise
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
             raise errors.Malformed(what=cls.__name__, why=str(error)) from error
 
@@ -77,6 +77,8 @@ class Versioned(msgspec.Struct, frozen=True, kw_only=True):
         try:
             cls._check_version(msgspec.convert(document, type=_Envelope).v)
             return msgspec.convert(document, type=cls, strict=False, dec_hook=_decode_hook)
+        except errors.UnknownVersion:
+            raise
         except (msgspec.ValidationError, ValueError) as error:
             raise errors.Malformed(what=cls.__name__, why=str(error)) from error
 

@@ -1,4 +1,4 @@
-"""How much work a number is, told from its size alone."""
+"""How long a number takes at most, estimated from its size alone."""
 
 import itertools
 import math
@@ -15,15 +15,15 @@ CPU_SECONDS: Final = (
     (90, 350.0),
     (100, 2_500.0),
 )
-"""(decimal digits, CPU seconds) of numbers with two prime factors of equal size: the hardest there are.
+"""(decimal digits, CPU seconds) for numbers with two prime factors of equal size, the hardest kind.
 
-Up to 80 digits measured by ``python -m benchmarks.engine``, beyond that forecast from the rate of relations;
-between two sizes time grows exponentially.
+Up to 80 digits they are measured by ``python -m benchmarks.engine``; beyond that they are forecast from the
+rate of relations. Between two sizes the time grows exponentially.
 """
 
 
 def cpu_seconds(digits: int) -> float | None:
-    """Return the CPU seconds that a number of this size takes at most; None beyond the sieve's reach."""
+    """Return the CPU seconds that a number of this size takes at most, or None if it cannot be sieved."""
     (smallest, least), (largest, _) = CPU_SECONDS[0], CPU_SECONDS[-1]
     if digits <= smallest:
         return least

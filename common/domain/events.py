@@ -1,4 +1,7 @@
-"""Hints that travel beside the work: events to gateways, control to workers. The store is the truth."""
+"""Hints that are sent beside the work: events to gateways, control messages to workers.
+
+The store is the truth: a hint that is lost delays somebody, and nothing more.
+"""
 
 import hashlib
 
@@ -6,20 +9,20 @@ from common.domain.codec import BigInt, Versioned
 
 
 def digest_of(number: int) -> str:
-    """Return a short stable name for a number, fit for routing keys and log lines (16 hex digits)."""
+    """Return a short, stable name for a number, for routing keys and log lines: 16 hexadecimal digits."""
     return hashlib.sha256(str(int(number)).encode()).hexdigest()[:16]
 
 
 class Event(Versioned, frozen=True, kw_only=True):
-    """A factorization is now at this version."""
+    """Says that a factorization has reached this version."""
 
     number: BigInt
     version: int
     urgent: bool = False
-    """Whether followers should hear of it at once: the work has ended, or a task was cancelled."""
+    """Whether followers should be told at once: the work has ended, or a task was cancelled."""
 
 
 class Control(Versioned, frozen=True, kw_only=True):
-    """Some outstanding units of this number are no longer wanted: look, and stop those you run."""
+    """Says that some units of this number are no longer outstanding: workers stop those that they run."""
 
     number: BigInt

@@ -1,7 +1,7 @@
-"""A factorization: all that is known about one number, shared by every task that asks for it.
+"""A factorization: everything known about one number, shared by every task that asks for it.
 
-It is a value. Whoever changes it makes a new one with the next version and swaps it into the store;
-what to do next is decided by the worker's plan.
+It is an immutable value. To change it, make a new one with the next version and swap it into the store.
+What to do next is decided by the worker's plan.
 """
 
 import math
@@ -16,18 +16,18 @@ from common.domain.units import Certainty, Curves, Fault, Method, Survey, Unit, 
 
 
 class Effort(msgspec.Struct, frozen=True):
-    """Curves that ran on a composite or on a multiple of it, by method and stage-1 bound."""
+    """How many curves have run on a composite or on a multiple of it, by method and stage-1 bound."""
 
     curves: dict[str, int] = {}
     next_sigma: int = 6
-    """The first sigma that no issued unit has used (below 6 GMP-ECM has no curves)."""
+    """The first sigma that no issued unit uses (GMP-ECM has no curves below 6)."""
 
     def done(self, method: Method, b1: int) -> int:
-        """Return how many runs of a method with this bound are done."""
+        """Return how many runs of a method with this bound have ended."""
         return self.curves.get(_effort_key(method, b1), 0)
 
     def credit(self, work: Curves, count: int) -> "Effort":
-        """Return the effort after ``count`` of the runs of a batch."""
+        """Return the effort after ``count`` of the runs in a batch."""
         done = self.done(work.method, work.b1) + count
         return Effort(
             curves={**self.curves, _effort_key(work.method, work.b1): done},
@@ -40,38 +40,38 @@ def _effort_key(method: Method, b1: int) -> str:
 
 
 class CurveState(msgspec.Struct, frozen=True):
-    """How far the curves on one composite are, in the plan's own measure."""
+    """Progress of the curves on one composite: how many have run of how many the plan wants."""
 
     done: int
     wanted: int
     ruled_out_digits: int
-    """Factors of up to so many digits were looked for with all curves that the size asks for."""
+    """All curves that finding factors of this many digits calls for have run."""
 
 
 class SieveState(msgspec.Struct, frozen=True, kw_only=True):
-    """The sieve of one composite: what was issued, what came back, what is still to be expected."""
+    """The sieve of one composite: what was issued, what came back, and how much is still needed."""
 
     parameters: dict[str, int]
     next_index: int = 0
-    """The first leading coefficient that no unit has been issued for."""
+    """The index of the first leading coefficient that no unit was issued for."""
     indices: int = 0
-    """Leading coefficients that were sieved to the end."""
+    """Leading coefficients that were sieved completely."""
     full: int = 0
     partial: int = 0
     usable: int = 0
-    """Full relations and cycles of partial ones, estimated from the counts."""
+    """Full relations, and cycles among partial ones, estimated from their counts."""
     needed: int
     expected_indices: int = 0
-    """Leading coefficients that the whole sieve is expected to take."""
+    """Leading coefficients that the whole sieve is expected to need."""
     trust: float = 1.0
-    """What a solve unit really counted over what had been estimated: it corrects the estimate."""
+    """What a solve unit counted, divided by what had been estimated: it corrects later estimates."""
     cpu_seconds: float = 0.0
     marks: tuple[tuple[float, int, int], ...] = ()
-    """(time, indices, relations) now and then during the last minute, for the rates."""
+    """(time, indices, relations), sampled during the last minute, for the rates."""
 
 
 class Solving(msgspec.Struct, frozen=True):
-    """How far a solve unit is."""
+    """Progress of a solve unit: its stage, the rows of the matrix, and ``done`` steps ``of`` so many."""
 
     stage: str
     rows: int
@@ -80,27 +80,27 @@ class Solving(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """A divisor of the number, with what is known and what was spent on it."""
+    """A divisor of the number, with what is known about it and the effort spent on it."""
 
     value: BigInt
     exponent: int = 1
     certainty: Certainty = Certainty.UNKNOWN
     effort: Effort = Effort()
     gave_up: dict[str, str] = {}
-    """Kinds of unit that ran out of their fault budget on this part, each with its reason."""
+    """Kinds of unit that used up their fault budget on this part, each with the reason."""
     curves: CurveState | None = None
-    """None before the plan has looked, and for what gets no curves."""
+    """None until the plan has looked at the part, and for parts that get no curves."""
     sieve: SieveState | None = None
-    """None before the sieve has begun, and for what is not composite."""
+    """None until the sieve has begun, and for parts that are not composite."""
 
     @property
     def digits(self) -> int:
-        """The number of decimal digits of the value."""
+        """How many decimal digits the value has."""
         return len(str(int(self.value)))
 
 
 class Outstanding(msgspec.Struct, frozen=True, kw_only=True):
-    """A unit that was issued and has not been settled. ``issued_at`` in seconds since the epoch."""
+    """A unit that was issued and is not settled. ``issued_at`` is in seconds since the epoch."""
 
     unit: Unit
     issued_at: float
@@ -109,7 +109,7 @@ class Outstanding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Factorization(Versioned, frozen=True, kw_only=True):
-    """All that is known about one number ≥ 2.
+    """Everything known about one number ≥ 2.
 
     Invariant: the product of ``part.value ** part.exponent`` is the number, and the parts are
     pairwise coprime.
@@ -118,7 +118,7 @@ class Factorization(Versioned, frozen=True, kw_only=True):
     number: BigInt
     version: int = 1
     round: int = 1
-    """Counts the times that work began anew after a failure."""
+    """Counts how often work began: 1, and one more for each time it was resumed after a failure."""
     created_at: float
     touched_at: float
     parts: tuple[Part, ...]
@@ -126,19 +126,19 @@ class Factorization(Versioned, frozen=True, kw_only=True):
     outbox: tuple[str, ...] = ()
     """Ids of outstanding units that may not have been published yet."""
     issued: int = 0
-    """Units issued so far; it makes the next unit's id."""
+    """Units issued so far; the next unit's id is made from it."""
     wanted: bool = True
-    """Whether a live task asks for the number; unwanted ones rest with nothing outstanding."""
+    """Whether a live task asks for the number. An unwanted factorization rests: nothing is outstanding."""
     cpu_seconds: float = 0.0
     workers: dict[str, float] = {}  # noqa: RUF012 msgspec copies an empty default
-    """Workers that settled a unit of it lately, and when."""
+    """The workers that settled a unit of it lately, and when each last did."""
     slowness: float = 1.0
-    """Of the machine that settled the last unit, see `common.domain.units.Outcome`: it scales estimates."""
+    """Of the machine that computed the last settled unit (`Outcome.slowness`); it scales estimates."""
     ended: Ending | None = None
 
     @property
     def active(self) -> bool:
-        """Whether work should be going on."""
+        """Whether it should be worked on."""
         return self.wanted and self.ended is None
 
     @property
@@ -149,11 +149,10 @@ class Factorization(Versioned, frozen=True, kw_only=True):
     def check(self) -> None:
         """Raise ArithmeticError unless the invariant holds."""
         if math.prod(part.value**part.exponent for part in self.parts) != self.number:
-            message = f"the parts of {shortened(self.number)} do not multiply to it"
-            raise ArithmeticError(message)
+            raise ArithmeticError(f"the parts of {shortened(self.number)} do not multiply to it")
 
     def with_issued(self, works: Iterable[Work], now: float) -> "Factorization":
-        """Return the factorization with a new outstanding unit, in the outbox, for each work."""
+        """Return the factorization with a new outstanding unit in the outbox for each piece of work."""
         outstanding, outbox, issued = dict(self.outstanding), list(self.outbox), self.issued
         for work in works:
             issued += 1
@@ -167,9 +166,9 @@ class Factorization(Versioned, frozen=True, kw_only=True):
     def units_in_outbox(self, *, left_before: float = math.inf) -> list[Unit]:
         """Return the units to publish: those that this version issued, and those that were left behind.
 
-        The others were issued by an earlier version, and whoever wrote that is about to publish them:
-        a unit that is published twice is computed twice. If they are still there although they were
-        issued before `left_before`, in seconds since the epoch, nobody is.
+        The others were issued by an earlier version, and whoever wrote that version is about to publish
+        them; a unit that is published twice is computed twice. Units that are still in the outbox although
+        they were issued before `left_before` (seconds since the epoch) count as left behind.
         """
         entries = [self.outstanding[unit_id] for unit_id in self.outbox]
         return [
@@ -180,7 +179,7 @@ class Factorization(Versioned, frozen=True, kw_only=True):
 
     @property
     def carried(self) -> tuple[str, ...]:
-        """The part of the outbox that this version took over from the one before."""
+        """Ids in the outbox that this version took over from the one before."""
         return tuple(
             unit_id
             for unit_id in self.outbox
@@ -188,9 +187,9 @@ class Factorization(Versioned, frozen=True, kw_only=True):
         )
 
     def resumed(self, now: float) -> "Factorization":
-        """Return the next version, wanted again, beginning a new round if the last one failed.
+        """Return the next version, wanted again; it begins a new round if the last one has ended.
 
-        Work restarts with one survey: cheap, and the plan goes on from whatever is known.
+        Work restarts with a survey, which is cheap; the plan goes on from whatever is known.
         """
         parts = tuple(msgspec.structs.replace(part, gave_up={}) for part in self.parts)
         fresh = msgspec.structs.replace(
@@ -208,22 +207,22 @@ class Factorization(Versioned, frozen=True, kw_only=True):
         return fresh.with_issued([Survey(unfinished.value)], now)
 
     def rested(self, now: float) -> "Factorization":
-        """Return the next version with nothing outstanding, because nobody wants it now."""
+        """Return the next version at rest: nobody wants the number now, so nothing is outstanding."""
         return msgspec.structs.replace(
             self, version=self.version + 1, touched_at=now, outstanding={}, outbox=(), wanted=False
         )
 
     def unfinished(self, value: int) -> bool:
-        """Whether a divisor is still a part that is not known to be prime."""
+        """Return whether a divisor is one of the parts and not known to be prime."""
         return any(part.value == value and not part.certainty.prime for part in self.parts)
 
     def touched(self, now: float) -> "Factorization":
-        """Return the next version with nothing else changed."""
+        """Return the next version, otherwise unchanged."""
         return msgspec.structs.replace(self, version=self.version + 1, touched_at=now)
 
     @property
     def may_resume(self) -> bool:
-        """Whether asking again starts work again: after a fault, not after the full effort."""
+        """Whether a new task restarts the work: it ended because of faults, not after the full effort."""
         return (
             self.ended is not None
             and any(part.gave_up for part in self.parts)
@@ -232,7 +231,7 @@ class Factorization(Versioned, frozen=True, kw_only=True):
 
 
 def begin(number: int, now: float) -> Factorization:
-    """Return the first version for a number ≥ 2: one unknown part and a survey of it to publish."""
+    """Return the first version for a number ≥ 2: one unknown part, and a survey of it to publish."""
     key = BigInt(number)
     blank = Factorization(number=key, created_at=now, touched_at=now, parts=(Part(value=key),))
     return blank.with_issued([Survey(key)], now)

@@ -1,4 +1,4 @@
-"""A stored batch of relations: which polynomials it is of, and the engine's own bytes."""
+"""A stored batch of relations: which polynomials they come from, and the engine's packed bytes."""
 
 import struct
 from typing import NamedTuple, Self
@@ -9,14 +9,14 @@ _HEADER = struct.Struct(">QQ")
 
 
 class RelationBatch(NamedTuple):
-    """What one sieve unit found with leading coefficients ``first`` … ``first + size - 1``."""
+    """The relations that one sieve unit found with leading coefficients ``first`` … ``first + size - 1``."""
 
     first: int
     size: int
     data: bytes
 
     def pack(self) -> bytes:
-        """Return the batch as bytes for a store."""
+        """Return the batch as bytes for the store."""
         return _HEADER.pack(self.first, self.size) + self.data
 
     @classmethod

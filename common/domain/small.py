@@ -1,8 +1,8 @@
-"""Numbers of at most 64 bits: factoring one takes less time than handing it to somebody else.
+"""Numbers below 2^64: factoring one takes less time than handing it to a worker (docs/adr/0009).
 
-FLINT takes 8 µs for two primes of 20 bits and 0.3 ms for two of 32 bits, and its test of primality is a
-proof up to 2^64. A unit that travels through a broker to a child process and back takes milliseconds.
-So whoever is asked computes the answer, each time anew: nothing of it is stored but the task.
+FLINT takes 8 µs for the product of two 20-bit primes and 0.3 ms for two of 32 bits, and its primality test is
+a proof up to 2^64. A unit that goes through the broker to a child process and back takes milliseconds. So the
+program that is asked computes the answer, afresh each time, and only the task is stored.
 """
 
 from typing import Final
@@ -15,11 +15,11 @@ from common.domain.tasks import Ending, Status
 from common.domain.units import Certainty
 
 LIMIT: Final = 1 << 64
-"""Numbers below it are answered at once."""
+"""Smaller numbers are answered at once."""
 
 
 def factorization(number: int, at: float) -> Factorization:
-    """Return the complete factorization of 2 <= number < `LIMIT`, as if it had ended at that time.
+    """Return the complete factorization of 2 <= number < `LIMIT`, ended at the given time.
 
     Args:
         number: What to factor.

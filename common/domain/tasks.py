@@ -9,7 +9,7 @@ from common.domain.codec import BigInt, Versioned
 
 
 class Status(enum.StrEnum):
-    """Where a task stands. The last four are terminal: a task that has one keeps it."""
+    """The state of a task. The last four are terminal: a task keeps them."""
 
     QUEUED = "queued"
     """Accepted; no worker has looked at the number yet."""
@@ -17,9 +17,9 @@ class Status(enum.StrEnum):
     SUCCEEDED = "succeeded"
     """Every prime factor is known."""
     PARTIAL = "partial"
-    """The work ended with something found or tried, and composites left."""
+    """The work ended with composites left; factors may have been found."""
     FAILED = "failed"
-    """The work ended with nothing to show; the reason says why."""
+    """The work ended with nothing found; the reason says why."""
     CANCELLED = "cancelled"
 
     @property
@@ -29,20 +29,20 @@ class Status(enum.StrEnum):
 
 
 class Lane(enum.StrEnum):
-    """How long a number is likely to take, by its digits; each lane of an owner has its own places."""
+    """How long a number is likely to take, by its size. An owner has places of its own in each lane."""
 
     SHORT = "short"
-    """A survey answers it, in well under a second."""
+    """A survey answers it in well under a second."""
     LONG = "long"
-    """It may need work units, up to hours of them."""
+    """It may need many units, up to hours of computation."""
 
 
 SHORT_DIGITS = 45
-"""A survey answers every number of so many digits completely."""
+"""A survey factors any number of up to this many digits completely."""
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """How and when something ended: ``at`` in seconds since the epoch."""
+    """How and when something ended. ``at`` is in seconds since the epoch."""
 
     status: Status
     at: float
@@ -59,13 +59,13 @@ class Task(Versioned, frozen=True, kw_only=True):
     task_id: str
     owner: str
     number: BigInt
-    """The value as asked for; it may be negative. The factorization is keyed by its absolute value."""
+    """The number as submitted, which may be negative. The factorization is keyed by its absolute value."""
     expression: str
     created_at: float
     round: int = 1
-    """The round of the factorization that ends this task (see `Factorization.round`)."""
+    """The round of the factorization that will end this task (see `Factorization.round`)."""
     joined: bool = False
-    """Whether the factorization is known to exist and to be wanted; the sweeper joins the rest."""
+    """Whether its factorization is known to exist and to be wanted; admission joins the other tasks."""
     idempotency_key: str | None = None
     ended: Ending | None = None
 
@@ -76,7 +76,7 @@ class Task(Versioned, frozen=True, kw_only=True):
 
     @property
     def lane(self) -> Lane:
-        """The lane that the task waits in until its number is begun."""
+        """The lane in which the task waits for a place."""
         return Lane.SHORT if len(str(int(self.key))) <= SHORT_DIGITS else Lane.LONG
 
 

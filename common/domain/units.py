@@ -1,4 +1,4 @@
-"""Work units: bounded pieces of computation, and what a worker says of a finished one."""
+"""Work units: bounded pieces of computation, and the outcome that a worker reports for each."""
 
 import enum
 
@@ -8,15 +8,15 @@ from common.domain.codec import BigInt, Versioned
 
 
 class Certainty(enum.StrEnum):
-    """What is known about a divisor."""
+    """What is known about the primality of a divisor."""
 
     PROVEN = "proven"
     """A proven prime."""
     PROBABLE = "probable"
-    """It passed BPSW; no composite that does is known."""
+    """It passed the BPSW test; no composite is known to pass."""
     COMPOSITE = "composite"
     UNKNOWN = "unknown"
-    """Nobody has looked at it yet."""
+    """It has not been looked at yet."""
 
     @property
     def prime(self) -> bool:
@@ -25,7 +25,7 @@ class Certainty(enum.StrEnum):
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """One element of a decomposition: ``value ** exponent``."""
+    """One factor of a decomposition: ``value ** exponent``."""
 
     value: BigInt
     exponent: int
@@ -33,13 +33,13 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 class Survey(msgspec.Struct, frozen=True, tag="survey"):
-    """Everything cheap: trial division, perfect powers, algebraic factors, primality."""
+    """Do everything cheap: trial division, perfect powers, algebraic factors, primality."""
 
     target: BigInt
 
 
 class Method(enum.StrEnum):
-    """The group that a curve unit works in."""
+    """The method of a curve unit."""
 
     P_MINUS_1 = "p-1"
     P_PLUS_1 = "p+1"
@@ -47,9 +47,9 @@ class Method(enum.StrEnum):
 
 
 class Curves(msgspec.Struct, frozen=True, tag="ecm"):
-    """A batch of elliptic curves (or one run of P-1 or P+1) with everything random spelt out.
+    """Run a batch of elliptic curves, or P-1 or P+1 once, with everything random spelled out.
 
-    The curves are ``first_sigma`` … ``first_sigma + count - 1`` with stage-1 bound ``b1``.
+    The curves have the sigmas ``first_sigma`` … ``first_sigma + count - 1`` and the stage-1 bound ``b1``.
     """
 
     target: BigInt
@@ -73,12 +73,12 @@ class Whole(msgspec.Struct, frozen=True, tag="whole"):
 class Sieve(msgspec.Struct, frozen=True, tag="sieve"):
     """Sieve polynomials of the self-initialising quadratic sieve for relations.
 
-    They are those of the leading coefficients number ``first`` … ``first + count - 1``.
+    The polynomials are those of the leading coefficients with indices ``first`` … ``first + count - 1``.
     """
 
     target: BigInt
     parameters: dict[str, int]
-    """The sieve's parameters, resolved in full: the engine's table may change under way."""
+    """The sieve's parameters, all of them: the engine's table of defaults may change meanwhile."""
     first: int
     count: int
 
@@ -100,17 +100,17 @@ Work = Survey | Curves | Whole | Sieve | Solve | Prove
 
 
 def kind_of(work: Work) -> str:
-    """Return the kind of a piece of work as the queue, the metrics and the log name it."""
+    """Return the kind of a piece of work, as messages, metrics and logs name it."""
     return kind_named(type(work))
 
 
 def kind_named(work: type[Work]) -> str:
-    """Return the name of a kind of work."""
+    """Return the kind of a class of work."""
     return str(work.__struct_config__.tag)
 
 
 class Unit(Versioned, frozen=True, kw_only=True):
-    """A message to whichever worker is free: self-contained, deterministic, safe to run twice."""
+    """A message to whichever worker is free. It is self-contained, deterministic and safe to run twice."""
 
     unit_id: str
     number: BigInt
@@ -124,32 +124,32 @@ class Unit(Versioned, frozen=True, kw_only=True):
 
 
 class Fault(enum.StrEnum):
-    """Why a unit gave no result. Each has a budget of its own."""
+    """Why a unit gave no result. Each fault has a budget of its own."""
 
     CRASH = "crash"
     """The child process died."""
     TIMEOUT = "timeout"
     """It ran past its wall-clock limit."""
     MEMORY = "memory"
-    """It outgrew its memory limit."""
+    """It exceeded its memory limit."""
     WRONG = "wrong"
-    """It returned something that is not so."""
+    """It returned something that is not true."""
     UNDELIVERED = "undelivered"
-    """The broker gave up delivering it: workers kept dying with it in hand."""
+    """The broker gave up delivering it, because workers kept dying while they had it."""
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """What went wrong with one attempt, in words for an operator."""
+    """What went wrong with one attempt, described for an operator."""
 
     fault: Fault
     detail: str
 
 
 class Sieved(msgspec.Struct, frozen=True):
-    """What a sieve unit found; the relations themselves are in the store."""
+    """What a sieve unit found. The relations themselves are in the store."""
 
     indices: int
-    """Leading coefficients that were sieved to the end."""
+    """Leading coefficients that were sieved completely."""
     full: int
     """Relations without a large prime."""
     partial: int
@@ -157,20 +157,20 @@ class Sieved(msgspec.Struct, frozen=True):
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """What a solve unit counted that did not find a divisor."""
+    """What a solve unit counted that found too few relations to solve."""
 
     usable: int
-    """Independent relations and cycles in the good batches."""
+    """Independent relations and cycles in the batches that passed verification."""
     needed: int
     refused: dict[str, str] = {}
-    """Units whose batches were left out whole, each with the reason."""
+    """Units whose batches were refused, each with the reason."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker says of a finished unit.
+    """What a worker reports for a finished unit.
 
     ``pieces`` is a decomposition of the unit's target (their product is the target), or empty if
-    nothing new was learnt. ``curves`` counts the curves that really ran.
+    nothing new was found. ``curves`` counts the curves that were run.
     """
 
     unit_id: str
@@ -181,5 +181,5 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     counted: Counted | None = None
     cpu_seconds: float = 0.0
     slowness: float = 1.0
-    """CPU seconds of the worker's machine for one of the machine that estimates were measured on."""
+    """CPU seconds that the worker's machine takes for one CPU second of the reference machine."""
     failure: Failure | None = None

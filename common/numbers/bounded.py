@@ -1,4 +1,4 @@
-"""Exact integer arithmetic that refuses a result before computing it when it would be too large."""
+"""Exact integer arithmetic that refuses a result that would be too large before computing it."""
 
 import functools
 import itertools
@@ -8,25 +8,25 @@ from common.numbers.errors import ExpressionError, NumberTooLarge
 
 BITS_PER_DIGIT = math.log2(10)
 HEADROOM = 4
-"""Intermediate results may have this many times the digits of the final limit."""
+"""Intermediate results may have this many times as many digits as the limit allows."""
 WORK = 32
-"""The results of one expression may have, all together, this many times the bits of the largest."""
+"""All results of one expression together may have this many times the bits of the largest one allowed."""
 
 
 class Arithmetic:
-    """The operators of one expression, with one limit and one purse of work for all of them.
+    """The operators of one expression, which share one limit and one budget of work.
 
-    Every method takes the position of its operator, which its errors name. Sizes are known
-    before anything is computed, so that a hostile expression costs microseconds.
+    Every method takes the position of its operator, for its errors. Sizes are estimated before
+    anything is computed, so that a hostile expression costs microseconds.
     """
 
     def __init__(self, limit_digits: int) -> None:
         self._limit_digits = limit_digits
         self._limit_bits = math.ceil(HEADROOM * limit_digits * BITS_PER_DIGIT)
-        self._purse = WORK * self._limit_bits
+        self._budget = WORK * self._limit_bits
 
     def binary(self, symbol: str, left: int, right: int, position: int) -> int:
-        """Return `left symbol right`, or raise what `position` has to answer for."""
+        """Return `left symbol right`; errors name the `position`."""
         match symbol:
             case "+":
                 result = left + right
@@ -47,8 +47,10 @@ class Arithmetic:
         """Return `operand!` or `operand#` (the product of the primes up to it)."""
         name = "factorial" if symbol == "!" else "primorial"
         if operand < 0:
-            message = f"A negative number has no {name}: put the minus before, as in -(3{symbol})."
-            raise ExpressionError(message, position=position)
+            raise ExpressionError(
+                f"A negative number has no {name}: put the minus before, as in -(3{symbol}).",
+                position=position,
+            )
         # n! > 2^n from 4 on and n# > 2^n from 29 on: the cheap test comes first because lgamma
         # takes a float, which overflows where n has more than 308 digits.
         if operand > max(self._limit_bits, 32):
@@ -60,25 +62,27 @@ class Arithmetic:
 
     def _quotient(self, left: int, right: int, position: int) -> int:
         if right == 0:
-            message = "This divides by zero."
-            raise ExpressionError(message, position=position)
+            raise ExpressionError("This divides by zero.", position=position)
         quotient, remainder = divmod(left, right)
         if remainder:
-            message = "The division is not exact: only divisions without a remainder are taken."
-            raise ExpressionError(message, position=position)
+            raise ExpressionError(
+                "The division is not exact: only divisions without a remainder are allowed.",
+                position=position,
+            )
         return quotient
 
     def _remainder(self, left: int, right: int, position: int) -> int:
         if right == 0:
-            message = "The modulus is zero."
-            raise ExpressionError(message, position=position)
+            raise ExpressionError("The modulus is zero.", position=position)
         return left % right
 
     def _power(self, base: int, exponent: int, position: int) -> int:
         if exponent < 0:
-            message = "A negative exponent gives a fraction: only integers can be factored."
-            raise ExpressionError(message, position=position)
-        if abs(base) <= 1:  # the only bases whose powers stay small, whatever the exponent
+            raise ExpressionError(
+                "A negative exponent gives a fraction, and only integers can be factored.",
+                position=position,
+            )
+        if abs(base) <= 1:  # their powers stay small, whatever the exponent
             return base if exponent % 2 or (exponent and base >= 0) else 1
         if exponent > self._limit_bits:
             self._refuse(position)
@@ -91,19 +95,22 @@ class Arithmetic:
 
     def _pay(self, result: int, position: int) -> int:
         self._afford(result.bit_length(), position)
-        self._purse -= result.bit_length()
-        if self._purse < 0:
-            message = "The expression takes too much work: write it with fewer large steps."
-            raise ExpressionError(message, position=position)
+        self._budget -= result.bit_length()
+        if self._budget < 0:
+            raise ExpressionError(
+                "The expression takes too much work: write it with fewer large steps.",
+                position=position,
+            )
         return result
 
     def _refuse(self, position: int) -> None:
         limit = self._limit_digits
-        message = (
-            f"This step has more than {HEADROOM * limit} digits, and the limit for the number "
-            f"itself is {limit} digits: write a smaller expression."
+        raise NumberTooLarge(
+            f"The result of this step has more than {HEADROOM * limit} digits, and the number itself "
+            f"may have {limit}: write a smaller expression.",
+            limit_digits=limit,
+            position=position,
         )
-        raise NumberTooLarge(message, limit_digits=limit, position=position)
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""The value of an arithmetic expression, found without recursing or computing beyond a limit."""
+"""Evaluates an arithmetic expression, with a limit on the recursion and on the size of every result."""
 
 import re
 from typing import Final, NamedTuple, Never
@@ -8,26 +8,26 @@ from common.numbers.errors import ExpressionError, NotANumber, NumberTooLarge
 
 MAX_TOKENS: Final = 256
 MAX_DEPTH: Final = 48
-"""Parentheses, signs and powers within each other; also the depth of the parser's recursion."""
+"""How deep parentheses, signs and powers may be nested; the parser recurses that deep."""
 
 _TOKEN = re.compile(r"([0-9]+)|\*\*|[-+*/^%!#()]", re.ASCII)
 _ASSOCIATIVITY = {"+": (1, 2), "-": (1, 2), "*": (3, 4), "/": (3, 4), "%": (3, 4), "^": (6, 6)}
-"""Binary operator → how tightly it binds on its left, and what its right operand must reach."""
+"""Binary operator → its binding power on the left, and the power that its right operand needs."""
 _SIGN_BINDS = 5  # tighter than *, looser than ^, so that -2^2 is -4
 
 
 class Token(NamedTuple):
-    """A number (in `symbol`, its digits), an operator, a parenthesis, or "" at the end."""
+    """A number (its digits are the `symbol`), an operator, a parenthesis, or "" at the end."""
 
     symbol: str
     position: int
 
 
 def evaluate(text: str, *, max_digits: int) -> int:
-    """Return the value of `text`; intermediate results may exceed `max_digits` a few times.
+    """Return the value of `text`; intermediate results may have a few times `max_digits` digits.
 
     Raises:
-        NumberError: the text is not an expression, has no integer value, or costs too much.
+        NumberError: The text is not an expression, has no integer value, or takes too much work.
     """
     return _Parser(_tokens(text), max_digits).value()
 
@@ -44,29 +44,30 @@ def _tokens(text: str) -> list[Token]:
             raise NotANumber(_unexpected(text[at]), position=at + 1)
         tokens.append(Token("^" if match[0] == "**" else match[0], at + 1))
         if len(tokens) > MAX_TOKENS:
-            message = f"The expression has more than {MAX_TOKENS} numbers and operators."
-            raise ExpressionError(message, position=at + 1)
+            raise ExpressionError(
+                f"The expression has more than {MAX_TOKENS} numbers and operators.", position=at + 1
+            )
         at = match.end()
     return [*tokens, Token("", len(text) + 1)]
 
 
 def _unexpected(char: str) -> str:
-    """Say what is wrong with a character, in ASCII: it may be one that cannot be shown."""
+    """Return what is wrong with a character, in ASCII: it may not be printable."""
     shown = f"'{char}'" if char.isascii() and char.isprintable() else f"U+{ord(char):04X}"
     match char:
         case "." | "e" | "E":
             hint = "give an integer, without a decimal point or an exponent (10^5, not 1e5)"
         case "," | "_" | "'":
-            hint = "write digits without separators"
+            hint = "write the digits without separators"
         case "x" | "X":
-            hint = "write numbers in decimal, and a product with *"
+            hint = "write numbers in decimal, and products with *"
         case _:
             hint = "use the digits 0-9, + - * / ^ ** % ! # and parentheses"
     return f"{shown} is not part of an integer or an expression: {hint}."
 
 
 class _Parser:
-    """A precedence climber (Pratt 1973) that computes as it reads; it never outlives one text."""
+    """A precedence-climbing parser (Pratt 1973) that computes as it reads. One is made for each text."""
 
     def __init__(self, tokens: list[Token], max_digits: int) -> None:
         self._tokens = tokens
@@ -92,7 +93,7 @@ class _Parser:
         return self._tokens[self._next - 1]
 
     def _expression(self, reach: int) -> int:
-        """Read operands as long as the operators between them bind at least as tight as `reach`."""
+        """Read operands while the operators between them bind at least as tightly as `reach`."""
         self._descend()
         left = self._postfixed(self._operand())
         while (binding := _ASSOCIATIVITY.get(self._peek().symbol)) and binding[0] >= reach:
@@ -105,8 +106,7 @@ class _Parser:
     def _descend(self) -> None:
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            message = f"The expression is nested more than {MAX_DEPTH} deep"
-            self._fail(self._peek(), message)
+            self._fail(self._peek(), f"the expression is nested more than {MAX_DEPTH} deep")
 
     def _operand(self) -> int:
         token = self._take()
@@ -129,12 +129,14 @@ class _Parser:
             self._fail(closing, "an operator was expected here")
 
     def _literal(self, token: Token) -> int:
-        # Shorter than sys.int_max_str_digits for any limit allowed, so that int() cannot refuse.
+        # Shorter than sys.int_max_str_digits for every limit allowed, so int() does not refuse.
         digits = token.symbol.lstrip("0") or "0"
         if len(digits) > self._max_digits:
-            message = f"This number has {len(digits)} digits; the limit is {self._max_digits}."
-            position = token.position
-            raise NumberTooLarge(message, limit_digits=self._max_digits, position=position)
+            raise NumberTooLarge(
+                f"This number has {len(digits)} digits; the limit is {self._max_digits}.",
+                limit_digits=self._max_digits,
+                position=token.position,
+            )
         return int(digits)
 
     def _postfixed(self, value: int) -> int:
@@ -149,5 +151,4 @@ class _Parser:
 
     def _fail(self, token: Token, what: str) -> Never:
         found = f"found '{token.symbol[:20]}'" if token.symbol else "the expression ends here"
-        message = f"{what[0].upper()}{what[1:]}; {found}."
-        raise ExpressionError(message, position=token.position)
+        raise ExpressionError(f"{what[0].upper()}{what[1:]}; {found}.", position=token.position)

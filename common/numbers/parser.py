@@ -1,4 +1,4 @@
-"""Reads the number that a client wants factored, from a JSON integer, digits or an expression."""
+"""Reads the number that a client wants factored: an integer, its digits, or an expression."""
 
 import re
 from dataclasses import dataclass
@@ -8,37 +8,39 @@ from common.numbers.errors import ExpressionError, NotANumber, NumberError, Numb
 
 DEFAULT_DIGITS = 1000
 MOST_DIGITS = 4300
-"""No limit may be larger: int() and str() refuse more digits (CVE-2020-10735), and rightly so."""
+"""No limit may be larger: int() and str() refuse more digits, for good reason (CVE-2020-10735)."""
 _SPARE_CHARACTERS = 1000
-"""A text may be this much longer than twice the digits of the limit."""
+"""A text may have twice as many characters as the limit has digits, and this many more."""
 _DECIMAL = re.compile(r"([+-]?)([0-9]+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedNumber:
-    """A number and the way it was written, without the spaces around it."""
+    """A number, and the way it was written without the spaces around it."""
 
     value: int
     expression: str
 
 
 def parse(source: str | int, *, max_digits: int = DEFAULT_DIGITS) -> ParsedNumber:
-    """Return the number that `source` stands for; the time it takes is bounded by `max_digits`.
+    """Return the number that `source` stands for. The time that takes is bounded by `max_digits`.
+
+    >>> parse("2^11-1").value
+    2047
+
 
     Raises:
-        NumberError: it is not a number (`NotANumber`), an expression that cannot be read or has
-            no integer value (`ExpressionError`), or has over `max_digits` digits
+        NumberError: It is not a number (`NotANumber`), is an expression that cannot be read or has
+            no integer value (`ExpressionError`), or has more than `max_digits` digits
             (`NumberTooLarge`).
-        ValueError: `max_digits` is not within 1 and `MOST_DIGITS`.
+        ValueError: `max_digits` is not between 1 and `MOST_DIGITS`.
     """
     if not 1 <= max_digits <= MOST_DIGITS:
-        message = f"max_digits must be 1 to {MOST_DIGITS}, not {max_digits}"
-        raise ValueError(message)
+        raise ValueError(f"max_digits must be 1 to {MOST_DIGITS}, not {max_digits}")
     if isinstance(source, int) and not isinstance(source, bool):
         return ParsedNumber(_within(source, max_digits), str(source))
     if not isinstance(source, str):
-        message = "Give an integer, or a string with an integer or an expression."
-        raise NotANumber(message)
+        raise NotANumber("Give an integer, or a string with an integer or an expression.")
     return _from_text(source, max_digits)
 
 
@@ -47,8 +49,7 @@ def _from_text(source: str, max_digits: int) -> ParsedNumber:
         raise _too_long(source, max_digits)
     text = source.strip(" ")
     if not text:
-        message = "The text is empty: give an integer or an expression such as 2^128+1."
-        raise NotANumber(message)
+        raise NotANumber("The text is empty: give an integer or an expression such as 2^128+1.")
     decimal = _DECIMAL.fullmatch(text)
     if decimal is None:
         value = expressions.evaluate(source, max_digits=max_digits)
@@ -67,15 +68,17 @@ def _within(value: int, max_digits: int) -> int:
 
 
 def _too_large(max_digits: int, what: str) -> NumberTooLarge:
-    message = f"The number {what}; the limit is {max_digits} digits."
-    return NumberTooLarge(message, limit_digits=max_digits)
+    return NumberTooLarge(
+        f"The number {what}; the limit is {max_digits} digits.", limit_digits=max_digits
+    )
 
 
 def _too_long(source: str, max_digits: int) -> NumberError:
-    """Return the error for a text too long to be read at all."""
+    """Return the error for a text that is too long to be read."""
     bare = source.strip(" ").removeprefix("-").removeprefix("+")
     if bare.isascii() and bare.isdigit():
         return _too_large(max_digits, f"has {len(bare)} digits")
     most = 2 * max_digits + _SPARE_CHARACTERS
-    message = f"The text has {len(source)} characters, and {most} are allowed: write a shorter one."
-    return ExpressionError(message)
+    return ExpressionError(
+        f"The text has {len(source)} characters; the limit is {most}: write a shorter one."
+    )

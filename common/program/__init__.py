@@ -1,1 +1,1 @@
-"""The frame that every program of ours runs in."""
+"""What gateway, worker and embedded service have in common as programs."""

@@ -1,4 +1,4 @@
-"""A program's own two pages for operators, GET /metrics and GET /healthz, on an address of their own."""
+"""Two pages for operators, GET /metrics and GET /healthz, which a program serves on a separate address."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -12,10 +12,10 @@ from common.runtime.settings import Settings
 
 @contextlib.asynccontextmanager
 async def serving(settings: Settings, broker: Broker) -> AsyncIterator[None]:
-    """Serve the pages if the settings say where.
+    """Serve the pages if the settings name an address.
 
     Raises:
-        OSError: Something else listens there.
+        OSError: Another program listens there.
 
     """
     address = settings.metrics_address
@@ -24,7 +24,7 @@ async def serving(settings: Settings, broker: Broker) -> AsyncIterator[None]:
         return
 
     async def healthz(_request: web.Request) -> web.Response:
-        """Say that the event loop turns; a broker that is away is no reason to be restarted."""
+        """Report that the event loop runs. An unreachable broker is no reason for a restart."""
         return web.json_response({"status": "alive", "broker_connected": broker.connected})
 
     async def metrics(_request: web.Request) -> web.Response:

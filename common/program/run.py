@@ -35,7 +35,7 @@ class Frame:
 
     async def until_stopped(self) -> None:
         """Return when the program is asked to stop. Call this once everything is started."""
-        garbage.look_seldom()
+        garbage.collect_rarely()
         await self._wait_for_signal()
 
 

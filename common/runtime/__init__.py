@@ -1,1 +1,1 @@
-"""What any program of ours needs around its work: settings, logs, traces, signals."""
+"""What every program needs besides its work: settings, logs, traces, signals, concurrency."""

@@ -1,9 +1,9 @@
-"""Fail points: named places in the code where the fault laboratory lets a process die, stop or lie.
+"""Fail points: named places in the code where the fault laboratory can make a process die, stop or lie.
 
 Nothing happens unless `FACTORLINE_FAIL_POINTS` names a folder when the process starts, and the process
 refuses to start unless that folder holds the mark of the laboratory. No image and no unit file sets it.
-Each fault is a file, `<folder>/<point>/<anything>.json`, with a `Fault` in it. Whoever reaches the point
-first takes the file away, so that a fault happens once, and the laboratory sees that it did.
+Each fault is a file, `<folder>/<point>/<anything>.json`, that holds a `Fault`. The first process to reach the
+point moves the file away, so that the fault happens once and the laboratory can see that it did.
 See docs/reference/fault-laboratory.md.
 """
 
@@ -23,7 +23,7 @@ VARIABLE: Final = "FACTORLINE_FAIL_POINTS"
 MARK: Final = "fault-laboratory"
 """A file of this name must be in the folder."""
 FIRED: Final = "fired"
-"""The sub-folder that files are moved to when their fault happens."""
+"""The subfolder that files are moved to when their fault happens."""
 
 
 class Action(enum.StrEnum):
@@ -34,14 +34,14 @@ class Action(enum.StrEnum):
     KILL_PARENT = "kill-parent"
     """Its parent dies as if by SIGKILL: a worker in the middle of its child's unit."""
     STOP = "stop"
-    """It stands still until somebody sends SIGCONT."""
+    """It is frozen until it is sent SIGCONT."""
     SEGFAULT = "segfault"
     MEMORY = "memory"
     """It takes more and more memory."""
     ENDLESS = "endless"
-    """It computes for ever."""
+    """It runs forever."""
     DEAF = "deaf"
-    """It computes for ever and ignores SIGTERM."""
+    """It runs forever and ignores SIGTERM."""
     LIE = "lie"
     """`hit` returns True, and the code at the point does something wrong."""
 
@@ -51,7 +51,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
     action: Action
     subject: str = ""
-    """Only who works on this is hit: a decimal number. Empty hits everybody."""
+    """A decimal number: the fault hits only a process that works on it. Empty hits every process."""
 
 
 def _folder() -> Path | None:
@@ -60,8 +60,8 @@ def _folder() -> Path | None:
         return None
     if not (Path(name) / MARK).is_file():
         sys.exit(
-            f"{VARIABLE} is set, but {name} is no folder of the fault laboratory. Fail points are for "
-            "its tests alone: unset the variable"
+            f"{VARIABLE} is set, but {name} is not a folder of the fault laboratory. Fail points are "
+            "only for its tests: unset the variable"
         )
     return Path(name)
 
@@ -70,11 +70,11 @@ _armed: Final = _folder()
 
 
 def hit(point: str, subject: object = "") -> bool:
-    """Have the next fault of a point happen, if one is armed; return whether the caller is to lie.
+    """Trigger the next fault of a point, if one is armed; return whether the caller should lie.
 
     Args:
         point: The name of the place.
-        subject: What is worked on there, to be compared as text with the fault's own.
+        subject: What the caller works on; compared as text with the subject of the fault.
 
     """
     return _armed is not None and _happen(_armed, point, str(subject))
@@ -83,7 +83,7 @@ def hit(point: str, subject: object = "") -> bool:
 def _happen(folder: Path, point: str, subject: str) -> bool:
     with contextlib.suppress(FileNotFoundError):
         for path in sorted((folder / point).iterdir()):
-            with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
                 fault = msgspec.json.decode(path.read_bytes(), type=Fault)
                 if fault.subject in {"", subject}:
                     path.rename(folder / FIRED / f"{point}.{path.stem}.{os.getpid()}")

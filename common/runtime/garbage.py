@@ -1,18 +1,18 @@
-"""How often a program looks for garbage in cycles.
+"""How often a program collects cyclic garbage.
 
-Python does so whenever 700 more objects were made than let go of, and goes through all there are after
-some hundred such times. In a gateway or worker with some hundred requests in hand that comes several
-times a second and finds next to nothing: it took a tenth of all that a short number costs.
+By default Python looks at the newest objects whenever 700 more were created than freed, and at all of them
+after about a hundred such times. In a gateway or worker with hundreds of requests in progress that happens
+several times a second and finds almost nothing; it was a tenth of the cost of a short number.
 """
 
 import gc
 from typing import Final
 
 THRESHOLDS: Final = (50_000, 20, 100)
-"""Objects made before the newest are looked at: some megabytes may lie about until then."""
+"""The thresholds of `gc.set_threshold`: a few megabytes of garbage may accumulate."""
 
 
-def look_seldom() -> None:
-    """Leave what is there by now alone for good, and look at the rest seldom."""
+def collect_rarely() -> None:
+    """Exempt all objects that exist now from collection, and collect the others rarely."""
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)

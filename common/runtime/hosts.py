@@ -1,11 +1,11 @@
-"""Whom an address can be reached by."""
+"""Who can reach an address."""
 
 import contextlib
 import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host, which is a name or an address without a port."""
+    """Return whether a host, a name or an address without a port, can be reached only from this machine."""
     if host == "localhost":
         return True
     with contextlib.suppress(ValueError):

@@ -1,7 +1,9 @@
-"""How a process tells what it does: one JSON object a line, or words for a person at a terminal.
+"""Logging: one JSON object per line, or readable text if a person watches at a terminal.
 
-Modules log through ``log = structlog.stdlib.get_logger(__name__)``: a sentence that never changes, and
-what it is about as keywords. `about` names a number by digest and size: its digits do not belong in a log.
+Modules log through ``log = structlog.stdlib.get_logger(__name__)``: a constant sentence, with the details as
+keywords. `about` names a number by its digest and size, because its digits do not belong in a log:
+
+    log.info("Task accepted", task_id=task.task_id, **about(task.number))
 """
 
 import functools
@@ -19,15 +21,15 @@ from common.domain import digest_of
 from common.runtime.settings import Settings
 
 LONGEST_RUN = 40
-"""Digits in a row that a line may hold; more are a number, and its size stands for them."""
+"""Digits in a row that a line may contain. A longer run is replaced by its length."""
 LONGEST_VALUE = 1000
-"""Characters of one value, or of one line of a traceback."""
+"""The most characters of one value, or of one line of a traceback."""
 TRACEBACK_LINES = 100
 
 _TRACEBACKS = {"exception", "stack"}
 
 _LONG_NUMBER = re.compile(rf"[0-9]{{{LONGEST_RUN + 1},}}", re.ASCII)
-# C0 and C1 controls, line separators, and marks that reorder text on a screen (CVE-2021-42574).
+# C0 and C1 control characters, line separators, and marks that reorder text on a screen (CVE-2021-42574).
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -37,7 +39,7 @@ def about(number: int) -> dict[str, Any]:
 
 
 def configure_logging(settings: Settings, stream: TextIO = sys.stderr) -> None:
-    """Send log lines of the configured level and above to a stream, those of libraries included."""
+    """Send log lines of the configured level and above to a stream, including those of libraries."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -50,8 +52,8 @@ def configure_logging(settings: Settings, stream: TextIO = sys.stderr) -> None:
     if settings.name:
         shared.append(_Name(settings.name))
     shared.append(_harmless)
-    level, renderers = settings.log_level.upper(), _renderers(person=stream.isatty())
-    # Our own lines do not go through the standard library, which takes as long again for each.
+    level, renderers = settings.log_level.upper(), _renderers(for_person=stream.isatty())
+    # Our own lines bypass the standard library, which would take as long again for each.
     structlog.configure(
         processors=[*shared, *renderers],
         logger_factory=functools.partial(_Lines, stream),
@@ -70,7 +72,7 @@ def configure_logging(settings: Settings, stream: TextIO = sys.stderr) -> None:
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
-    logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
+    logging.getLogger("aiohttp.server").addFilter(_is_not_bad_http)
 
 
 class _Lines(structlog.WriteLogger):
@@ -81,14 +83,14 @@ class _Lines(structlog.WriteLogger):
         self.name = name
 
 
-def _is_our_fault(record: logging.LogRecord) -> bool:
-    """Leave out the traceback that aiohttp logs for bytes that are no HTTP: anybody can send them."""
+def _is_not_bad_http(record: logging.LogRecord) -> bool:
+    """Drop the traceback that aiohttp logs for bytes that are not HTTP: anybody can send those."""
     error = record.exc_info[1] if record.exc_info else None
     return type(error).__module__ != "aiohttp.http_exceptions"
 
 
-def _renderers(*, person: bool) -> list[Processor]:
-    if not person:
+def _renderers(*, for_person: bool) -> list[Processor]:
+    if not for_person:
         return [structlog.processors.JSONRenderer(json.dumps)]
     plain = structlog.dev.plain_traceback
     return [
@@ -98,7 +100,7 @@ def _renderers(*, person: bool) -> list[Processor]:
 
 
 class _Name:
-    """Says which process a line is of."""
+    """Adds the name of the process to each line."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -109,7 +111,7 @@ class _Name:
 
 
 def _trace_ids(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Add the ids of the trace that the line belongs to, if there is one."""
+    """Add the ids of the trace that the line belongs to, if any."""
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         event["trace_id"] = trace.format_trace_id(context.trace_id)
@@ -118,29 +120,29 @@ def _trace_ids(_logger: object, _method: str, event: EventDict) -> EventDict:
 
 
 def _harmless(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Make sure that no value forges a line, steers a terminal, or is a thousand digits long."""
+    """Make sure that no value can forge a line, control a terminal, or be a thousand digits long."""
     return {
         name: value
-        if name.startswith("_")  # what structlog hands through, not for anybody's eyes
-        else [tamed(line) for line in str(value).splitlines()[-TRACEBACK_LINES:]]
+        if name.startswith("_")  # structlog's own, which no renderer shows
+        else [sanitized(line) for line in str(value).splitlines()[-TRACEBACK_LINES:]]
         if name in _TRACEBACKS
-        else tamed(value)
+        else sanitized(value)
         for name, value in event.items()
     }
 
 
-def tamed(value: object) -> object:
-    """Return what a log line may hold of a value."""
+def sanitized(value: object) -> object:
+    """Return a value as a log line may contain it."""
     if isinstance(value, str) and len(value) <= LONGEST_RUN and value.isprintable():
-        return value  # nearly everything
+        return value  # nearly always
     if value is None or isinstance(value, bool | float):
         return value
-    if isinstance(value, int):  # Python writes no integer of more than 4 300 digits
+    if isinstance(value, int):  # Python refuses to print integers of more than 4 300 digits
         return value if abs(value) < 1 << 63 else f"<{value.bit_length()} bits>"
     if isinstance(value, dict):
-        return {str(tamed(key)): tamed(each) for key, each in value.items()}
+        return {str(sanitized(key)): sanitized(each) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [tamed(each) for each in value]
+        return [sanitized(each) for each in value]
     text = _LONG_NUMBER.sub(lambda run: f"<{len(run[0])} digits>", str(value))
     if len(text) > LONGEST_VALUE:
         text = f"{text[: LONGEST_VALUE // 2]} … {text[-LONGEST_VALUE // 2 :]}"
@@ -148,7 +150,7 @@ def tamed(value: object) -> object:
 
 
 def _traceback_for_a_person(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Set a traceback off with a rule, so that no line of it looks like a line of the log."""
+    """Indent a traceback with a bar, so that no line of it looks like a line of the log."""
     for name in _TRACEBACKS & event.keys():
         event[name] = "\n".join(f"  | {line}" for line in event[name])
     return event

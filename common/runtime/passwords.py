@@ -1,4 +1,4 @@
-"""Passwords of the servers that we depend on: taken from files, and refused if everybody knows them."""
+"""Passwords of the servers that we depend on: read from files, and refused if they are well known."""
 
 import re
 import urllib.parse
@@ -20,14 +20,19 @@ WELL_KNOWN = frozenset(
     }
 )
 SHORTEST = 8
-"""Anything shorter (``guest``, ``admin``, ``secret``, ``test``) counts as well known too."""
+"""Anything shorter (``guest``, ``admin``, ``secret``, ``test``) counts as well known, too."""
 
 
-def inserted(url: str, file: str) -> str:
-    """Return an address with the password that is in a file put after its user's name.
+def inserted(url: str, file: str, *, name: str) -> str:
+    """Return an address with the password from a file inserted after the user name.
+
+    Args:
+        url: The address, which names a user and no password.
+        file: The path of the file; the address stays as it is if this is empty.
+        name: The setting that names the file, for errors.
 
     Raises:
-        errors.SettingError: The file cannot be read, or the address has no place for it.
+        errors.SettingError: The file cannot be read, or the address has no user, or a password already.
 
     """
     if not file:
@@ -35,28 +40,28 @@ def inserted(url: str, file: str) -> str:
     try:
         password = Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeError) as error:
-        raise errors.SettingError(name="a password file", value=file, why=str(error)) from error
+        raise errors.SettingError(name=name, value=file, why=str(error)) from error
     scheme, _, rest = url.partition("://")
     user, at, place = rest.partition("@")
     if not at or ":" in user:
         raise errors.SettingError(
-            name="a password file",
+            name=name,
             value=file,
-            why="the address that it is for has to be like amqp://user@host/, without a password",
+            why="its address must name a user and no password, as in amqp://user@host/",
         )
     return f"{scheme}://{user}:{urllib.parse.quote(password, safe='')}@{place}"
 
 
 def refuse_defaults(name: str, url: str, *, implied: str = "") -> None:
-    """Refuse an address that leads beyond this machine with a password that everybody knows.
+    """Refuse an address on another machine whose password is well known.
 
     Args:
         name: The setting.
-        url: The address, which is not shown.
-        implied: The password that a client takes if the address has no user.
+        url: The address; no message shows it.
+        implied: The password that a client uses if the address names no user.
 
     Raises:
-        errors.SettingError: The password is well known, the user's name, or too short.
+        errors.SettingError: The password is well known, equal to the user name, or too short.
 
     """
     if not url:
@@ -64,14 +69,14 @@ def refuse_defaults(name: str, url: str, *, implied: str = "") -> None:
     before, at, place = urllib.parse.urlsplit(url).netloc.rpartition("@")
     user, colon, password = before.partition(":")
     password = urllib.parse.unquote(password) if at else implied
-    if not password and not colon:  # a certificate, or nothing at all, is no password
+    if not password and not colon:  # a certificate, or no authentication at all
         return
     known = password.lower() in {*WELL_KNOWN, user.lower()} or len(password) < SHORTEST
     if known and not all(is_loopback(_host(each)) for each in place.split(",")):
         raise errors.SettingError(
             name=name,
             value="…",
-            why="its password is one that everybody knows or can guess; make one, for example with "
+            why="its password is well known or easy to guess; make a new one, for example with "
             "`openssl rand -hex 24`",
         )
 

@@ -1,4 +1,4 @@
-"""Settings: read once from the environment, checked at once, handed down as a value."""
+"""Settings: read from the environment once, checked at once, and passed on as a value."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ from common import errors
 from common.runtime import passwords
 
 SECRETS = ("FACTORLINE_AMQP_URL", "FACTORLINE_MONGODB_URI")
-"""Variables that hold passwords; no child process may see them."""
+"""Variables that may contain passwords. No child process may see them."""
 
 
 UNVERIFIED = {
@@ -25,69 +25,70 @@ UNVERIFIED = {
         "ssl_cert_reqs",
     },
 }
-"""Options of addresses, in lower case, that would take any certificate for the server's."""
+"""Options in addresses, in lower case, that would accept any certificate as the server's."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every field is the environment variable of its name in capitals, after ``FACTORLINE_``."""
+    """Each field is read from the environment variable FACTORLINE_ followed by its name in capitals."""
 
     host: str = "127.0.0.1"
-    """Address to listen on."""
+    """The address to listen on."""
     port: int = 8080
-    """Port to listen on; 0 takes a free one."""
+    """The port to listen on; 0 takes a free one."""
     metrics: str = ""
-    """Where a gateway or worker shows /metrics and /healthz to operators, such as 127.0.0.1:9100. No key is
-    asked for: keep it off public addresses."""
+    """The address on which a program serves /metrics and /healthz to operators, such as 127.0.0.1:9100. It
+    asks for no API key, so keep it off public addresses."""
     name: str = ""
-    """This process's name in logs and in RabbitMQ's management page; gateway@MACHINE or worker@MACHINE."""
+    """The name of this process in logs and on RabbitMQ's management page. By default it is gateway@MACHINE or
+    worker@MACHINE."""
     keys: bool = False
-    """Whether clients need an API key (`factorline keys make`); without, everybody may do everything."""
+    """Whether clients need an API key (`factorline keys make`). Without keys everybody may do everything."""
     insecure: bool = False
-    """Whether a public address may be served without keys."""
+    """Whether to serve on a public address without keys."""
     origins: str = ""
-    """Other sites whose pages may open WebSockets, comma-separated, such as https://app.example."""
+    """Other sites whose pages may open WebSockets, separated by commas, such as https://app.example."""
     data: str = ".factorline"
     """The folder of the embedded store."""
     amqp_url: str = ""
-    """RabbitMQ's address, password included; without it the broker is inside the process."""
+    """RabbitMQ's address, including the password. Without it the broker is in the process itself."""
     amqp_password_file: str = ""
-    """A file with the password of the user in FACTORLINE_AMQP_URL, which then has none in it."""
+    """A file that holds the password of the user in FACTORLINE_AMQP_URL, which then contains none."""
     mongodb_uri: str = ""
-    """MongoDB's address, password included; without it the store is a file."""
+    """MongoDB's address, including the password. Without it the store is a file."""
     mongodb_password_file: str = ""
-    """A file with the password of the user in FACTORLINE_MONGODB_URI, which then has none in it."""
+    """A file that holds the password of the user in FACTORLINE_MONGODB_URI, which then contains none."""
     management_url: str = ""
-    """RabbitMQ's management page as an operator's browser reaches it; the status view links to it."""
+    """The address of RabbitMQ's management page for an operator's browser; the status view links to it."""
     slots: int = os.cpu_count() or 1
-    """Units computed at a time by a worker, besides as many surveys."""
+    """How many units a worker computes at a time, in addition to as many surveys."""
     max_digits: int = 1000
     """The largest number that is accepted, in decimal digits (at most 4 000)."""
     max_body_bytes: int = 1 << 20
-    """The largest request body."""
+    """The largest request body that is accepted."""
     max_batch: int = 1000
-    """Numbers in one batch."""
+    """The most numbers in one batch."""
     max_sockets: int = 10_000
-    """WebSockets of one gateway."""
+    """The most WebSockets open in one gateway."""
     max_subscriptions: int = 1000
-    """Tasks that one WebSocket may watch."""
+    """The most tasks that one WebSocket may watch."""
     max_key_sockets: int = 1000
-    """WebSockets of one key in one gateway."""
+    """The most WebSockets of one key in one gateway."""
     max_key_subscriptions: int = 20_000
-    """Tasks that all WebSockets of one key may watch in one gateway."""
+    """The most tasks that all WebSockets of one key may watch in one gateway."""
     unit_seconds: float = 900.0
-    """Wall-clock limit of one unit."""
+    """The wall-clock limit of one unit."""
     memory_mb: int = 2048
-    """Memory limit of one child process."""
+    """The memory limit of one child process, in MiB."""
     sieve_digits: int = 100
-    """The largest composite that is sieved, in decimal digits; larger ones get curves only."""
+    """The largest composite that is sieved, in decimal digits. Larger ones only get curves."""
     grace_seconds: float = 10.0
-    """How long a stopping worker lets units finish."""
+    """How many seconds a stopping worker waits for units to finish."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read the settings; raise `errors.SettingError` that names the variable at fault."""
+        """Read and check the settings; raise an `errors.SettingError` that names the offending variable."""
         prefix = "FACTORLINE_"
         given = {
             field: environ[prefix + field.upper()]
@@ -105,26 +106,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         settings._check()  # noqa: SLF001 our own
         settings = msgspec.structs.replace(
             settings,
-            amqp_url=passwords.inserted(settings.amqp_url, settings.amqp_password_file),
-            mongodb_uri=passwords.inserted(settings.mongodb_uri, settings.mongodb_password_file),
+            amqp_url=passwords.inserted(
+                settings.amqp_url,
+                settings.amqp_password_file,
+                name="FACTORLINE_AMQP_PASSWORD_FILE",
+            ),
+            mongodb_uri=passwords.inserted(
+                settings.mongodb_uri,
+                settings.mongodb_password_file,
+                name="FACTORLINE_MONGODB_PASSWORD_FILE",
+            ),
         )
         passwords.refuse_defaults("FACTORLINE_AMQP_URL", settings.amqp_url, implied="guest")
         passwords.refuse_defaults("FACTORLINE_MONGODB_URI", settings.mongodb_uri)
         return settings
 
     def named(self, kind: str) -> Self:
-        """Return the settings of a program with a name: the given one, else its kind and machine."""
+        """Return the settings with a name for the process: the given one, or its kind and machine."""
         return msgspec.structs.replace(self, name=self.name or f"{kind}@{platform.node()}")
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
-        """Host and port of `metrics`, None if it is not set."""
+        """The host and the port in `metrics`, or None if it is not set."""
         host, _, port = self.metrics.rpartition(":")
         return (host.strip("[]"), int(port)) if self.metrics else None
 
     def _check(self) -> None:
         if self.metrics and not re.fullmatch(r".+:[0-9]{1,5}", self.metrics, re.ASCII):
-            why = "it has to be a host and a port, such as 127.0.0.1:9100"
+            why = "it must be a host and a port, such as 127.0.0.1:9100"
             raise errors.SettingError(name="FACTORLINE_METRICS", value=self.metrics, why=why)
         limits = {
             "port": (0, 65_535),
@@ -140,7 +149,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, field)
             if not low <= value <= high:
                 name = f"FACTORLINE_{field.upper()}"
-                raise errors.SettingError(name=name, value=value, why=f"{low} to {high} is allowed")
+                raise errors.SettingError(name=name, value=value, why=f"it must be {low} to {high}")
 
         for field, names in UNVERIFIED.items():
             given = {name.lower() for name, _ in _options(getattr(self, field))}
@@ -148,7 +157,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise errors.SettingError(
                     name=f"FACTORLINE_{field.upper()}",
                     value=f"…{name}…",
-                    why="the server's certificate is always verified: name its authority with "
+                    why="the server's certificate is always verified; name the authority that signed it with "
                     + ("cafile" if field == "amqp_url" else "tlsCAFile"),
                 )
 
@@ -158,6 +167,6 @@ def _options(url: str) -> list[tuple[str, str]]:
 
 
 def forget_secrets() -> None:
-    """Take the secrets out of this process's environment, so that no child inherits them."""
+    """Remove the secrets from this process's environment, so that no child process inherits them."""
     for name in SECRETS:
         os.environ.pop(name, None)

@@ -1,4 +1,4 @@
-"""How every program of ours is asked to stop."""
+"""How our programs are asked to stop."""
 
 import asyncio
 import os
@@ -10,14 +10,14 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 def stop_this_program() -> None:
-    """Ask this very program to stop, as somebody outside would."""
+    """Ask this program to stop, as a signal from outside would."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def stop_on_signals() -> asyncio.Event:
-    """Return an event that the first SIGTERM or SIGINT sets; the second one exits at once.
+    """Return an event that the first SIGTERM or SIGINT sets; a second signal exits at once.
 
-    Exiting at once is safe: whatever is in hand is delivered again, and children die with us.
+    Exiting at once is safe: unsettled units are delivered again, and child processes die with their worker.
     """
     stopping = asyncio.Event()
 

@@ -1,8 +1,8 @@
-"""OpenTelemetry: what a request set off can be followed through the queue, unit by unit.
+"""OpenTelemetry: the work that a request causes can be followed through the queue, unit by unit.
 
-Only the API is needed to run: without an SDK every span is a no-op, and is not even begun (that took a
-twelfth of all that a short number costs) unless there is a caller's trace to hand on.
-`requirements-tracing.lock` holds the SDK; OTEL_EXPORTER_OTLP_ENDPOINT turns it on.
+Only the API is required. Without an SDK every span is a no-op, and it is not even started (which was a
+twelfth of the cost of a short number) unless the caller has a trace to pass on.
+`requirements-tracing.lock` contains the SDK; OTEL_EXPORTER_OTLP_ENDPOINT turns it on.
 
 Each unit is a trace of its own, linked to the span that published it: a hard number takes thousands of
 units and days, which no trace viewer shows as one tree.
@@ -34,13 +34,13 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 """OpenTelemetry's own variable: the address of a collector, such as http://127.0.0.1:4318."""
 
 _propagator = TraceContextTextMapPropagator()
-"""The headers ``traceparent`` and ``tracestate``, and no baggage: what strangers send ends here."""
+"""Passes on the headers ``traceparent`` and ``tracestate``, and no baggage that a stranger sends."""
 _tracer = trace.get_tracer("factorline")
 
 
 @contextlib.contextmanager
 def configure_tracing(settings: Settings, *, service: str) -> Iterator[None]:
-    """Send spans to a collector if the environment names one, the last of them on leaving.
+    """Send spans to a collector if the environment names one; send the last ones on exit.
 
     Raises:
         errors.SettingError: A collector is named, but the SDK is not installed.
@@ -82,7 +82,7 @@ def _span(
 ) -> Iterator[Span]:
     """Trace what is done meanwhile, as a part of the caller's trace or as one of its own with a link to it.
 
-    Nothing is begun if nobody records spans and the caller has no trace to hand on.
+    No span is started if nobody records spans and the caller has no trace to pass on.
     """
     theirs = trace.get_current_span(caller).get_span_context()
     unrecorded = isinstance(_tracer, ProxyTracer) and isinstance(
@@ -104,7 +104,7 @@ def _span(
 def serving(
     method: str, route: str, headers: Mapping[str, str]
 ) -> contextlib.AbstractContextManager[Span]:
-    """Trace a request, as a part of the trace that its headers name, if they do."""
+    """Trace a request, as part of the trace that its headers name, if any."""
     return _span(
         f"{method} {route}",
         SpanKind.SERVER,
@@ -115,7 +115,7 @@ def serving(
 
 @contextlib.contextmanager
 def publishing(system: str, units: Sequence[Unit]) -> Iterator[dict[str, str]]:
-    """Trace a publish; yield the headers that take its context to whoever gets the units."""
+    """Trace a publish; yield the headers that carry its context to whoever receives the units."""
     with _span(
         "publish units",
         SpanKind.PRODUCER,
@@ -132,7 +132,7 @@ def publishing(system: str, units: Sequence[Unit]) -> Iterator[dict[str, str]]:
 
 
 def processing(unit: Unit, headers: Mapping[str, str]) -> contextlib.AbstractContextManager[Span]:
-    """Trace the settling of a delivered unit, linked to the span that published it."""
+    """Trace the processing of a delivered unit, linked to the span that published it."""
     return _span(
         f"process {unit.kind}",
         SpanKind.CONSUMER,

@@ -1,4 +1,8 @@
-"""The store port: what is known, durably. Two sides: SQLite in one file, MongoDB through motor."""
+"""The store port: everything that has to last.
+
+It has two sides: SQLite in one file, and MongoDB through motor. Both pass the same contract suite
+(tests/contract).
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
@@ -7,35 +11,35 @@ from common.domain import Account, ApiKey, Ending, Factorization, Lane, Task, Wo
 
 
 class TaskCursor(NamedTuple):
-    """Where a page of tasks ends: strictly older tasks follow (ties broken by id, descending)."""
+    """Where a page of tasks ends. Older tasks follow, and of equally old ones those with smaller ids."""
 
     created_at: float
     task_id: str
 
 
 class Store(Protocol):
-    """Small verbs; each is atomic and durable when it returns.
+    """Small verbs. Each is atomic, and durable once it returns.
 
-    Every method raises `common.errors.StoreUnavailable` when the store does not answer within its
-    time-out. A write that was cut off may or may not have happened; all writes here can be repeated.
+    Every method raises `common.errors.StoreUnavailable` if the store does not answer within its time-out.
+    A write that was cut off may or may not have happened; every write here can be repeated.
     """
 
     async def open(self) -> None:
         """Connect, and create what is missing (tables, indexes)."""
 
     async def close(self) -> None:
-        """Let go of every resource; calling it twice is harmless."""
+        """Release everything. Calling it twice is harmless."""
 
     async def ping(self) -> None:
-        """Return if the store can be read and written."""
+        """Return if the store takes reads and writes."""
 
     # --- tasks ---
 
     async def insert_tasks(self, tasks: Sequence[Task]) -> list[Task]:
-        """Insert the tasks; return, for each, the one that is stored now.
+        """Insert the tasks; return, for each, the task that is stored now.
 
-        It is an earlier one where the same owner used the same idempotency key before, or where a
-        task of that id is there already (a retried insert).
+        That is an earlier one if the owner used the same idempotency key before, or if a task with that id
+        exists already (the insert was retried).
         """
 
     async def get_task(self, task_id: str, owner: str) -> Task:
@@ -48,7 +52,7 @@ class Store(Protocol):
         """Return up to ``limit`` of the owner's tasks, newest first, older than the cursor."""
 
     async def end_task(self, task_id: str, ending: Ending) -> Task:
-        """Write the ending unless the task has one; return the task as it is now.
+        """Write the ending unless the task has one already; return the task as it is now.
 
         Raises `common.errors.UnknownTask`.
         """
@@ -57,7 +61,7 @@ class Store(Protocol):
         """End every live task whose key is this number and whose round is not later."""
 
     async def any_live(self, number: int) -> bool:
-        """Return whether a task without an ending has this number as its key."""
+        """Return whether a live task, one without an ending, has this number as its key."""
 
     async def mark_joined(self, task_ids: Sequence[str]) -> None:
         """Record that the tasks' factorizations exist and are wanted."""
@@ -65,18 +69,18 @@ class Store(Protocol):
     async def count_live(
         self, owner: str, *, lane: Lane | None = None, joined: bool | None = None, limit: int
     ) -> int:
-        """Count the owner's live tasks, of one lane or all, joined or not or both; stop at a limit."""
+        """Count the owner's live tasks, of one lane or both, joined or not or both; stop at the limit."""
 
     async def list_queues(self, *, created_before: float) -> list[tuple[str, Lane]]:
-        """Return the owners and lanes that have live tasks that were never marked joined."""
+        """Return the owners and lanes that have live tasks that are not marked joined."""
 
     async def list_unjoined(
         self, owner: str, lane: Lane, *, created_before: float, limit: int
     ) -> list[Task]:
-        """Return live tasks of a queue that were never marked joined, oldest first."""
+        """Return an owner's live tasks of a lane that are not marked joined, oldest first."""
 
     async def list_owners(self, numbers: Sequence[int], *, since: float) -> dict[int, set[str]]:
-        """Return, by number, the owners of its tasks that are live or ended after ``since``."""
+        """Return, for each number, the owners of its tasks that are live or ended after ``since``."""
 
     # --- factorizations ---
 
@@ -84,68 +88,68 @@ class Store(Protocol):
         """Return what is known of a number ≥ 2."""
 
     async def create_factorization(self, factorization: Factorization) -> Factorization:
-        """Insert it unless its number is there; return what is stored now."""
+        """Insert it unless there is one of its number; return the one that is stored now."""
 
     async def swap_factorization(self, new: Factorization) -> bool:
-        """Replace version ``new.version - 1`` by ``new``; return False if that is not what is there.
+        """Replace version ``new.version - 1`` by ``new``; return False if that version is not there.
 
-        Nor is it if a unit that ``new`` carries in its outbox has been published since it was read.
+        It also returns False if a unit that ``new`` carries in its outbox was published meanwhile.
         """
 
     async def clear_outbox(self, number: int, unit_ids: Sequence[str]) -> None:
-        """Take published units out of the outbox, whatever the version; the version stays."""
+        """Take published units out of the outbox, whatever the version is; the version stays."""
 
     async def list_unpublished(
         self, *, touched_before: float, after: int | None, limit: int
     ) -> list[Factorization]:
-        """Return factorizations with units in their outbox, by key, after ``after``."""
+        """Return factorizations with units in their outbox, ordered by key, after the key ``after``."""
 
     async def list_active(
         self, *, touched_before: float, after: int | None, limit: int
     ) -> list[Factorization]:
-        """Return active factorizations, by key, after ``after``."""
+        """Return active factorizations, ordered by key, after the key ``after``."""
 
     # --- relation batches: insert-only, keyed by (number, unit id) ---
 
     async def insert_batch(self, number: int, unit_id: str, batch: bytes) -> None:
-        """Keep the batch of a sieve unit; a second batch of the same unit changes nothing."""
+        """Store the batch of a sieve unit; a second batch of the same unit changes nothing."""
 
     def iterate_batches(self, number: int) -> AsyncIterator[tuple[str, bytes]]:
-        """Yield (unit id, batch) for every batch of a number, by unit id."""
+        """Yield (unit id, batch) for every batch of a number, ordered by unit id."""
 
     async def delete_batches(self, number: int) -> None:
-        """Forget the batches of a number."""
+        """Delete the batches of a number."""
 
     # --- workers ---
 
     async def heartbeat(self, status: WorkerStatus) -> None:
-        """Keep the worker's latest word about itself."""
+        """Store a worker's heartbeat in place of its last one."""
 
     async def remove_worker(self, worker_id: str) -> None:
-        """Forget a worker that said goodbye."""
+        """Delete a worker that has stopped."""
 
     async def list_workers(self, *, seen_after: float) -> list[WorkerStatus]:
-        """Return the workers heard of since then, by id."""
+        """Return the workers whose heartbeat is newer than that, ordered by id."""
 
     # --- API keys and what their owners have used ---
 
     async def insert_key(self, key: ApiKey) -> None:
-        """Keep a new key."""
+        """Store a new key."""
 
     async def find_keys(self, digests: Sequence[str]) -> list[ApiKey]:
-        """Return the keys that have these digests, revoked ones too, in any order."""
+        """Return the keys with these digests, including revoked ones, in any order."""
 
     async def list_keys(self) -> list[ApiKey]:
         """Return all keys, oldest first."""
 
     async def revoke_key(self, key_id: str, at: float) -> ApiKey:
-        """Revoke a key for good and return it; the first revocation stays.
+        """Revoke a key for good and return it; the time of the first revocation stays.
 
         Raises `common.errors.UnknownKey`.
         """
 
     async def get_account(self, owner: str) -> Account:
-        """Return what an owner has used; a fresh account of version 0 if nothing is known."""
+        """Return what an owner has used: a new account of version 0 if nothing is stored."""
 
     async def swap_account(self, new: Account) -> bool:
-        """Replace version ``new.version - 1`` by ``new``; return False if that is not the version."""
+        """Replace version ``new.version - 1`` by ``new``; return False if that version is not there."""

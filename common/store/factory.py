@@ -1,4 +1,4 @@
-"""Which store a program works with: MongoDB if its address is set, else SQLite in one file."""
+"""Opens the store that the settings name: MongoDB if its address is set, else SQLite in one file."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from common.store.sqlite import SqliteStore
 
 @contextlib.asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[Store]:
-    """Yield the open store that the settings name; close it afterwards."""
+    """Yield the store that the settings name, open; close it afterwards."""
     store = _new_store(settings)
     await store.open()
     try:

@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 Document = dict[str, Any]
 
 CALL_SECONDS: Final = 2.5
-"""A call and its retries take no longer; what a client hears within 3 seconds depends on it."""
+"""Limit of a call including its retries; that a client hears back within 3 seconds depends on it."""
 POOL: Final = 50
 BATCH_ITEMS: Final = 32
 """Calls of one kind that become one command at most, while `BATCH_CALLS` of the kind are in flight."""
@@ -28,7 +28,7 @@ BATCH_CALLS: Final = 4
 CONCURRENT_FINDS: Final = 32
 """Look-ups of one request that are in flight at a time."""
 DATABASE: Final = "factorline"
-"""Unless the address names one."""
+"""The database, unless the address names one."""
 BATCHES_A_PAGE: Final = 16
 FORGET_WORKERS_SECONDS: Final = 86_400
 _DUPLICATE: Final = 11_000
@@ -39,7 +39,7 @@ INDEXES: Final = {
             [("owner", ASCENDING), ("idempotency_key", ASCENDING)],
             name="keyed",
             unique=True,
-            # Not `$type`: a query for a key would not be known to look for nothing else.
+            # Not `$type`: MongoDB would not recognise that a query for a key is covered by it.
             partialFilterExpression={"idempotency_key": {"$gt": ""}},
         ),
         IndexModel(
@@ -71,14 +71,14 @@ INDEXES: Final = {
         IndexModel([("number", ASCENDING), ("unit_id", ASCENDING)], name="unit", unique=True)
     ],
 }
-"""Every field that a query compares for equality is in front in one of them, or what it is partial by."""
+"""For every query one index begins with the fields it compares for equality, or is partial by them."""
 
 
 class MongoStore:
-    """Documents are the values' own, with `_id` and the fields that queries need beside them.
+    """Documents hold the values' own fields, plus `_id` and the fields that queries need.
 
-    Every write waits for a majority and for the journal. A server that is down makes calls fail, not
-    `open`: a gateway that starts without its store answers 503 until the store is there.
+    Every write waits for a majority and for the journal. If the server is down, calls fail but `open` does
+    not: a gateway that starts without its store answers 503 until the store is there.
     """
 
     def __init__(self, uri: str, *, name: str = "factorline") -> None:
@@ -101,8 +101,8 @@ class MongoStore:
         self._db: AsyncIOMotorDatabase[Document] = self._client.get_default_database(DATABASE)
         self._prepared = False
         self._preparing = asyncio.Lock()
-        # What every task takes. One command for many documents costs the server and us little more
-        # than one for one, and waits for the majority and the journal once.
+        # The calls that every task makes. One command for many documents costs the server and us little
+        # more than one for a single document, and waits for the majority and the journal once.
         batched = functools.partial(Batcher, max_items=BATCH_ITEMS, max_calls=BATCH_CALLS)
         self._insert_task = batched(self._insert_tasks)
         self._find_task = batched(self._find_tasks)
@@ -113,7 +113,7 @@ class MongoStore:
         self._clear_outbox = batched(self._clear_outboxes)
 
     async def open(self) -> None:
-        """Create the indexes if the server is there; else the first call that reaches it does."""
+        """Create the indexes if the server is there; otherwise the first call that reaches it does."""
         try:
             await self._prepare()
         except errors.StoreUnavailable:
@@ -154,7 +154,7 @@ class MongoStore:
         if stored is None and task.idempotency_key is not None:
             stored = next(iter(await self.list_keyed(task.owner, [task.idempotency_key])), None)
         if stored is None:
-            raise errors.StoreUnavailable("a task that was there has gone")
+            raise errors.StoreUnavailable("a task that existed a moment ago is gone")
         return stored
 
     async def get_task(self, task_id: str, owner: str) -> Task:
@@ -182,7 +182,7 @@ class MongoStore:
     async def list_tasks(self, owner: str, *, before: TaskCursor | None, limit: int) -> list[Task]:
         """Return a page of the owner's tasks, newest first."""
         db = await self._ready()
-        # With a cursor two queries of an index each, as in `list_owners`.
+        # With a cursor, two queries that each use an index, as in `list_owners`.
         which: list[Document] = [{}]
         if before is not None:
             same = {"created_at": before.created_at, "_id": {"$lt": before.task_id}}
@@ -223,7 +223,7 @@ class MongoStore:
         return await _answered(db.tasks.find_one(which, {"_id": 1})) is not None
 
     async def mark_joined(self, task_ids: Sequence[str]) -> None:
-        """Record that the tasks have met their factorizations."""
+        """Record that the tasks have joined their factorizations."""
         await self._mark_joined(task_ids)
 
     async def _mark_all_joined(self, groups: Sequence[Sequence[str]]) -> list[None]:
@@ -236,7 +236,7 @@ class MongoStore:
     async def count_live(
         self, owner: str, *, lane: Lane | None = None, joined: bool | None = None, limit: int
     ) -> int:
-        """Count the owner's live tasks, but no more than the limit."""
+        """Count the owner's live tasks, up to the limit."""
         db = await self._ready()
         which: Document = {"owner": owner, "live": True}
         if lane is not None:
@@ -246,7 +246,7 @@ class MongoStore:
         return await _answered(db.tasks.count_documents(which, limit=limit)) if limit > 0 else 0
 
     async def list_queues(self, *, created_before: float) -> list[tuple[str, Lane]]:
-        """Return the owners and lanes with unjoined tasks, skipping from one owner to the next."""
+        """Return the owners and lanes with unjoined tasks, going through the index by owner."""
         db = await self._ready()
         found: list[tuple[str, Lane]] = []
         owner = ""
@@ -271,11 +271,11 @@ class MongoStore:
         return [Task.from_document(document) for document in found]
 
     async def list_owners(self, numbers: Sequence[int], *, since: float) -> dict[int, set[str]]:
-        """Return the owners of tasks that are live or ended lately."""
+        """Return the owners of tasks that are live or ended after ``since``."""
         db = await self._ready()
         keys = [str(int(number)) for number in numbers]
-        # Two queries with an index each: not every server plans an `$or` by its parts. In this order,
-        # so that a task that ends between them is found.
+        # Two queries that each use an index: not every server plans the parts of an `$or` separately. They
+        # run in this order so that a task that ends between them is found.
         found: dict[int, set[str]] = {int(number): set() for number in numbers}
         for which in ({"live": True}, {"ended.at": {"$gt": since}}):
             cursor = db.tasks.find(
@@ -298,7 +298,7 @@ class MongoStore:
         return [Factorization.from_document(found[key]) if key in found else None for key in keys]
 
     async def create_factorization(self, factorization: Factorization) -> Factorization:
-        """Insert it unless its number is there; return what is stored now."""
+        """Insert it unless there is one of its number; return the one that is stored now."""
         return await self._create_factorization(factorization)
 
     async def _create_factorizations(self, new: Sequence[Factorization]) -> list[Factorization]:
@@ -312,8 +312,9 @@ class MongoStore:
             known = await self._find_factorizations(numbers)
             for index, there in zip(error.indexes, known, strict=True):
                 if there is None:
-                    message = "a factorization that was there has gone"
-                    raise errors.StoreUnavailable(message) from None
+                    raise errors.StoreUnavailable(
+                        "a factorization that existed a moment ago is gone"
+                    ) from None
                 stored[index] = there
         return stored
 
@@ -333,7 +334,7 @@ class MongoStore:
 
     async def _clear_outboxes(self, published: Sequence[tuple[str, list[str]]]) -> list[None]:
         db = await self._ready()
-        # Nearly always all of it was published, which takes one write.
+        # Nearly always the whole outbox was published, which takes one write.
         emptied = {"$set": {"outbox": [], "unpublished": False}}
         whole = [UpdateOne({"_id": key, "outbox": units}, emptied) for key, units in published]
         done = await _answered(db.factorizations.bulk_write(whole, ordered=False))
@@ -376,7 +377,7 @@ class MongoStore:
     # --- relation batches ---
 
     async def insert_batch(self, number: int, unit_id: str, batch: bytes) -> None:
-        """Keep the first batch of a unit."""
+        """Store the first batch of a unit."""
         db = await self._ready()
         document = {"number": str(int(number)), "unit_id": unit_id, "batch": batch}
         try:
@@ -385,7 +386,7 @@ class MongoStore:
             return
 
     async def iterate_batches(self, number: int) -> AsyncIterator[tuple[str, bytes]]:
-        """Yield the batches of a number by unit id, reading a few at a time."""
+        """Yield the batches of a number in the order of unit ids, reading a few at a time."""
         db = await self._ready()
         last = ""
         while True:
@@ -399,25 +400,25 @@ class MongoStore:
                 return
 
     async def delete_batches(self, number: int) -> None:
-        """Forget the batches of a number."""
+        """Delete the batches of a number."""
         db = await self._ready()
         await _answered(db.batches.delete_many({"number": str(int(number))}))
 
     # --- workers ---
 
     async def heartbeat(self, status: WorkerStatus) -> None:
-        """Keep the worker's latest word."""
+        """Store a worker's heartbeat."""
         db = await self._ready()
         which = {"_id": status.worker_id}
         await _answered(db.workers.replace_one(which, status.to_document(), upsert=True))
 
     async def remove_worker(self, worker_id: str) -> None:
-        """Forget a worker."""
+        """Delete a worker."""
         db = await self._ready()
         await _answered(db.workers.delete_one({"_id": worker_id}))
 
     async def list_workers(self, *, seen_after: float) -> list[WorkerStatus]:
-        """Return the workers heard of since then, by id."""
+        """Return the workers whose heartbeat is newer than that, ordered by id."""
         db = await self._ready()
         cursor = db.workers.find({"seen_at": {"$gt": seen_after}}).sort("_id", ASCENDING)
         found = await _answered(cursor.to_list(None))
@@ -426,12 +427,12 @@ class MongoStore:
     # --- API keys and what their owners have used ---
 
     async def insert_key(self, key: ApiKey) -> None:
-        """Keep a new key."""
+        """Store a new key."""
         db = await self._ready()
         await _answered(db["keys"].insert_one({**key.to_document(), "_id": key.digest}))
 
     async def find_keys(self, digests: Sequence[str]) -> list[ApiKey]:
-        """Return the keys that have these digests."""
+        """Return the keys with these digests."""
         db = await self._ready()
         cursor = db["keys"].find({"_id": {"$in": list(digests)}})
         return [ApiKey.from_document(found) for found in await _answered(cursor.to_list(None))]
@@ -475,7 +476,7 @@ class MongoStore:
     # --- the server ---
 
     async def _ready(self) -> "AsyncIOMotorDatabase[Document]":
-        """Return the database with its indexes: inserts without the unique one promise too much."""
+        """Return the database once its indexes exist: without the unique ones there could be duplicates."""
         if not self._prepared:
             await self._prepare()
         return self._db
@@ -488,13 +489,16 @@ class MongoStore:
                 await _answered(self._db[collection].create_indexes(indexes))
             long_gone = {"seen_at": {"$lt": time.time() - FORGET_WORKERS_SECONDS}}
             await _answered(self._db.workers.delete_many(long_gone))
-            laneless = {"unjoined": True, "lane": {"$exists": False}}  # of before there were lanes
+            laneless = {
+                "unjoined": True,
+                "lane": {"$exists": False},
+            }  # written before there were lanes
             await _answered(self._db.tasks.update_many(laneless, {"$set": {"lane": "short"}}))
             self._prepared = True
 
 
 class _Duplicates(Exception):
-    """Some documents were there already; ``indexes`` says which of those given."""
+    """Some documents were there already; ``indexes`` are their places among those given."""
 
     def __init__(self, indexes: list[int]) -> None:
         self.indexes = indexes
@@ -502,7 +506,7 @@ class _Duplicates(Exception):
 
 
 async def _answered(call: Awaitable[Result]) -> Result:
-    """Return what the server answers, its errors told in the port's words."""
+    """Return what the server answers; turn its errors into those of the port."""
     try:
         return await call
     except DuplicateKeyError as error:
@@ -517,7 +521,7 @@ async def _answered(call: Awaitable[Result]) -> Result:
 
 
 async def _found(collection: Any, keys: Sequence[str]) -> dict[str, Document]:
-    """Return the documents that have these `_id`s, by it."""
+    """Return the documents with these `_id`s, keyed by it."""
     cursor = collection.find({"_id": {"$in": list(keys)}})
     return {document["_id"]: document for document in await _answered(cursor.to_list(None))}
 
@@ -535,7 +539,7 @@ def _task_document(task: Task) -> Document:
 
 
 def _unjoined(owner: str, lane: Lane, created_before: float) -> Document:
-    """Return what finds the unjoined tasks of a queue."""
+    """Return the query for the unjoined tasks of an owner's lane."""
     queue = {"owner": owner, "lane": str(lane), "unjoined": True}
     return {**queue, "created_at": {"$lt": created_before}}
 

@@ -1,4 +1,4 @@
-"""The embedded store: SQLite in one file, durable, with one commit for many concurrent writes."""
+"""The embedded store: SQLite in one file. Concurrent writes share a durable commit."""
 
 import asyncio
 import concurrent.futures
@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 Call = Callable[[Transaction], object]
 
 _LONG = f"(length(number) > {SHORT_DIGITS})"
-"""Whether a task is in the long lane, as queries and indexes have it."""
+"""Whether a task is in the long lane, as queries and indexes express it."""
 
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS tasks (
@@ -71,12 +71,12 @@ BATCHES_A_PAGE = 16
 
 
 class SqliteStore:
-    """Writes run on one thread, and those that wait together are committed together.
+    """Writes run on one thread; those that wait at the same time are committed together.
 
-    To look up one task or factorization takes less time than to ask a thread for it, and in WAL mode
-    waits for no writer: that is done at once, in memory if it was written lately, or else on a
-    connection of its own. Should another process write into the file, what is in memory may be older
-    than that until the next transaction, which is never far: a worker's heartbeat is one.
+    Looking up one task or factorization takes less time than handing the query to a thread, and in WAL
+    mode it waits for no writer. So it is done at once: in memory if it was written lately, or else on a
+    connection of its own. If another process writes into the file, what is in memory may be out of date
+    until the next transaction, which is at most a worker's heartbeat away.
     """
 
     def __init__(self, path: Path) -> None:
@@ -88,17 +88,17 @@ class SqliteStore:
         self._committer: asyncio.Task[None] | None = None
         self._memory = Memory()
         self._written_by_others: int | None = None
-        """SQLite's count of what other connections have written, as of our last transaction."""
+        """SQLite's `data_version` at our last transaction; it changes when another connection writes."""
         self.commits = 0
-        """Transactions so far: fewer than writes, because concurrent ones share a transaction."""
+        """Transactions so far; fewer than writes, because concurrent writes share one."""
 
     async def open(self) -> None:
-        """Open the file, and create it with its tables if it is missing."""
+        """Open the file; create it and its tables if they are missing."""
         self._connection = await self._on_thread(self._connect)
         self._lookups = await self._on_thread(self._connect)
 
     async def close(self) -> None:
-        """Commit what waits, and close the file."""
+        """Commit the writes that wait, and close the file."""
         if self._committer is not None:
             await self._committer
         connections = (self._lookups, self._connection)
@@ -110,7 +110,7 @@ class SqliteStore:
         self._thread.shutdown()
 
     async def ping(self) -> None:
-        """Return if the file can be written."""
+        """Return if the file can be written to."""
         await self._write(lambda t: t.db.execute("DELETE FROM workers WHERE worker_id = ''"))
 
     # --- tasks ---
@@ -174,7 +174,7 @@ class SqliteStore:
         )
 
     async def mark_joined(self, task_ids: Sequence[str]) -> None:
-        """Record that the tasks have met their factorizations."""
+        """Record that the tasks have joined their factorizations."""
 
         def mark(transaction: Transaction) -> None:
             for task_id in task_ids:
@@ -186,7 +186,7 @@ class SqliteStore:
     async def count_live(
         self, owner: str, *, lane: Lane | None = None, joined: bool | None = None, limit: int
     ) -> int:
-        """Count the owner's live tasks, but no more than the limit."""
+        """Count the owner's live tasks, up to the limit."""
         where, values = "owner = ? AND live", [owner]
         if lane is not None:
             where += f" AND {_LONG} = {int(lane is Lane.LONG)}"
@@ -196,7 +196,7 @@ class SqliteStore:
         return await self._read(lambda db: int(db.execute(query, values).fetchone()[0]))
 
     async def list_queues(self, *, created_before: float) -> list[tuple[str, Lane]]:
-        """Return the owners and lanes with unjoined tasks, skipping from one owner to the next."""
+        """Return the owners and lanes with unjoined tasks, going through the index by owner."""
         next_owner = (
             "SELECT owner FROM tasks WHERE live AND NOT joined AND owner > ? ORDER BY owner LIMIT 1"
         )
@@ -230,7 +230,7 @@ class SqliteStore:
         return await self._list(Task.decode, query, owner, created_before, limit)
 
     async def list_owners(self, numbers: Sequence[int], *, since: float) -> dict[int, set[str]]:
-        """Return the owners of tasks that are live or ended lately."""
+        """Return the owners of tasks that are live or ended after ``since``."""
         query = "SELECT body FROM tasks WHERE number = ?"
 
         def look(db: sqlite3.Connection) -> dict[int, set[str]]:
@@ -253,7 +253,7 @@ class SqliteStore:
         return known or self._look_up(lambda db: find_factorization(db, number))
 
     async def create_factorization(self, factorization: Factorization) -> Factorization:
-        """Insert it unless its number is there; return what is stored now."""
+        """Insert it unless there is one of its number; return the one that is stored now."""
         return await self._write(
             lambda t: t.factorization(factorization.number) or t.put_factorization(factorization)
         )
@@ -307,14 +307,14 @@ class SqliteStore:
     # --- relation batches ---
 
     async def insert_batch(self, number: int, unit_id: str, batch: bytes) -> None:
-        """Keep the first batch of a unit."""
+        """Store the first batch of a unit."""
         values = (str(int(number)), unit_id, batch)
         await self._write(
             lambda t: t.db.execute("INSERT OR IGNORE INTO batches VALUES (?,?,?)", values)
         )
 
     async def iterate_batches(self, number: int) -> AsyncIterator[tuple[str, bytes]]:
-        """Yield the batches of a number by unit id, reading a few at a time."""
+        """Yield the batches of a number in the order of unit ids, reading a few at a time."""
         query = (
             "SELECT unit_id, batch FROM batches WHERE number = ? AND unit_id > ? "
             "ORDER BY unit_id LIMIT ?"
@@ -330,36 +330,36 @@ class SqliteStore:
                 return
 
     async def delete_batches(self, number: int) -> None:
-        """Forget the batches of a number."""
+        """Delete the batches of a number."""
         values = (str(int(number)),)
         await self._write(lambda t: t.db.execute("DELETE FROM batches WHERE number = ?", values))
 
     # --- workers ---
 
     async def heartbeat(self, status: WorkerStatus) -> None:
-        """Keep the worker's latest word."""
+        """Store a worker's heartbeat."""
         values = (status.worker_id, status.seen_at, status.encode())
         await self._write(lambda t: t.db.execute("REPLACE INTO workers VALUES (?, ?, ?)", values))
 
     async def remove_worker(self, worker_id: str) -> None:
-        """Forget a worker."""
+        """Delete a worker."""
         await self._write(
             lambda t: t.db.execute("DELETE FROM workers WHERE worker_id=?", (worker_id,))
         )
 
     async def list_workers(self, *, seen_after: float) -> list[WorkerStatus]:
-        """Return the workers heard of since then, by id."""
+        """Return the workers whose heartbeat is newer than that, ordered by id."""
         query = "SELECT body FROM workers WHERE seen_at > ? ORDER BY worker_id"
         return await self._list(WorkerStatus.decode, query, seen_after)
 
     # --- API keys and what their owners have used ---
 
     async def insert_key(self, key: ApiKey) -> None:
-        """Keep a new key."""
+        """Store a new key."""
         await self._write(lambda t: _put_key(t.db, key))
 
     async def find_keys(self, digests: Sequence[str]) -> list[ApiKey]:
-        """Return the keys that have these digests."""
+        """Return the keys with these digests."""
         query = "SELECT body FROM keys WHERE digest = ?"
 
         def find(db: sqlite3.Connection) -> list[ApiKey]:
@@ -456,7 +456,7 @@ class SqliteStore:
                 self._memory.note(done)
             except errors.StoreUnavailable as error:
                 results = [error] * len(batch)
-                self._memory.clear()  # the commit may have succeeded, and only its answer was lost
+                self._memory.clear()  # the commit may have succeeded although its answer was lost
             for (_, future), result in zip(batch, results, strict=True):
                 if future.done():
                     continue  # its caller was cancelled; the write stands
@@ -466,13 +466,13 @@ class SqliteStore:
                     future.set_result(result)
 
     def _transact(self, calls: list[Call]) -> tuple[list[object], Transaction]:
-        """Run the calls in one transaction; one that raises is left out, and the others begin again."""
+        """Run the calls in one transaction; if one raises, roll back and run the others without it."""
         db = _opened(self._connection)
         raised: dict[int, Exception] = {}
         while True:
             db.execute("BEGIN IMMEDIATE")
             try:
-                self._see_others(db)
+                self._notice_other_writers(db)
                 transaction = Transaction(db, self._memory)
                 results: list[object] = []
                 for place, call in enumerate(calls):
@@ -480,7 +480,7 @@ class SqliteStore:
                 db.execute("COMMIT")
             except sqlite3.Error:
                 raise
-            except Exception as error:  # noqa: BLE001 a bug in one must not fail its neighbours
+            except Exception as error:  # noqa: BLE001 a bug in one call must not fail the others
                 raised[len(results)] = error
             else:
                 self.commits += 1
@@ -489,7 +489,7 @@ class SqliteStore:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
 
-    def _see_others(self, db: sqlite3.Connection) -> None:
+    def _notice_other_writers(self, db: sqlite3.Connection) -> None:
         """Forget what is in memory if another process has written into the file."""
         written = db.execute("PRAGMA data_version").fetchone()[0]
         if written != self._written_by_others:

@@ -1,7 +1,7 @@
-"""A transaction of the SQLite store, and what is kept in memory of those before it.
+"""A transaction of the SQLite store, and the cache of values that recent transactions have written.
 
-A short number is read a dozen times within a second, most often right after it was written: to query and
-decode it each time is a sixth of all that it costs.
+A short number is read a dozen times within a second, mostly right after it was written. Querying and
+decoding it each time would be a sixth of its total cost.
 """
 
 import itertools
@@ -17,21 +17,21 @@ Key = TypeVar("Key", str, int)
 Value = TypeVar("Value", Task, Factorization)
 
 MOST_RECENT = 2048
-"""How many tasks, and how many factorizations, are kept in memory."""
+"""How many tasks and how many factorizations are kept in memory."""
 
 
 class Recent(Generic[Key, Value]):
-    """The values that were committed last, by key. Values are never changed, so they can be shared."""
+    """The values that were committed last, by key. They are immutable, so they can be shared."""
 
     def __init__(self) -> None:
         self._values: dict[Key, Value] = {}
 
     def get(self, key: Key) -> Value | None:
-        """Return the value as it was committed, or None if it is not kept."""
+        """Return the value as committed, or None if it is not kept."""
         return self._values.get(key)
 
     def note(self, committed: Mapping[Key, Value]) -> None:
-        """Take over what was committed, and let go of the oldest."""
+        """Add values that were committed, and drop the oldest."""
         newest = itertools.islice(committed.items(), max(0, len(committed) - MOST_RECENT), None)
         for key, value in newest:
             self._values.pop(key, None)
@@ -41,30 +41,30 @@ class Recent(Generic[Key, Value]):
             del self._values[key]
 
     def clear(self) -> None:
-        """Let go of all."""
+        """Drop everything."""
         self._values.clear()
 
 
 class Memory:
-    """What is kept of the tasks, by id, and of the factorizations, by number."""
+    """The cache: tasks by id, and factorizations by number."""
 
     def __init__(self) -> None:
         self.tasks: Recent[str, Task] = Recent()
         self.factorizations: Recent[int, Factorization] = Recent()
 
     def note(self, transaction: "Transaction") -> None:
-        """Take over what a transaction has written, now that it is committed."""
+        """Add what a transaction has written, now that it is committed."""
         self.tasks.note(transaction.tasks)
         self.factorizations.note(transaction.factorizations)
 
     def clear(self) -> None:
-        """Let go of all."""
+        """Drop everything."""
         self.tasks.clear()
         self.factorizations.clear()
 
 
 class Transaction:
-    """A transaction under way. It sees what it has written itself."""
+    """A transaction in progress. It sees what it has written itself."""
 
     def __init__(self, db: sqlite3.Connection, memory: Memory) -> None:
         self.db = db
@@ -77,7 +77,7 @@ class Transaction:
         return self._held(task_id) or find_task(self.db, task_id)
 
     def live_tasks(self, number: int, *, up_to_round: int) -> list[Task]:
-        """Return the live tasks of a number that wait for one of these rounds."""
+        """Return the live tasks of a number that wait for this round or an earlier one."""
         query = "SELECT task_id, body FROM tasks WHERE number = ? AND live AND round <= ?"
         rows = self.db.execute(query, (str(int(number)), up_to_round)).fetchall()
         return [self._held(task_id) or Task.decode(body) for task_id, body in rows]
@@ -86,7 +86,7 @@ class Transaction:
         return self.tasks.get(task_id) or self._memory.tasks.get(task_id)
 
     def insert_task(self, task: Task) -> Task:
-        """Insert a task unless its id or its owner's key is there; return what is stored."""
+        """Insert a task unless its id, or its owner's idempotency key, is there; return what is stored."""
         if stored := self.task(task.task_id):
             return stored
         if key := task.idempotency_key:
@@ -135,12 +135,12 @@ class Transaction:
 
 
 def find_task(db: sqlite3.Connection, task_id: str) -> Task | None:
-    """Return the task that is stored with an id."""
+    """Return the stored task with an id."""
     return _task(db.execute("SELECT body FROM tasks WHERE task_id = ?", (task_id,)))
 
 
 def find_keyed(db: sqlite3.Connection, owner: str, key: str) -> Task | None:
-    """Return the task that is stored with an owner's idempotency key."""
+    """Return the stored task with an owner's idempotency key."""
     query = "SELECT body FROM tasks WHERE owner = ? AND idempotency_key = ?"
     return _task(db.execute(query, (owner, key)))
 

@@ -32,7 +32,7 @@ def defined() -> dict[str, Any]:
 
 def url_of(node: RabbitNode, user: str) -> str:
     """Return where a user connects, password included."""
-    return passwords.inserted(node.url_of(user), str(node.secret(user)))
+    return passwords.inserted(node.url_of(user), str(node.secret(user)), name="a test")
 
 
 @pytest.fixture(params=PROGRAMS)

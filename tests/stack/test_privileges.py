@@ -28,7 +28,9 @@ UNAUTHORIZED = 13
 async def test_a_program_may_do_what_its_role_says(program: str, stack: Stack) -> None:
     """SecantusDB looks at databases and not at collections: so does this test."""
     granted = set(itertools.chain.from_iterable(roles()[program].values()))
-    uri = passwords.inserted(stack.mongo.uri_of(program), str(stack.mongo.secret(program)))
+    uri = passwords.inserted(
+        stack.mongo.uri_of(program), str(stack.mongo.secret(program)), name="a test"
+    )
     async with pymongo.AsyncMongoClient[dict[str, object]](uri) as client:
         for action, command in ATTEMPTS.items():
             refused = await _refused(client, "factorline", command)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 
 from common import errors
-from common.runtime.logs import LONGEST_RUN, about, tamed
+from common.runtime.logs import LONGEST_RUN, about, sanitized
 from common.runtime.settings import Settings
 from infra.local.programs import ROOT
 
@@ -91,7 +91,7 @@ def test_a_person_at_a_terminal_gets_words() -> None:
 @hypothesis.given(st.recursive(st.text() | st.integers() | st.binary() | st.none(), st.lists))
 def test_nothing_that_is_logged_can_steer_a_terminal(value: object) -> None:
     """No control character is left, and no row of digits that would be a number."""
-    text = json.dumps(tamed(value), ensure_ascii=False)
+    text = json.dumps(sanitized(value), ensure_ascii=False)
 
     assert not [char for char in text if unicodedata.category(char) == "Cc"]
     runs = "".join(char if char in "0123456789" else " " for char in text).split()
@@ -100,8 +100,8 @@ def test_nothing_that_is_logged_can_steer_a_terminal(value: object) -> None:
 
 def test_integers_of_any_size_are_safe() -> None:
     """Python refuses to write the largest ones."""
-    assert "<33220 bits>" == tamed(10**10_000)
-    assert tamed(1 << 62) == 1 << 62
+    assert "<33220 bits>" == sanitized(10**10_000)
+    assert sanitized(1 << 62) == 1 << 62
     assert about(7) == about(7)
     assert about(7) != about(8)
 

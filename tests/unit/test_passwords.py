@@ -34,7 +34,7 @@ def test_a_password_from_a_file(tmp_path: Path) -> None:
 def test_a_password_file_needs_its_place(url: str, tmp_path: Path) -> None:
     """An address without a user, or with another password, is a mistake."""
     (file := tmp_path / "password").write_text(GOOD)
-    with pytest.raises(errors.SettingError, match="like amqp://user@host/"):
+    with pytest.raises(errors.SettingError, match="as in amqp://user@host/"):
         read(AMQP_URL=url, AMQP_PASSWORD_FILE=str(file))
 
 

@@ -1,4 +1,4 @@
-"""The RabbitMQ side of the broker port, through aio-pika: confirmed publishes and patient consumers."""
+"""The RabbitMQ side of the broker port: confirmed publishes, and consumers that survive lost connections."""
 
 import asyncio
 import contextlib
@@ -18,13 +18,14 @@ from common.domain import Control, Event, Unit, digest_of
 from common.runtime import tracing
 
 OPEN_SECONDS = 5.0
-"""How long opening waits for a broker before it goes on without."""
+"""How long `open` waits for the broker before it goes on without one."""
 PUBLISH_SECONDS = 2.5
-"""A message that is not confirmed by then may have been taken, or be taken later: units bear that."""
+"""How long a confirm is awaited. A message without one may have been taken, or may be later:
+units may be doubled without harm."""
 SUSPECT_SECONDS = 5.0
-"""After an unconfirmed message nobody waits for the broker again for so long (a blocked connection)."""
+"""How long the broker counts as down after a message was not confirmed, as on a blocked connection."""
 IN_FLIGHT = 100
-"""Unconfirmed messages at a time; more add latency, not throughput."""
+"""Unconfirmed messages at a time. More of them add latency and no throughput."""
 HINT_SECONDS = 1.0
 ASK_SECONDS = 3.0
 
@@ -37,15 +38,15 @@ class RabbitBroker:
         self._out = Link(url, f"{name}: publishing")
         self._in = Link(url, f"{name}: consuming")
         self._channels: dict[bool, AbstractChannel] = {}
-        """Open channels of the publishing connection, by whether they have confirms."""
+        """The open channels of the publishing connection: with confirms (True) and without (False)."""
         self._opening = asyncio.Lock()
-        self._places = asyncio.Semaphore(IN_FLIGHT)
+        self._in_flight = asyncio.Semaphore(IN_FLIGHT)
         self._suspect_until = 0.0
         self._closing: set[asyncio.Future[None]] = set()
         self._consumers: list[Units | Hints[Event] | Hints[Control]] = []
 
     async def open(self) -> None:
-        """Connect, or go on trying in the background."""
+        """Connect, or keep trying in the background."""
         self._out.open()
         self._in.open()
         waits = (self._out.connection(), self._in.connection())
@@ -54,7 +55,7 @@ class RabbitBroker:
                 await asyncio.gather(*waits)
 
     async def close(self) -> None:
-        """Disconnect; what is unsettled goes back."""
+        """Disconnect; unsettled messages return to their queues."""
         await asyncio.gather(*(consumer.close() for consumer in self._consumers))
         self._consumers = []
         await asyncio.gather(self._in.close(), self._out.close())
@@ -65,7 +66,7 @@ class RabbitBroker:
         return self._out.up and time.monotonic() >= self._suspect_until
 
     async def publish(self, units: Sequence[Unit]) -> None:
-        """Return when every unit is confirmed."""
+        """Return once every unit is confirmed."""
         with tracing.publishing("rabbitmq", units) as headers:
             await self._publish(units, headers)
 
@@ -94,17 +95,17 @@ class RabbitBroker:
                 raise error
 
     async def tell(self, event: Event) -> None:
-        """Tell every gateway."""
+        """Send an event to every gateway."""
         await self._hint(topology.EVENTS, digest_of(event.number), event)
 
     async def control(self, message: Control) -> None:
-        """Tell every worker."""
+        """Send a control message to every worker."""
         await self._hint(topology.CONTROL, "", message)
 
     async def consume(
         self, queue: Queue, handler: Callable[[Delivery], Awaitable[None]], *, prefetch: int
     ) -> Units:
-        """Call the handler for each message, whenever there is a connection."""
+        """Call the handler for each message, for as long as there is a connection."""
         tag = f"{self._name}: {queue.value}"
         units = Units(self._in, tag, queue, handler, prefetch=prefetch)
         await self._begin(units)
@@ -130,7 +131,7 @@ class RabbitBroker:
     async def _begin(self, consumer: "Units | Hints[Event] | Hints[Control]") -> None:
         self._consumers.append(consumer)
         consumer.start()
-        if self._in.up:  # a hint that is told from now on must not be missed
+        if self._in.up:  # a hint that is sent from now on must not be missed
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(OPEN_SECONDS):
                     await consumer.started.wait()
@@ -144,7 +145,9 @@ class RabbitBroker:
             with deaths_as_failures():
                 found = await self._ask_for(connection, queue)
         except FAILURES as error:
-            raise errors.BrokerUnavailable(str(error) or "it tells no depth") from error
+            raise errors.BrokerUnavailable(
+                str(error) or "it did not tell the length of the queue"
+            ) from error
         return found.declaration_result.message_count or 0
 
     @staticmethod
@@ -158,13 +161,13 @@ class RabbitBroker:
     ) -> None:
         try:
             with deaths_as_failures():
-                async with self._places, asyncio.timeout(PUBLISH_SECONDS):
+                async with self._in_flight, asyncio.timeout(PUBLISH_SECONDS):
                     await exchange.publish(message, key, mandatory=True)
         except DeliveryError as error:
             # Refused, or returned because its queue is gone: a new channel declares it again.
             self._drop_channel(confirms=True)
             metrics.PUBLISHES_FAILED.inc()
-            raise errors.BrokerUnavailable(f"it took no message for {key}") from error
+            raise errors.BrokerUnavailable(f"it refused a message for {key}") from error
         except FAILURES as error:
             if isinstance(error, TimeoutError):
                 self._suspect_until = time.monotonic() + SUSPECT_SECONDS
@@ -191,7 +194,7 @@ class RabbitBroker:
             raise errors.BrokerUnavailable("there is no connection")
         try:
             with deaths_as_failures():
-                # Waiting for one's turn counts: to a silent broker everybody would wait in a row.
+                # Waiting for the lock counts too: with a silent broker all would wait one after the other.
                 async with asyncio.timeout(PUBLISH_SECONDS), self._opening:
                     channel = self._channels.get(confirms)
                     if channel is None or channel.is_closed:
@@ -199,7 +202,7 @@ class RabbitBroker:
         except FAILURES as error:
             if isinstance(error, TimeoutError):
                 self._suspect_until = time.monotonic() + SUSPECT_SECONDS
-            raise errors.BrokerUnavailable(str(error) or "it opens no channel") from error
+            raise errors.BrokerUnavailable(str(error) or "it did not open a channel") from error
         return await channel.get_exchange(name, ensure=False) if name else channel.default_exchange
 
     async def _open_channel(self, *, confirms: bool) -> AbstractChannel:
@@ -210,7 +213,7 @@ class RabbitBroker:
         return channel
 
     def _drop_channel(self, *, confirms: bool) -> None:
-        """Let go of a channel whose confirms cannot be trusted any more."""
+        """Stop using a channel whose confirms can no longer be trusted."""
         channel = self._channels.pop(confirms, None)
         if channel is not None and not channel.is_closed:
             closing = asyncio.ensure_future(_close_channel(channel))

@@ -1,4 +1,4 @@
-"""One connection to RabbitMQ, made anew for as long as it is wanted."""
+"""One connection to RabbitMQ, re-established whenever it is lost."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 CONNECT_SECONDS = 10.0
 HEARTBEAT_SECONDS = 5
-"""The broker gives up a silent client after two to three of these, the client after four."""
+"""The broker gives up on a silent client after two to three of these, the client on the broker after four."""
 PAUSE_SECONDS = (0.1, 2.0)
 """First and longest pause between two attempts to connect or to consume."""
 
@@ -25,7 +25,7 @@ FAILURES = (
     AMQPError,
     OSError,
     TimeoutError,
-    RuntimeError,  # aio-pika's word for a transport that has gone
+    RuntimeError,  # what aio-pika raises for a transport that is gone
     asyncio.InvalidStateError,
     pamqp.exceptions.PAMQPException,
 )
@@ -34,11 +34,10 @@ FAILURES = (
 
 @contextlib.contextmanager
 def deaths_as_failures() -> Iterator[None]:
-    """Turn what else comes out of a call whose connection dies into one of `FAILURES`.
+    """Turn everything else that a call raises when its connection dies into one of `FAILURES`.
 
-    aiormq cancels its own tasks then: in the middle of a handshake that comes out as a bare
-    `Exception`, or as a cancellation that nobody asked for. Let through, either would end whoever
-    called, in silence and for good.
+    aiormq cancels its own tasks then. In the middle of a handshake that surfaces as a bare `Exception`,
+    or as a cancellation that nobody requested, and either would silently end the caller's loop for good.
     """
     try:
         yield
@@ -46,11 +45,11 @@ def deaths_as_failures() -> Iterator[None]:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        raise ConnectionAbortedError("the connection died in the middle of a call") from error
+        raise ConnectionAbortedError("the connection died during a call") from error
     except Exception as error:
         if type(error) is not Exception:
             raise
-        raise ConnectionAbortedError("the connection died in the middle of a call") from error
+        raise ConnectionAbortedError("the connection died during a call") from error
 
 
 def reconnecting() -> Backoff:
@@ -60,10 +59,10 @@ def reconnecting() -> Backoff:
 
 
 class Link:
-    """A connection of one purpose, with the topology declared whenever it is up.
+    """A connection for one purpose, with the topology declared whenever it comes up.
 
-    aio-pika's own robust connection is not used: it gives up if the first attempt fails, keeps its
-    channels by weak references, and says nothing of the gap to those who have to look again.
+    aio-pika's own robust connection is not used: it gives up if the first attempt fails, holds its channels
+    by weak references, and does not report the gap to those who have to catch up (docs/adr/0005).
     """
 
     def __init__(self, url: str, name: str) -> None:
@@ -115,7 +114,7 @@ class Link:
                 log.warning("No connection to RabbitMQ", connection=self._name, why=why)
                 await backoff.pause()
                 continue
-            except Exception:  # whatever it is, nobody else would ever try again
+            except Exception:  # whatever it is, nobody else will ever try again
                 log.exception("No connection to RabbitMQ", connection=self._name)
                 await backoff.pause()
                 continue
@@ -149,7 +148,7 @@ class Link:
         return connection
 
     def _let_go(self, connection: AbstractConnection) -> None:
-        """Close a connection in the background: to a broker that is silent it takes its time."""
+        """Close a connection in the background: with a silent broker that takes a while."""
         closing = asyncio.create_task(_close(connection))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)

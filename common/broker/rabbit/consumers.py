@@ -1,4 +1,4 @@
-"""What consumes from RabbitMQ: each consumer lives through lost connections, channels and queues."""
+"""Consumers on RabbitMQ, each of which survives the loss of its connection, channel or queue."""
 
 import abc
 import asyncio
@@ -24,7 +24,7 @@ CANCEL_SECONDS = 3.0
 
 
 class _Consumer(abc.ABC):
-    """Consumes on a channel of its own, on a new one whenever the old one is lost."""
+    """Consumes on a channel of its own, and on a new one whenever that is lost."""
 
     def __init__(self, link: Link, tag: str) -> None:
         self._link = link
@@ -32,14 +32,14 @@ class _Consumer(abc.ABC):
         self._queue: AbstractQueue | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.started = asyncio.Event()
-        """Set once it has consumed at all."""
+        """Set once it has begun to consume for the first time."""
 
     def start(self) -> None:
-        """Begin, as soon as there is a connection."""
+        """Begin to consume as soon as there is a connection."""
         self._keeper = asyncio.create_task(self._keep())
 
     async def cancel(self) -> None:
-        """Stop new deliveries; the channel stays for what is in hand."""
+        """Stop new deliveries; the channel stays open so that those received can be settled."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
@@ -64,7 +64,7 @@ class _Consumer(abc.ABC):
                 log.warning("Cannot consume", consumer=self._tag, why=str(error))
                 await backoff.pause()
                 continue
-            except Exception:  # whatever it is, nobody else would ever try again
+            except Exception:  # whatever it is, nobody else will ever try again
                 log.exception("Cannot consume", consumer=self._tag)
                 await backoff.pause()
                 continue
@@ -73,11 +73,11 @@ class _Consumer(abc.ABC):
                 await self._after_gap()
             self.started.set()
             await lost.wait()
-            log.warning("A consumer was cut off", consumer=self._tag)
+            log.warning("Consumer was cut off", consumer=self._tag)
             self._queue = None
             with contextlib.suppress(*FAILURES), deaths_as_failures():
                 async with asyncio.timeout(CANCEL_SECONDS):
-                    # It is still open if only the consumer was cancelled: its queue was deleted.
+                    # Still open if only the consumer was cancelled, because its queue was deleted.
                     await channel.close()
             await backoff.pause()
 
@@ -95,15 +95,15 @@ class _Consumer(abc.ABC):
 
     @abc.abstractmethod
     async def _consume_on(self, channel: AbstractChannel) -> AbstractQueue:
-        """Begin to consume from a queue under our tag, and return the queue."""
+        """Begin to consume from a queue under our tag; return the queue."""
 
     @abc.abstractmethod
     async def _after_gap(self) -> None:
-        """Do what has to be done when deliveries may have been missed."""
+        """Catch up: deliveries may have been missed."""
 
 
 class _Delivery:
-    """A message in a consumer's hands."""
+    """A message that a consumer has received."""
 
     def __init__(self, message: AbstractIncomingMessage) -> None:
         self._message = message
@@ -121,7 +121,7 @@ class _Delivery:
         await self._settle(self._message.nack(requeue=True))
 
     async def fail(self) -> None:
-        # Since RabbitMQ 4.3 what a consumer gives back unharmed (nack) does not count as a failure.
+        # Since RabbitMQ 4.3 a nack with requeue does not count as a failure; a reject does.
         await self._settle(self._message.reject(requeue=True))
 
     async def reject(self) -> None:
@@ -141,10 +141,10 @@ def _reason(message: AbstractIncomingMessage) -> str | None:
 
 
 class Units(_Consumer):
-    """Calls a handler for each message of a queue, at most ``prefetch`` at a time.
+    """Calls a handler for each message of a queue, for at most ``prefetch`` at a time.
 
-    The handlers are tasks of ours and not of the channel: when that is lost they finish all the same,
-    so that what they computed counts.
+    The handlers run in tasks of our own and not in the channel's: they finish even if the channel is lost,
+    so that what they computed is not wasted.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class Units(_Consumer):
         self._running: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Stop everything; what is in hand goes back."""
+        """Stop everything; unsettled messages return to the queue."""
         await self.cancel()
         for task in self._running:
             task.cancel()
@@ -176,7 +176,7 @@ class Units(_Consumer):
         return queue
 
     async def _after_gap(self) -> None:
-        """Nothing: what was not acknowledged is delivered again."""
+        """Do nothing: what was not acknowledged is delivered again."""
 
     async def _receive(self, message: AbstractIncomingMessage) -> None:
         task = asyncio.create_task(self._handle(_Delivery(message)))
@@ -190,7 +190,7 @@ class Units(_Consumer):
             await delivery.requeue()
             raise
         except Exception:
-            log.exception("A message could not be handled", queue=self._name)
+            log.exception("Message could not be handled", queue=self._name)
             await delivery.fail()  # the broker counts it, and dead-letters at the limit
 
 
@@ -223,12 +223,12 @@ class Hints(_Consumer, Generic[Hint]):
             try:
                 await self._handler(self._kind.decode(message.body))
             except errors.Malformed as error:
-                log.warning("A hint is not readable", exchange=self._exchange, why=str(error))
+                log.warning("Hint is not readable", exchange=self._exchange, why=str(error))
             except Exception:
-                log.exception("A hint could not be handled", exchange=self._exchange)
+                log.exception("Hint could not be handled", exchange=self._exchange)
 
     async def _after_gap(self) -> None:
         try:
             await self._on_gap()
         except Exception:
-            log.exception("What was missed could not be looked at", exchange=self._exchange)
+            log.exception("Could not catch up after a gap", exchange=self._exchange)

@@ -1,6 +1,6 @@
-"""RabbitMQ's queues and exchanges as typed values, and their declaration: the one place that names them.
+"""RabbitMQ's queues and exchanges as typed values, and their declaration. Only this module names them.
 
-Everything here means the same to RabbitMQ 3.10 and 4.x.
+Everything here means the same in RabbitMQ 3.10 and 4.x.
 """
 
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ EVENTS: Final = "factor.events"
 CONTROL: Final = "factor.control"
 """Fanout exchange to every worker."""
 HINTS_KEPT: Final = 10_000
-"""Hints that wait for one reader; the oldest go first, as everybody looks again now and then."""
+"""Hints that are kept for one reader. The oldest are dropped first: all readers re-read now and then."""
 
 _DEAD_DELIVERY_LIMIT: Final = 1_000_000
-"""Practically none: a dead letter that is dropped would be a unit that is lost."""
+"""Practically no limit: a dead letter that is dropped would be a lost unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuorumQueue:
-    """A durable queue that survives the loss of a node and of power."""
+    """A durable, replicated queue: it survives the loss of a node and a power failure."""
 
     name: str
     delivery_limit: int
-    """Failed deliveries of one message after which it is dead-lettered (3.x has no default)."""
+    """How many deliveries of one message may fail before it is dead-lettered (3.x has no default)."""
     dead_letter: str | None = None
-    """The queue that dead letters go to, at least once."""
+    """The queue that dead letters go to, delivered at least once."""
 
     @property
     def arguments(self) -> FieldTable:
@@ -45,7 +45,7 @@ class QuorumQueue:
                 "x-dead-letter-exchange": "",
                 "x-dead-letter-routing-key": self.dead_letter,
                 "x-dead-letter-strategy": "at-least-once",
-                "x-overflow": "reject-publish",  # which at-least-once insists on
+                "x-overflow": "reject-publish",  # required by at-least-once
             }
         return arguments
 
@@ -59,12 +59,12 @@ EXCHANGES: Final = {EVENTS: "topic", CONTROL: "fanout"}
 
 
 async def declare(connection: AbstractConnection) -> None:
-    """Make sure that the topology is there; who may not make it checks that somebody else has.
+    """Declare the topology; a user who may not do that checks that somebody else has.
 
-    To check, a user needs some permission on each of them, whichever (RabbitMQ 4.3; before, none).
+    The check needs any one permission on each queue and exchange (since RabbitMQ 4.3; before that, none).
 
     Raises:
-        aio_pika.exceptions.ChannelClosed: It differs from what is there, or is missing.
+        aio_pika.exceptions.ChannelClosed: Something is missing, or differs from its declaration.
 
     """
     try:
@@ -87,7 +87,7 @@ async def _declare(connection: AbstractConnection, *, passive: bool) -> None:
 
 
 async def declare_hints(channel: AbstractChannel, exchange: str) -> AbstractQueue:
-    """Return a new queue of this connection's own that receives everything of an exchange."""
+    """Return a new queue, exclusive to this connection, that receives everything sent to an exchange."""
     queue = await channel.declare_queue(
         exclusive=True, auto_delete=True, arguments={"x-max-length": HINTS_KEPT}
     )
