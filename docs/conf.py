@@ -75,11 +75,11 @@ NAVIGATION = {
 }
 """The sidebar: captions, and the pages below each. A page that is missing here fails the build."""
 
-BELOW = {"docs/adr/README": "docs/adr/0*"}
+BELOW = {"docs/adr/README": ("Decisions", "docs/adr/0*")}
 """Index pages, and the pages that stand below each."""
 
 
-def toctree(pages: list[str], caption: str = "") -> str:
+def toctree(caption: str, *pages: str) -> str:
     """Return the directive that puts pages into the sidebar."""
     entries = "\n".join(f"/{page}" for page in pages)
     return f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {caption}\n\n{entries}\n```\n"
@@ -88,9 +88,9 @@ def toctree(pages: list[str], caption: str = "") -> str:
 def add_navigation(_app: Any, name: str, source: list[str]) -> None:
     """Add the sidebar to a page as it is read, so that the Markdown itself stays free of directives."""
     if name == root_doc:
-        source[0] += "".join(toctree(pages, caption) for caption, pages in NAVIGATION.items())
+        source[0] += "".join(toctree(caption, *pages) for caption, pages in NAVIGATION.items())
     if name in BELOW:
-        source[0] += toctree([BELOW[name]])
+        source[0] += toctree(*BELOW[name])
 
 
 def add_index(app: Any, error: Exception | None) -> None:
