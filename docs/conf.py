@@ -69,13 +69,17 @@ NAVIGATION = {
         "CHANGELOG",
         "CONTRIBUTING",
         "docs/adr/README",
+        "docs/notes/README",
         "gateway/web/README",
         "tests/browser/vendor/README",
     ],
 }
 """The sidebar: captions, and the pages below each. A page that is missing here fails the build."""
 
-BELOW = {"docs/adr/README": ("Decisions", "docs/adr/0*")}
+BELOW = {
+    "docs/adr/README": ("Decisions", "docs/adr/0*"),
+    "docs/notes/README": ("Notes", "docs/notes/2*"),
+}
 """Index pages, and the pages that stand below each."""
 
 

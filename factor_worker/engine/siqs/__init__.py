@@ -1,4 +1,4 @@
-"""Self-initialising quadratic sieve: numbers of 25 to 100 digits that curves cannot split.
+"""Self-initialising quadratic sieve: numbers of 19 to 100 digits that curves cannot split.
 
 `parameters.choose` decides how a number is sieved, `unit.sieve` finds relations for a range of
 polynomials, `verification.verify` checks them, `solve.solve` turns enough of them into divisors.

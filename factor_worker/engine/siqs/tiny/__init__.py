@@ -1,1 +1,1 @@
-"""A quadratic sieve of its own for numbers of up to about 47 digits."""
+"""A quadratic sieve of its own for numbers of 19 to 43 digits."""
