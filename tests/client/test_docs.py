@@ -67,4 +67,4 @@ def test_the_script_example(url: str) -> None:
         )
         said.append(ran.stdout.splitlines()[-1])
 
-    assert ["factored", "not a number that is taken"] == said
+    assert ["factored", "the number was refused"] == said

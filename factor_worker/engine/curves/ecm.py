@@ -10,7 +10,7 @@ from factor_worker.engine.curves.effort import Method
 from factor_worker.engine.parts import digits, require_above_one
 
 SMALL_DIGITS: Final = 30
-"""GMP-ECM finds all factors of such numbers at once, that is none; our sieve for small numbers takes 1.5 ms."""
+"""GMP-ECM finds all factors of such numbers at once, that is none; our tiny sieve takes 1.5 ms."""
 FIRST_SIGMA: Final = 6
 """Suyama's parametrization degenerates for smaller ones."""
 SIGMA_LIMIT: Final = 1 << 64
