@@ -40,7 +40,9 @@ def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Appli
     app[LIFECYCLE] = Lifecycle(store, broker)
     app[HUB] = Hub(store, broker, app[LIFECYCLE])
     app[READINESS] = Readiness()
-    app[OPENAPI] = msgspec.json.encode(openapi.document(ROUTES, keys=settings.keys))
+    app[OPENAPI] = msgspec.json.encode(
+        openapi.document(ROUTES, keys=settings.keys, version=settings.version)
+    )
     app[ASYNCAPI] = msgspec.json.encode(asyncapi.document())
     setup_routes(app)
     app.on_startup.append(_start_hub)

@@ -85,6 +85,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How many seconds a stopping worker waits for units to finish."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
+    version: str = "unknown"
+    """The version that /status and the OpenAPI document show; whatever starts the program sets it."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:

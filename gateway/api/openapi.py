@@ -37,7 +37,9 @@ _AT_THE_DOOR = {
 """Problems that a call has because of what it asks of its caller."""
 
 
-def document(routes: Iterable[Route], *, keys: bool = False) -> dict[str, Any]:
+def document(
+    routes: Iterable[Route], *, keys: bool = False, version: str = "unknown"
+) -> dict[str, Any]:
     """Return the OpenAPI document of the calls; without keys, a gateway takes requests that have none."""
     routes = tuple(routes)
     paths: dict[str, dict[str, Any]] = {}
@@ -47,7 +49,7 @@ def document(routes: Iterable[Route], *, keys: bool = False) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Factorline",
-            "version": "1",
+            "version": version,
             "description": "Factors integers. Post a number, get a task at once, follow it.",
         },
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",

@@ -86,6 +86,7 @@ async def status(request: web.Request) -> web.Response:
     return answer(
         ServiceStatus(
             at=rfc3339(time.time()),
+            version=app[SETTINGS].version,
             broker_connected=broker.connected,
             sockets=len(app[HUB].closers),
             queues=[

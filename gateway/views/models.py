@@ -237,6 +237,8 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     at: str
     """When this was true; throughput is the difference of two answers."""
+    version: str
+    """Of the gateway that answers."""
     broker_connected: bool
     sockets: int
     """WebSockets of the gateway that answers."""

@@ -48,6 +48,16 @@ async def test_workers_that_live_are_shown(client: Client, store: SqliteStore) -
     )
 
 
+async def test_the_version_is_shown(store: SqliteStore, broker: MemoryBroker) -> None:
+    """An operator and the OpenAPI document see the version that the program was started with."""
+    app = create_app(Settings(version="1.2.3"), store=store, broker=broker)
+    async with TestClient(TestServer(app)) as client:
+        status = await (await client.get("/status")).json()
+        document = await (await client.get("/openapi.json")).json()
+
+    assert ("1.2.3", "1.2.3") == (status["version"], document["info"]["version"])
+
+
 @pytest.mark.usefixtures("every_number_queued")
 async def test_queues_are_counted(client: Client) -> None:
     """A number that nobody works on leaves its survey in the queue."""
