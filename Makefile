@@ -1,4 +1,4 @@
-help:           ## list the verbs: run stack secrets test chaos rehearse containers lint types lock bench fairness paint screenshots docs site licences command audit clean
+help:           ## list the verbs: run stack secrets test chaos rehearse containers lint types lock wheel bench fairness paint screenshots docs site licences command audit clean
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
@@ -6,12 +6,12 @@ PORT ?= 8080
 ARGS ?=
 PYTHON = .venv/bin/python
 
-.PHONY: help run stack secrets test chaos rehearse containers lint types lock bench fairness paint screenshots docs site licences command audit clean
+.PHONY: help run stack secrets test chaos rehearse containers lint types lock wheel bench fairness paint screenshots docs site licences command audit clean
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
 	@sh infra/venv.sh requirements.lock
-	@FACTORLINE_PORT=$(PORT) exec $(PYTHON) -m infra.local $(ARGS)
+	@exec $(PYTHON) -m factorline serve --port $(PORT) $(ARGS)
 
 stack:          ## RabbitMQ, a MongoDB-wire server, two gateways behind HAProxy, workers; all on loopback
 	@sh infra/venv.sh requirements-dev.lock
@@ -53,9 +53,13 @@ LOCK = $(PYTHON) -m uv pip compile pyproject.toml --quiet --universal --generate
 
 lock:           ## renew the locks; ARGS=--upgrade takes newer releases
 	@sh infra/venv.sh requirements-dev.lock
-	$(LOCK) $(ARGS) --output-file requirements.lock
-	$(LOCK) $(ARGS) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
-	$(LOCK) --extra tracing --constraint requirements-dev.lock --output-file requirements-tracing.lock
+	$(LOCK) $(ARGS) --extra server --output-file requirements.lock
+	$(LOCK) $(ARGS) --extra server --group dev --no-emit-package factorline --constraint requirements.lock --output-file requirements-dev.lock
+	$(LOCK) --extra server --extra tracing --constraint requirements-dev.lock --output-file requirements-tracing.lock
+
+wheel:          ## dist/: the wheel and the source archive, with the version that the git tag gives
+	@sh infra/venv.sh requirements-dev.lock
+	@$(PYTHON) -m uv build
 
 chaos:          ## break things on purpose: every fault, measured; ARGS="--list", "--rows 'broker*'", "--soak 30"
 	@sh infra/venv.sh requirements-dev.lock
@@ -93,7 +97,7 @@ licences:       ## renew docs/reference/dependencies.md from what is installed
 
 command:        ## renew docs/reference/command.md from the command line itself
 	@sh infra/venv.sh requirements-dev.lock
-	@$(PYTHON) -m factorline.command.reference
+	@$(PYTHON) -m typer factorline.command.app utils docs --name factorline --output docs/reference/command.md
 
 audit:          ## sbom.json of what is shipped, and whether any of it is known to be unsafe (asks PyPI)
 	@sh infra/venv.sh requirements-dev.lock

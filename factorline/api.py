@@ -127,7 +127,7 @@ class Client:
         return checked_number((await self._call("GET", f"/numbers/{quoted}")).read(KnownNumber))
 
     async def ready(self) -> Health:
-        """Return whether the service takes new work. Raises `Unwell` if it does not."""
+        """Return whether the service takes new work. Raises `Unavailable` if it does not."""
         return (await self._call("GET", "/readyz")).read(Health)
 
     async def watch(self, *task_ids: str) -> AsyncGenerator[Task, None]:

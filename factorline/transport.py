@@ -13,11 +13,11 @@ import msgspec
 
 from factorline.backoff import Backoff, retry_after_s
 from factorline.errors import (
-    BadAddress,
     FactorlineError,
+    InvalidURL,
     NotFactorline,
+    Unavailable,
     Unreachable,
-    Unwell,
     refused,
 )
 from factorline.models import Problem
@@ -61,20 +61,20 @@ class Response:
         """Return the error that the answer means."""
         if not self.headers.get("Content-Type", "").startswith(PROBLEM):
             if self.status in _AGAIN:  # a balancer without a server behind it
-                return self._unwell("it gave no reason.")
+                return self._unavailable("it gave no reason.")
             return NotFactorline(self.url, f"status {self.status} without a problem")
         try:
             problem = self._decoded(Problem)
         except NotFactorline as error:
             return error
         if self.status in _AGAIN or self.status >= 500:  # noqa: PLR2004 faults of the server
-            return self._unwell(problem.detail)
+            return self._unavailable(problem.detail)
         if problem.name in _NO_CALL:
             return NotFactorline(self.url, f"it has no such call ({problem.detail})")
         return refused(problem)
 
-    def _unwell(self, detail: str) -> Unwell:
-        return Unwell(self.url, self.status, detail, retry_after_s=self.retry_after_s)
+    def _unavailable(self, detail: str) -> Unavailable:
+        return Unavailable(self.url, self.status, detail, retry_after_s=self.retry_after_s)
 
     def _decoded(self, kind: type[Answer]) -> Answer:
         try:
@@ -89,7 +89,7 @@ class Transport:
     def __init__(self, url: str, api_key: str | None, *, patience_s: float) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise BadAddress(url)
+            raise InvalidURL(url)
         self.url = url.rstrip("/")
         self._patience_s = patience_s
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -137,7 +137,7 @@ class Transport:
 
         Raises:
             Unreachable: Nobody answered for `patience_s` seconds.
-            Unwell: The service answered for so long that it cannot serve.
+            Unavailable: The service answered for so long that it cannot serve.
 
         """
         patience_s = self._patience_s if patience_s is None else patience_s

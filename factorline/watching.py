@@ -18,7 +18,7 @@ import msgspec
 
 from factorline.backoff import Advice, Backoff, advice
 from factorline.checking import checked
-from factorline.errors import Unreachable, Unwell, refused
+from factorline.errors import Unavailable, Unreachable, refused
 from factorline.following import Following
 from factorline.models import Problem, Task
 from factorline.transport import Response, Transport
@@ -91,7 +91,7 @@ class Watch:
         Raises:
             UnknownTask: One of them is not (or no longer) there.
             Unreachable: There was no sign of life for the time of patience, or of an outage.
-            Unwell: The same, while something answered that it could not serve.
+            Unavailable: The same, while something answered that it could not serve.
             WrongAnswer: What came does not multiply to the number.
 
         """
@@ -177,7 +177,7 @@ class Watch:
                     if found.status != NOT_MODIFIED:
                         pause_s = max(pause_s, found.retry_after_s)
                         yield found.read(Task)
-        except (Unreachable, Unwell) as error:
+        except (Unreachable, Unavailable) as error:
             self._poll_until = 0.0  # when the service is back, it may have sockets
             await self._pause(error)
             return
@@ -196,9 +196,9 @@ class Watch:
             patience_s=0.0,
         )
 
-    async def _pause(self, failure: Unreachable | Unwell) -> None:
+    async def _pause(self, failure: Unreachable | Unavailable) -> None:
         """Wait before the next round; give up if there was no sign of life for too long."""
-        asked_s = failure.retry_after_s if isinstance(failure, Unwell) else 0.0
+        asked_s = failure.retry_after_s if isinstance(failure, Unavailable) else 0.0
         pause_s = self._backoff.next_s(at_least_s=asked_s)
         allowed_s = self._outage_s if self._transport.answered else self._patience_s
         if time.monotonic() + pause_s - self._alive_at > allowed_s:

@@ -3,6 +3,7 @@
 #
 # A copy of the lock inside .venv says what is installed, so an unchanged lock costs one comparison.
 # The development lock holds everything of the other one at the same versions: what satisfies it also runs.
+# An environment that `uv sync` made is left to uv.
 set -eu
 cd "$(dirname "$0")/.."
 lock=$1
@@ -28,6 +29,10 @@ python() {
 link_command() {
     ln -sf ../../factorline/factorline .venv/bin/factorline
 }
+
+if grep -qs '^uv = ' .venv/pyvenv.cfg && [ -e .venv/bin/factorline ]; then
+    exit 0
+fi
 
 if has "$lock" && .venv/bin/python -c '' 2>/dev/null; then
     link_command

@@ -11,7 +11,7 @@ from factorline.api import Client
 from factorline.command import texts
 from factorline.command.exits import Exit, of_error
 from factorline.command.progress import Show, show
-from factorline.errors import FactorlineError, StillRunning, Unreachable, Unwell
+from factorline.errors import FactorlineError, StillRunning, Unavailable, Unreachable
 from factorline.models import Task
 
 CALL_SECONDS = 3.0
@@ -41,7 +41,7 @@ def run(work: Coroutine[Any, Any, Exit], *, json: bool, task_ids: list[str] | No
         return Exit.INTERRUPTED
     except FactorlineError as error:
         complain(error, json=json)
-        if task_ids and isinstance(error, (StillRunning, Unreachable, Unwell)) and not json:
+        if task_ids and isinstance(error, (StillRunning, Unreachable, Unavailable)) and not json:
             print(_farewell(task_ids), file=sys.stderr)
         return of_error(error)
 

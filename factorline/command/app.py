@@ -1,16 +1,25 @@
-"""The command line of `factorline`: its verbs, arguments and options; what they do is imported late."""
+"""The command line: verbs, arguments and options. What a verb does is imported when it runs."""
 
 import sys
 from typing import Annotated
 
 import typer
 
+from factorline.command.exits import Exit
+
 app = typer.Typer(
     name="factorline",
-    help="Factor integers with a Factorline service.",
+    help=(
+        "Factor integers with a Factorline service.\n\n"
+        "Answers go to the standard output, progress and error messages to the error output. With "
+        "--json every line of the standard output is one JSON value: a task as the service shows "
+        "it or, for `batch`, an object with `input`, `task` and `problem`. An error message is then "
+        "an object with `error` and `message`."
+    ),
     epilog=(
-        "FACTORLINE_URL says where the service is (http://127.0.0.1:8080 unless told), "
-        "FACTORLINE_API_KEY is sent with every request if it is set."
+        "Environment: FACTORLINE_URL is the URL of the service (default: http://127.0.0.1:8080). "
+        "FACTORLINE_API_KEY, if set, is sent with every request. NO_COLOR turns colours off.\n\n"
+        "Exit status: " + "; ".join(f"{status:d} {status.meaning}" for status in Exit) + "."
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -19,15 +28,22 @@ app = typer.Typer(
 )
 
 _NUMBERS = {"ignore_unknown_options": True}
-"""So that -15 and -2^64+1 are numbers and no options."""
+"""Lets -15 and -2^64+1 pass as numbers, although they begin like options."""
 
 
 def _number(value: str) -> str:
-    """Return the argument; an option that was mistyped must not be sent as a number."""
+    """Return the argument, unless it is a mistyped option, which must not be sent as a number."""
     if value.startswith("-") and value.lstrip("-")[:1].isalpha():
-        message = f"no such option: {value}"
-        raise typer.BadParameter(message)
+        raise typer.BadParameter(f"no such option: {value}")
     return value
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 as typer calls it
+    if asked:
+        from factorline import __version__
+
+        print(f"factorline {__version__}")
+        raise typer.Exit
 
 
 Number = Annotated[
@@ -35,57 +51,72 @@ Number = Annotated[
     typer.Argument(
         metavar="NUMBER",
         callback=_number,
-        help="Digits or an expression such as '2^128+1', '-15', '30!+1', '50#'; quote it.",
+        help="Digits or an expression, for example '2^128+1', '-15', '30!+1' or '50#'. Quote it.",
     ),
 ]
-TaskId = Annotated[str, typer.Argument(metavar="TASK_ID", help="The id that submitting printed.")]
+TaskId = Annotated[str, typer.Argument(metavar="TASK_ID", help="The id that `submit` printed.")]
 Url = Annotated[
     str,
-    typer.Option(envvar="FACTORLINE_URL", metavar="URL", help="Where the service is."),
+    typer.Option(envvar="FACTORLINE_URL", metavar="URL", help="The URL of the service."),
 ]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print JSON: one value a line, as the service gave it.")
-]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one value per line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Timeout = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", min=0, help="Wait no longer; the task goes on (status 7)."),
+    typer.Option(
+        metavar="SECONDS",
+        min=0,
+        help="Wait at most this long, then exit with status 7; the task goes on.",
+    ),
 ]
 Port = Annotated[
     int | None,
     typer.Option(
-        envvar="FACTORLINE_PORT", metavar="PORT", min=0, max=65535, help="Where to listen."
+        envvar="FACTORLINE_PORT", metavar="PORT", min=0, max=65535, help="The port to listen on."
     ),
 ]
 Insecure = Annotated[
     bool,
-    typer.Option("--insecure", help="Serve a public address without API keys: to everybody."),
+    typer.Option(
+        "--insecure", help="Allow a public address without API keys: anybody may use the service."
+    ),
 ]
 _HOME = "http://127.0.0.1:8080"
 
 
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Take the options that go before a verb."""
+
+
 @app.command()
 def serve(*, port: Port = None, insecure: Insecure = False) -> None:
-    """Run everything in one process. Gateway, worker, store and broker: no other server is needed."""
+    """Run the whole service in one process. It needs no other server and keeps its data in .factorline/."""
     from factorline.command import launch
 
-    launch.replace_with("infra.local", port, insecure=insecure)
+    launch.replace_with("infra.local", port=port, insecure=insecure, computes=True)
 
 
 @app.command()
 def gateway(*, port: Port = None, insecure: Insecure = False) -> None:
-    """Run a gateway. The settings name its RabbitMQ and its MongoDB."""
+    """Run a gateway. FACTORLINE_AMQP_URL and FACTORLINE_MONGODB_URI say where its servers are."""
     from factorline.command import launch
 
-    launch.replace_with("gateway", port, insecure=insecure)
+    launch.replace_with("gateway", port=port, insecure=insecure)
 
 
 @app.command()
 def worker() -> None:
-    """Run a worker. The settings name its RabbitMQ and its MongoDB."""
+    """Run a worker. FACTORLINE_AMQP_URL and FACTORLINE_MONGODB_URI say where its servers are."""
     from factorline.command import launch
 
-    launch.replace_with("factor_worker", None)
+    launch.replace_with("factor_worker", computes=True)
 
 
 @app.command(context_settings=_NUMBERS)
@@ -93,14 +124,14 @@ def submit(  # noqa: PLR0913 its options
     number: Number,
     *,
     wait: Annotated[
-        bool, typer.Option("--wait", "-w", help="Stay until it is factored, and print the answer.")
+        bool, typer.Option("--wait", "-w", help="Wait until it is factored, then print the answer.")
     ] = False,
     timeout: Timeout = None,
     quiet: Quiet = False,
     json: Json = False,
     url: Url = _HOME,
 ) -> None:
-    """Have a number factored. Prints the id of its task, or with --wait its factors."""
+    """Submit a number to be factored. Prints the id of its task or, with --wait, its factors."""
     from factorline.command import actions
 
     sys.exit(actions.submit(url, number, wait=wait, timeout_s=timeout, quiet=quiet, json=json))
@@ -115,7 +146,7 @@ def watch(
     json: Json = False,
     url: Url = _HOME,
 ) -> None:
-    """Follow a task to its end. Prints its answer; Ctrl-C leaves it running."""
+    """Follow a task until it is done. Prints the answer; Ctrl-C leaves the task running."""
     from factorline.command import actions
 
     sys.exit(actions.watch(url, task_id, timeout_s=timeout, quiet=quiet, json=json))
@@ -133,7 +164,7 @@ def get(task_id: TaskId, *, json: Json = False, url: Url = _HOME) -> None:
 def list_(
     *,
     newest: Annotated[
-        int, typer.Option("--newest", "-n", min=1, metavar="COUNT", help="How many, at most.")
+        int, typer.Option("--newest", "-n", min=1, metavar="COUNT", help="List at most this many.")
     ] = 20,
     json: Json = False,
     url: Url = _HOME,
@@ -146,7 +177,7 @@ def list_(
 
 @app.command()
 def cancel(task_id: TaskId, *, json: Json = False, url: Url = _HOME) -> None:
-    """Cancel a task. What was found stays known."""
+    """Cancel a task. The factors found so far are kept."""
     from factorline.command import actions
 
     sys.exit(actions.cancel(url, task_id, json=json))
@@ -156,17 +187,23 @@ def cancel(task_id: TaskId, *, json: Json = False, url: Url = _HOME) -> None:
 def batch(
     file: Annotated[
         str,
-        typer.Argument(metavar="FILE", help="One number or expression a line; - reads the input."),
+        typer.Argument(
+            metavar="FILE",
+            help="A file with one number or expression per line; - is the standard input.",
+        ),
     ],
     *,
     out: Annotated[
-        str | None, typer.Option("--out", "-o", metavar="FILE", help="Write there.")
+        str | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Write to this file instead of the standard output."
+        ),
     ] = None,
     quiet: Quiet = False,
     json: Json = False,
     url: Url = _HOME,
 ) -> None:
-    """Factor every number of a file. Prints CSV, a row for each, in the order of the file."""
+    """Factor every number in a file. Prints CSV, one row per number, in the order of the file."""
     from factorline.command import batches
 
     sys.exit(batches.batch(url, file, out=out, quiet=quiet, json=json))
@@ -174,7 +211,7 @@ def batch(
 
 @app.command(context_settings=_NUMBERS)
 def known(number: Number, *, json: Json = False, url: Url = _HOME) -> None:
-    """Show what is known of a number. It starts no work."""
+    """Show what is known about a number, without starting any work."""
     from factorline.command import actions
 
     sys.exit(actions.known(url, number, json=json))
@@ -182,7 +219,7 @@ def known(number: Number, *, json: Json = False, url: Url = _HOME) -> None:
 
 @app.command()
 def doctor(*, json: Json = False, url: Url = _HOME) -> None:
-    """Say what is reachable and what is wrong."""
+    """Check the service and what it depends on, and say what is wrong."""
     from factorline.command import doctor as examination
 
     sys.exit(examination.doctor(url, json=json))
@@ -190,33 +227,42 @@ def doctor(*, json: Json = False, url: Url = _HOME) -> None:
 
 keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(
-    keys, name="keys", help="API keys, in the store that the settings of the service name."
+    keys, name="keys", help="Make, list and revoke API keys, in the store of the service."
 )
 
 
 @keys.command(name="make")
 def keys_make(  # noqa: PLR0913 its options
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A name that says what the key is for.")
+    ],
     *,
     owner: Annotated[
         str | None,
-        typer.Option(metavar="OWNER", help="Whose tasks it opens; the name unless told."),
+        typer.Option(
+            metavar="OWNER", help="The owner whose tasks the key gives access to (default: NAME)."
+        ),
     ] = None,
     operator: Annotated[
-        bool, typer.Option("--operator", help="It opens /status and /metrics too.")
+        bool, typer.Option("--operator", help="Also allow /status and /metrics.")
     ] = False,
     requests_per_second: Annotated[
-        float | None, typer.Option(metavar="RATE", help="Requests a second.")
+        float | None, typer.Option(metavar="RATE", help="Limit: requests per second.")
     ] = None,
     burst: Annotated[
-        int | None, typer.Option(metavar="COUNT", help="Requests at once; those of a second.")
+        int | None,
+        typer.Option(
+            metavar="COUNT", help="Limit: requests at once (default: those of one second)."
+        ),
     ] = None,
-    tasks: Annotated[int | None, typer.Option(metavar="COUNT", help="Tasks in progress.")] = None,
+    tasks: Annotated[
+        int | None, typer.Option(metavar="COUNT", help="Limit: tasks in progress.")
+    ] = None,
     cpu_seconds: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="CPU seconds in a day (UTC).")
+        float | None, typer.Option(metavar="SECONDS", help="Limit: CPU seconds per day (UTC).")
     ] = None,
 ) -> None:
-    """Make a key. Prints it once, on the standard output; the store keeps only a digest."""
+    """Make an API key. Prints it, this once: the store keeps only a digest."""
     from factorline.command import launch
 
     options = {
@@ -228,25 +274,25 @@ def keys_make(  # noqa: PLR0913 its options
     }
     given = [f"{option}={value}" for option, value in options.items() if value is not None]
     flags = ["--operator"] if operator else []
-    launch.replace_with("gateway.access.keyring", None, "make", *flags, *given, "--", name)
+    launch.replace_with("gateway.access.keyring", "make", *flags, *given, "--", name)
 
 
 @keys.command(name="list")
 def keys_list() -> None:
-    """List all keys, revoked ones too, with their owners and limits."""
+    """List all API keys, including revoked ones, with their owners and limits."""
     from factorline.command import launch
 
-    launch.replace_with("gateway.access.keyring", None, "list")
+    launch.replace_with("gateway.access.keyring", "list")
 
 
 @keys.command(name="revoke")
 def keys_revoke(
-    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The id that `list` shows.")],
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The id that `keys list` shows.")],
 ) -> None:
-    """Revoke a key for good. Gateways refuse it and close its sockets within seconds."""
+    """Revoke an API key for good. Within seconds gateways refuse it and close its WebSockets."""
     from factorline.command import launch
 
-    launch.replace_with("gateway.access.keyring", None, "revoke", "--", key_id)
+    launch.replace_with("gateway.access.keyring", "revoke", "--", key_id)
 
 
 def main() -> None:

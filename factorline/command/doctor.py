@@ -15,7 +15,7 @@ import msgspec
 
 from factorline.command import texts
 from factorline.command.exits import Exit
-from factorline.errors import BadAddress, FactorlineError
+from factorline.errors import FactorlineError, InvalidURL
 from factorline.models import Health
 from factorline.transport import SUBPROTOCOL, Transport
 
@@ -57,7 +57,7 @@ async def _findings(url: str) -> AsyncIterator[Finding]:
     key = os.environ.get("FACTORLINE_API_KEY")
     try:
         transport = Transport(url, key, patience_s=TRY_SECONDS)
-    except BadAddress as error:
+    except InvalidURL as error:
         yield Finding("address", well=False, says=str(error))
     else:
         async with transport:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import aiohttp
 
+from factorline.version import version
 from infra.local.processes import Process
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,7 @@ class Program(Process):
             "PYTHONPATH": str(ROOT),
             "PYTHONFAULTHANDLER": "1",  # a crash of native code leaves a traceback in the log
             "FACTORLINE_NAME": name,
+            "FACTORLINE_VERSION": version(),
             **settings,
         }
         super().__init__(name, [sys.executable, "-m", module], folder=folder, env=env)

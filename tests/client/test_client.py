@@ -7,7 +7,7 @@ import pytest
 
 from factorline import Client, SyncClient
 from factorline.errors import (
-    BadAddress,
+    InvalidURL,
     NotFactorline,
     NumberRefused,
     StillRunning,
@@ -149,7 +149,7 @@ async def test_nobody_there() -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1:8080", "ftp://x", "http://"])
 def test_what_is_no_address(address: str) -> None:
     """It is refused before anything is sent."""
-    with pytest.raises(BadAddress, match=r"looks like http://127\.0\.0\.1:8080"):
+    with pytest.raises(InvalidURL, match=r"something like http://127\.0\.0\.1:8080"):
         Client(address)
 
 

@@ -199,7 +199,7 @@ def test_nobody_there_is_told(verb: str) -> None:
     ran = factorline(f"http://127.0.0.1:{port}", verb, *arguments, stdin="15\n")
 
     assert Exit.UNAVAILABLE == ran.returncode
-    assert f"Nobody answers at http://127.0.0.1:{port}" in ran.stderr
+    assert f"No answer from http://127.0.0.1:{port}" in ran.stderr
     assert "FACTORLINE_URL" in ran.stderr
 
 
@@ -209,7 +209,7 @@ def test_a_wrong_address_is_told(url: str) -> None:
     other = factorline(f"{url}/docs", "list")
 
     assert (Exit.WRONG_INPUT, "") == (none.returncode, none.stdout)
-    assert "'localhost:8080' is no address" in none.stderr
+    assert "'localhost:8080' is not a valid service URL" in none.stderr
     assert (Exit.UNAVAILABLE, "") == (other.returncode, other.stdout)
     assert "is not Factorline" in other.stderr
 

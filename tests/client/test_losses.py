@@ -148,5 +148,5 @@ async def test_a_service_that_stays_away_is_reported(service: Embedded) -> None:
         await watching.begun()
         service.kill_group()
 
-        with pytest.raises(Exception, match="Nobody answers"):
+        with pytest.raises(Exception, match="No answer from"):
             await watching.over()

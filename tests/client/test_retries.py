@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestServer
 
 from factorline import Client, watching
 from factorline.backoff import Advice, Backoff, advice, retry_after_s
-from factorline.errors import NotAllowed, NotFactorline, Refused, Unwell, WrongAnswer
+from factorline.errors import NotAllowed, NotFactorline, Refused, Unavailable, WrongAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,7 +160,7 @@ async def test_patience_has_an_end(pretender: Pretender) -> None:
     """A Retry-After beyond the patience is an error at once, and says what the service said."""
     pretender.answers = [problem(503, **{"Retry-After": "100"})]
     async with client_of(pretender, patience_s=5.0) as client:
-        with pytest.raises(Unwell, match=r"503.*because") as caught:
+        with pytest.raises(Unavailable, match=r"503.*because") as caught:
             await client.submit(15)
 
     assert 100 == caught.value.retry_after_s
