@@ -24,81 +24,80 @@ FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 
 SETTINGS = """# Settings
 
-Made by `make docs` from `common/runtime/settings.py`. Each setting is an environment variable. A program that
-cannot obey one stops and names the variable.
+`make docs` makes this page from `common/runtime/settings.py`. Each setting is an environment variable. If a program
+cannot use the value of one, it stops and names the variable.
 
 | variable | default | meaning |
 |---|---|---|
 """
 METRICS = """# Metrics
 
-Made by `make docs` from the programs, in Prometheus's text format: `GET /metrics` on a gateway (in embedded
-mode it shows the worker's too), and on the address that `FACTORLINE_METRICS` gives to a gateway or a worker.
-[How to operate it](../how-to/operate.md) says which ones to look at.
+`make docs` makes this page from the programs. `GET /metrics` answers in Prometheus's text format: on a gateway's own
+address (with `make run` it includes the worker's metrics), and on the address that `FACTORLINE_METRICS` gives to a
+gateway or a worker. [How to operate it](../how-to/operate.md) says which metrics to look at.
 
 | metric | labels | meaning |
 |---|---|---|
 """
 HTTP = """# HTTP
 
-Made by `make docs` from the table of calls. A running service describes every member of every answer:
+`make docs` makes this page from the table of calls. A running service describes every member of every answer:
 `/openapi.json` for programs, `/docs` for people. `GET /ws` is [the WebSocket](websocket.md).
 
-Bodies are JSON, whatever their `Content-Type` says. A number is an integer, or a string with digits or an
-expression: `1234`, `"1234"`, `"2^128+1"`. Large integers come back as strings. `If-None-Match` with the
-`ETag` of a task gives 304 while nothing has changed; with `?wait=` the answer comes when something has. A
-GET answers HEAD too.
+Bodies are read as JSON, whatever their `Content-Type`. A number is an integer, or a string with digits or an
+expression: `1234`, `"1234"`, `"2^128+1"`. Large integers come back as strings. `If-None-Match` with the `ETag` of a
+task is answered with 304 while the task has not changed; with `?wait=` the answer comes as soon as it has. Every call
+that takes GET also takes HEAD.
 
-`curl` without a page in mind gets `Hello Factor app!` from `/`; a browser gets the page.
+`GET /` answers `curl` with `Hello Factor app!`, and a browser with the page.
 
 ## Calls
 """
 TASK = """
 ## A task
 
-What `POST /factor`, `GET /tasks/{task_id}` and the frames of the WebSocket hold.
+This is what `POST /factor`, `GET /tasks/{task_id}` and the frames of the WebSocket contain.
 
 | member | meaning |
 |---|---|
 """
 STATUSES = """
-`status` is one of `queued`, `running`, `succeeded`, `partial` (some composite is left), `failed` and
-`cancelled`. The last four are final; look at `done`, so that a new status never makes you wait for ever.
+`status` is one of `queued`, `running`, `succeeded`, `partial` (a composite is left), `failed` and `cancelled`. The last
+four are final. To see whether a task has ended, look at `done`: it stays right if a later version adds a status.
 
 ## Problems
 
-Every error is an RFC 9457 problem with `type`, `title`, `status` and `detail`, where the detail says what
-happened and what to do. `GET` on the type explains it.
+Every error is an RFC 9457 problem with `type`, `title`, `status` and `detail`. The detail says what happened and what
+to do. `GET` on the type's address explains it.
 
-| type | status | what | what to do |
+| type | status | meaning | what to do |
 |---|---|---|---|
 """
 MESSAGES = """# Messages
 
-Made by `make docs` from the programs. What travels through RabbitMQ between gateways and workers. Nobody
-else needs to read or write it: clients have [HTTP](http.md) and [the WebSocket](websocket.md). Integers
-that may be large are decimal strings. `v` is the layout's major version: readers ignore members that they
-do not know and refuse another version.
+`make docs` makes this page from the programs. It describes what gateways and workers send each other through RabbitMQ.
+Clients need none of it: they use [HTTP](http.md) and [the WebSocket](websocket.md). Integers that may be large are
+decimal strings. `v` is the major version of the layout: readers ignore members that they do not know, and refuse
+another version.
 
 ## Queues
 
-Declared by every program that may; a program that may not checks that they are there. All are durable.
+Every program whose RabbitMQ user may declare queues does so; the others check that the queues exist. All are durable.
 
 | queue | arguments |
 |---|---|
 """
 EXCHANGES = """
-Units are published to the default exchange, with the queue as routing key: persistent, `mandatory`, and
-with a publisher's confirm. Workers acknowledge a unit when all that follows from it has been stored and
-published.
+Units are published to the default exchange, with the queue as routing key: persistent, `mandatory`, and with publisher
+confirms. A worker acknowledges a unit when everything that follows from it has been stored and published.
 
 | exchange | type | holds |
 |---|---|---|
 | `{events}` | {events_type} | events to every gateway; the routing key is a digest of the number |
 | `{control}` | {control_type} | control messages to every worker |
 
-Each reader of an exchange has a queue of its own, named by the server, `exclusive` and `auto_delete`, with
-the newest {kept} messages. They are hints that may be lost: the store is the truth.
+Each reader of an exchange has a queue of its own, named by the server, `exclusive` and `auto_delete`, which keeps the
+newest {kept} messages. These messages are hints and may be lost; the store is what counts.
 """
 SURVEY_EXAMPLE = 2**128 + 1
 
@@ -234,7 +233,7 @@ def _messages() -> Iterator[str]:
     for work in works:
         unit = units.Unit(unit_id="7f3c…", number=number, work=work)
         yield f"\n### `{unit.kind}`\n\n{_summary(type(work))}\n\n{_example(unit)}"
-    yield "\nThe parameters of a sieve are spelt out in full in a real message; here they are cut short.\n"
+    yield "\nA real message has all parameters of a sieve; here they are shortened.\n"
     event = Event(number=number, version=17, urgent=True)
     yield f"\n## Events\n\n{_summary(Event)}\n\n{_example(event)}"
     yield f"\n## Control\n\n{_summary(Control)}\n\n{_example(Control(number=number))}"
