@@ -7,13 +7,13 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "dependencies.md"
 
 HEAD = """# Dependencies and their licences
 
-`make licences` makes this page from what the locks install. `secantusdb` (GPL-2.0) and the `ecm` program inside
-`passagemath-libecm` (GPL and LGPL) are only ever started as processes of their own, and so is `websocat`, whose licence
-file says MIT and whose classifier says otherwise.
+`make licences` makes this page from what the locks install. `secantusdb` (GPL-2.0) and the `ecm` program
+inside `passagemath-libecm` (GPL and LGPL) are only ever started as processes of their own, and so is
+`websocat`, whose licence file says MIT and whose classifier says otherwise.
 
-Three things are vendored unchanged, each with its licence and checksum beside it: the page's typefaces Inter and STIX
-Two Text (SIL OFL 1.1, [gateway/web](../../gateway/web/README.md)), and axe-core, which only tests use (MPL-2.0,
-[tests/browser/vendor](../../tests/browser/vendor/README.md)).
+Three things are vendored unchanged, each with its licence and checksum beside it: the page's typefaces
+Inter and STIX Two Text (SIL OFL 1.1, [gateway/web](../../gateway/web/README.md)), and axe-core, which
+only tests use (MPL-2.0, [tests/browser/vendor](../../tests/browser/vendor/README.md)).
 
 | package | version | licence |
 |---|---|---|

@@ -24,30 +24,31 @@ FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 
 SETTINGS = """# Settings
 
-`make docs` makes this page from `common/runtime/settings.py`. Each setting is an environment variable. If a program
-cannot use the value of one, it stops and names the variable.
+`make docs` makes this page from `common/runtime/settings.py`. Each setting is an environment variable.
+If a program cannot use the value of one, it stops and names the variable.
 
 | variable | default | meaning |
 |---|---|---|
 """
 METRICS = """# Metrics
 
-`make docs` makes this page from the programs. `GET /metrics` answers in Prometheus's text format: on a gateway's own
-address (with `make run` it includes the worker's metrics), and on the address that `FACTORLINE_METRICS` gives to a
-gateway or a worker. [How to operate it](../how-to/operate.md) says which metrics to look at.
+`make docs` makes this page from the programs. `GET /metrics` answers in Prometheus's text format: on a
+gateway's own address (with `make run` it includes the worker's metrics), and on the address that
+`FACTORLINE_METRICS` gives to a gateway or a worker. [How to operate it](../how-to/operate.md) says which
+metrics to look at.
 
 | metric | labels | meaning |
 |---|---|---|
 """
 HTTP = """# HTTP
 
-`make docs` makes this page from the table of calls. A running service describes every member of every answer:
-`/openapi.json` for programs, `/docs` for people. `GET /ws` is [the WebSocket](websocket.md).
+`make docs` makes this page from the table of calls. A running service describes every member of every
+answer: `/openapi.json` for programs, `/docs` for people. `GET /ws` is [the WebSocket](websocket.md).
 
-Bodies are read as JSON, whatever their `Content-Type`. A number is an integer, or a string with digits or an
-expression: `1234`, `"1234"`, `"2^128+1"`. Large integers come back as strings. `If-None-Match` with the `ETag` of a
-task is answered with 304 while the task has not changed; with `?wait=` the answer comes as soon as it has. Every call
-that takes GET also takes HEAD.
+Bodies are read as JSON, whatever their `Content-Type`. A number is an integer, or a string with digits
+or an expression: `1234`, `"1234"`, `"2^128+1"`. Large integers come back as strings. `If-None-Match`
+with the `ETag` of a task is answered with 304 while the task has not changed; with `?wait=` the answer
+comes as soon as it has. Every call that takes GET also takes HEAD.
 
 `GET /` answers `curl` with `Hello Factor app!`, and a browser with the page.
 
@@ -62,42 +63,46 @@ This is what `POST /factor`, `GET /tasks/{task_id}` and the frames of the WebSoc
 |---|---|
 """
 STATUSES = """
-`status` is one of `queued`, `running`, `succeeded`, `partial` (a composite is left), `failed` and `cancelled`. The last
-four are final. To see whether a task has ended, look at `done`: it stays right if a later version adds a status.
+`status` is one of `queued`, `running`, `succeeded`, `partial` (a composite is left), `failed` and
+`cancelled`. The last four are final. To see whether a task has ended, look at `done`: it stays right if
+a later version adds a status.
 
 ## Problems
 
-Every error is an RFC 9457 problem with `type`, `title`, `status` and `detail`. The detail says what happened and what
-to do. `GET` on the type's address explains it.
+Every error is an RFC 9457 problem with `type`, `title`, `status` and `detail`. The detail says what
+happened and what to do. `GET` on the type's address explains it.
 
 | type | status | meaning | what to do |
 |---|---|---|---|
 """
 MESSAGES = """# Messages
 
-`make docs` makes this page from the programs. It describes what gateways and workers send each other through RabbitMQ.
-Clients need none of it: they use [HTTP](http.md) and [the WebSocket](websocket.md). Integers that may be large are
-decimal strings. `v` is the major version of the layout: readers ignore members that they do not know, and refuse
-another version.
+`make docs` makes this page from the programs. It describes what gateways and workers send each other
+through RabbitMQ. Clients need none of it: they use [HTTP](http.md) and [the WebSocket](websocket.md).
+Integers that may be large are decimal strings. `v` is the major version of the layout: readers ignore
+members that they do not know, and refuse another version.
 
 ## Queues
 
-Every program whose RabbitMQ user may declare queues does so; the others check that the queues exist. All are durable.
+Every program whose RabbitMQ user may declare queues does so; the others check that the queues exist. All
+are durable.
 
 | queue | arguments |
 |---|---|
 """
 EXCHANGES = """
-Units are published to the default exchange, with the queue as routing key: persistent, `mandatory`, and with publisher
-confirms. A worker acknowledges a unit when everything that follows from it has been stored and published.
+Units are published to the default exchange, with the queue as routing key: persistent, `mandatory`, and
+with publisher confirms. A worker acknowledges a unit when everything that follows from it has been
+stored and published.
 
 | exchange | type | holds |
 |---|---|---|
 | `{events}` | {events_type} | events to every gateway; the routing key is a digest of the number |
 | `{control}` | {control_type} | control messages to every worker |
 
-Each reader of an exchange has a queue of its own, named by the server, `exclusive` and `auto_delete`, which keeps the
-newest {kept} messages. These messages are hints and may be lost; the store is what counts.
+Each reader of an exchange has a queue of its own, named by the server, `exclusive` and `auto_delete`,
+which keeps the newest {kept} messages. These messages are hints and may be lost; the store is what
+counts.
 """
 SURVEY_EXAMPLE = 2**128 + 1
 

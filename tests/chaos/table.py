@@ -9,14 +9,15 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "recovery.md"
 HEAD = """\
 # Recovery from faults
 
-`make chaos ARGS="--table"` makes this page, row by row, from what each command printed. "Fault" is how long the
-fault lasted. "Recovery" is the time from its end until every accepted task, and a fresh one, had ended and its
-follower had been told so. A row is entered only if nothing was lost, doubled, unexpected, wrong or changed, and
-every invariant of [the laboratory](fault-laboratory.md) held.
+`make chaos ARGS="--table"` makes this page, row by row, from what each command printed. "Fault" is how
+long the fault lasted. "Recovery" is the time from its end until every accepted task, and a fresh one,
+had ended and its follower had been told so. A row is entered only if nothing was lost, doubled,
+unexpected, wrong or changed, and every invariant of [the laboratory](fault-laboratory.md) held.
 
-The machine has two shared cores, which run the clients, two gateways, two workers, RabbitMQ and a MongoDB-wire
-server at once. Other programs kept the cores busy, up to tenfold, while many of the rows were measured. "test" marks
-the rows that `make test` runs too; there the invariants are asserted, but no times.
+The machine has two shared cores, which run the clients, two gateways, two workers, RabbitMQ and a
+MongoDB-wire server at once. Other programs kept the cores busy, up to tenfold, while many of the rows
+were measured. "test" marks the rows that `make test` runs too; there the invariants are asserted, but no
+times.
 
 """
 COLUMNS = "| fault | | fault s | recovery s | tasks | command |\n|---|---|---:|---:|---:|---|\n"
