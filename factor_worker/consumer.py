@@ -38,7 +38,9 @@ from common.store import Store
 from factor_worker import metrics, plan
 from factor_worker.metering import Meter
 from factor_worker.slots import compute
-from factor_worker.slots.slot import Slot, SlotBroken, Slots, UnitFailed, UnitStopped
+from factor_worker.slots.errors import SlotBroken, UnitFailed, UnitStopped
+from factor_worker.slots.pool import Pool
+from factor_worker.slots.slot import Slot
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -88,7 +90,7 @@ class Consumer:
         self.meter = Meter(store)
         self._leaving = False
 
-    async def handle(self, slots: Slots, delivery: Delivery) -> None:
+    async def handle(self, pool: Pool, delivery: Delivery) -> None:
         """Settle one delivery of a unit."""
         try:
             unit = Unit.decode(delivery.body)
@@ -105,18 +107,18 @@ class Consumer:
                 tracing.processing(unit, delivery.headers),
                 bound_contextvars(unit_id=unit.unit_id, kind=unit.kind, **about(unit.number)),
             ):
-                await self._settle_delivery(slots, in_hand, delivery)
+                await self._settle_delivery(pool, in_hand, delivery)
         finally:
             del self.in_hand[id(in_hand)]
 
-    async def _settle_delivery(self, slots: Slots, in_hand: InHand, delivery: Delivery) -> None:
+    async def _settle_delivery(self, pool: Pool, in_hand: InHand, delivery: Delivery) -> None:
         unit, outcome = in_hand.unit, None
         # Before there is a slot: a child must not idle while the store looks something up.
         known = await self._patiently(lambda: self._store.get_factorization(unit.number))
         entry = known.outstanding.get(unit.unit_id) if known else None
         if entry is not None:
             self._note_issue(unit, entry.issued_at)
-            outcome = await self._compute(slots, in_hand, entry)
+            outcome = await self._compute(pool, in_hand, entry)
         if known is None:
             log.error("A unit of a number that the store does not know is dropped")
         elif entry is None:
@@ -144,12 +146,12 @@ class Consumer:
         metrics.QUEUE_SECONDS.labels(queue.value).observe(max(0.0, time.time() - issued_at))
         self.newest_issue[queue] = max(issued_at, self.newest_issue.get(queue, 0.0))
 
-    async def _compute(self, slots: Slots, in_hand: InHand, entry: Outstanding) -> Outcome | None:
+    async def _compute(self, pool: Pool, in_hand: InHand, entry: Outstanding) -> Outcome | None:
         """Return the outcome of a unit, or None if it was stopped."""
         unit = in_hand.unit
         if _is_short(entry):
-            return await self._outcome(unit, slots.run_together(unit.work))
-        async with slots.take() as slot:
+            return await self._outcome(unit, pool.compute_grouped(unit.work))
+        async with pool.take() as slot:
             if self.leaving():
                 return None
             in_hand.slot = slot
@@ -200,7 +202,7 @@ class Consumer:
         """Compute a unit, with what the store has to give and to take besides."""
         match unit.work:
             case Sieve(target=target):
-                result = await slot.run(unit.work)
+                result = await slot.compute(unit.work)
                 if result.batch is not None:
                     packed = result.batch.pack()
                     await self._patiently(
@@ -211,7 +213,7 @@ class Consumer:
                 batches = await self._patiently(lambda: self._read_batches(target))
                 watching = asyncio.create_task(self._watch_solving(slot, unit))
                 try:
-                    result = await slot.run(unit.work, batches)
+                    result = await slot.compute(unit.work, batches)
                 finally:
                     watching.cancel()
                 for unit_id, reason in result.counted.refused.items() if result.counted else ():
@@ -219,7 +221,7 @@ class Consumer:
                     log.error("Relations are refused", of_unit=unit_id, why=reason)
                 return result
             case _:
-                return await slot.run(unit.work)
+                return await slot.compute(unit.work)
 
     async def _read_batches(self, target: BigInt) -> list[tuple[str, bytes]]:
         return [batch async for batch in self._store.iterate_batches(target)]
@@ -229,7 +231,7 @@ class Consumer:
         noted = None
         while True:
             await asyncio.sleep(NOTE_SECONDS)
-            solving = slot.solving()
+            solving = slot.progress()
             if solving is None or solving == noted:
                 continue
             with contextlib.suppress(errors.StoreUnavailable):

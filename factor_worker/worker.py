@@ -17,8 +17,8 @@ from common.store import Store
 from factor_worker import metrics
 from factor_worker.admission import Admission
 from factor_worker.consumer import Consumer
-from factor_worker.slots.child import Limits
-from factor_worker.slots.slot import Slots
+from factor_worker.slots.child import ChildLimits
+from factor_worker.slots.pool import Pool
 from factor_worker.sweeper import Sweeper
 
 log = structlog.stdlib.get_logger(__name__)
@@ -49,11 +49,11 @@ class Worker:
         self._settings = settings
         self._store = store
         self._broker = broker
-        limits = Limits(settings.unit_seconds, settings.memory_mb << 20)
+        limits = ChildLimits(settings.unit_seconds, settings.memory_mb << 20)
         niced = limits._replace(niceness=WORK_NICENESS)
-        self._slots = Slots(settings.slots, niced, on_death=_count_death)
+        self._pool = Pool(settings.slots, niced, on_death=_count_death)
         # As many as for work, so that a burst of small numbers uses every core.
-        self._survey_slots = Slots(
+        self._survey_pool = Pool(
             settings.slots,
             limits._replace(
                 unit_seconds=min(SURVEY_SECONDS, settings.unit_seconds), niceness=SURVEY_NICENESS
@@ -78,7 +78,7 @@ class Worker:
                 queued is published again at once (embedded mode after a restart).
 
         """
-        _, slowness = await asyncio.gather(self._survey_slots.warm(), self._slots.warm())
+        _, slowness = await asyncio.gather(self._survey_pool.start(), self._pool.start())
         self._consumer.slowness = slowness
         await self._beat_patiently()
         if alone:
@@ -93,7 +93,7 @@ class Worker:
             ),
             await consume(
                 Queue.WORK,
-                lambda delivery: consumer.handle(self._slots, delivery),
+                lambda delivery: consumer.handle(self._pool, delivery),
                 prefetch=self._settings.slots,
             ),
             await consume(Queue.DEAD, consumer.handle_dead, prefetch=1),
@@ -118,14 +118,14 @@ class Worker:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        await asyncio.gather(self._slots.close(), self._survey_slots.close())
+        await asyncio.gather(self._pool.close(), self._survey_pool.close())
         with contextlib.suppress(errors.StoreUnavailable):
             await self._consumer.meter.charge()
             await self._store.remove_worker(self.worker_id)
         log.info("Stopped", worker_id=self.worker_id)
 
     async def _survey(self, delivery: Delivery) -> None:
-        await self._consumer.handle(self._survey_slots, delivery)
+        await self._consumer.handle(self._survey_pool, delivery)
         self._admission.stir()
 
     async def _drained(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What happens inside a child process: it is made safe, computes, and says how far it is."""
+"""What happens inside a child process: it is made safe, computes, and reports its progress."""
 
 import contextlib
 import ctypes
@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from multiprocessing import forkserver as standard
+from pathlib import Path
 from typing import NamedTuple
 
 from common.domain import Solving, Work
@@ -26,44 +26,62 @@ KEPT_ENVIRONMENT = (
     "NUMBA_CPU_NAME",
     "NUMBA_CPU_FEATURES",
 )
-"""All that a child sees of its worker's environment: nothing that could be a secret."""
-ADDRESS_SPACE_SPARE_BYTES = 4 << 30
-"""Address space beyond the memory limit: most of what a program maps it never touches."""
+"""All that a child keeps of its worker's environment: nothing that could be a secret."""
+SPARE_ADDRESS_SPACE_BYTES = 4 << 30
+"""Address space allowed beyond the memory limit: a program never touches most of what it maps."""
 STAGES = ("verify", "filter", "matrix", "square root")
-"""Of solving; they cross between processes as numbers."""
+"""The stages of a solve unit. Progress reports name them by their place in this list."""
+_STANDARD_STREAMS = frozenset({0, 1, 2})
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-class Limits(NamedTuple):
-    """What a child may take."""
+class ChildLimits(NamedTuple):
+    """What a child process may take."""
 
     unit_seconds: float
+    """Wall-clock time of one unit."""
     memory_bytes: int
+    """Resident memory."""
     niceness: int = 0
-    """Added to the worker's own: a polite child steps back for others."""
+    """Added to the worker's own, so that the child yields the processor to others."""
 
 
-_reported: "ctypes.Array[ctypes.c_int64] | None" = None
-"""In a child: where it says how far it is."""
-_asked_to_stop: ctypes.c_byte | None = None
-"""In a child: where it looks whether to end its unit."""
+class Shared(NamedTuple):
+    """Memory that a child shares with its worker, without a lock: one writes, the other reads."""
+
+    progress: "ctypes.Array[ctypes.c_int64]"
+    """Written by the child during a solve unit: the stage's place in `STAGES`, rows, done, of."""
+    stop_flag: ctypes.c_byte
+    """Set by the worker to have the unit end early: a new child would have to build its tables again."""
+
+
+_shared: Shared | None = None
+"""In a child: what it shares with its worker."""
 
 
 def serve(
-    end: socket.socket,
-    reported: "ctypes.Array[ctypes.c_int64]",
-    asked_to_stop: ctypes.c_byte,
-    limits: Limits,
+    channel: socket.socket,
+    shared: Shared,
+    limits: ChildLimits,
+    *,
+    server_pid: int,
+    slowness: float,
 ) -> None:
-    """Say that the child is ready and how slow the machine is, then call whatever the worker asks for.
+    """Report that the child is ready, then call whatever the worker asks for, until it hangs up.
 
-    It ends when the worker closes its end of the channel, see `factor_worker.slots.process`.
+    Args:
+        channel: This end of the channel to the worker, see `factor_worker.slots.process`.
+        shared: The memory that the child shares with its worker.
+        limits: What the child may take.
+        server_pid: The fork server, whose end must end the child too.
+        slowness: This machine's, to be passed on to the worker.
+
     """
-    from factor_worker.slots import preload  # noqa: PLC0415 it imports this module, and is there if forked
-
-    _prepare(preload.SERVER, reported, asked_to_stop, limits)
-    with end, end.makefile("rwb") as stream, contextlib.suppress(ConnectionError):
-        stream.write(process.pack((True, preload.SLOWNESS)))
+    global _shared  # noqa: PLW0603 a child has one worker
+    _shared = shared
+    _prepare(channel, limits, server_pid)
+    with channel, channel.makefile("rwb") as stream, contextlib.suppress(ConnectionError):
+        stream.write(process.pack((True, slowness)))
         stream.flush()
         while length := stream.read(process.LENGTH.size):
             [size] = process.LENGTH.unpack(length)
@@ -72,81 +90,86 @@ def serve(
 
 
 def _answer(function: Callable[..., object], args: tuple[object, ...]) -> bytes:
-    """Call a function; return what comes of it as it is sent. Nothing of it stays with an idle child."""
+    """Call a function; return its packed result or error. An idle child keeps nothing of either."""
     try:
         return process.pack((True, function(*args)))
-    except Exception as error:  # noqa: BLE001 whatever it is, the worker has to hear of it
-        return _told(error)
+    except Exception as error:  # noqa: BLE001 whatever it is, the worker must be told
+        return _pack_error(error)
 
 
-def _told(error: Exception) -> bytes:
-    """Return an error as an answer, in words if it cannot be sent as it is."""
+def _pack_error(error: Exception) -> bytes:
+    """Return an error packed as an answer, replaced by a description if it cannot be pickled."""
     try:
         packed = process.pack((False, error))
-        pickle.loads(packed[process.LENGTH.size :])  # noqa: S301 some can be written and not read
-    except Exception as problem:  # noqa: BLE001 whatever it is, the error has to be told
+        pickle.loads(packed[process.LENGTH.size :])  # noqa: S301 some can be written but not read
+    except Exception as problem:  # noqa: BLE001 whatever it is, the worker must be told
         return process.pack((False, RuntimeError(f"{error!r} cannot be sent: {problem!r}")))
     return packed
 
 
-def run(work: Work, batches: compute.StoredBatches) -> compute.Result:
-    """Compute a piece of work; raise what it raises."""
+def compute_unit(work: Work, batches: compute.StoredBatches) -> compute.Result:
+    """Compute one piece of work. Raises whatever the engine raises."""
     failpoints.hit("child.unit", work.target)
-    return compute.run(work, batches, _report, _stopped)
+    return compute.perform(work, batches, _report, _is_stopped)
 
 
-def run_all(works: Sequence[Work]) -> list[compute.Result | Exception]:
-    """Compute each; what one raises is its result."""
+def compute_group(works: Sequence[Work]) -> list[compute.Result | Exception]:
+    """Compute several pieces of work; where one raises, its error takes the place of its result."""
     results: list[compute.Result | Exception] = []
     for work in works:
         try:
-            results.append(run(work, ()))
+            results.append(compute_unit(work, ()))
         except Exception as error:  # noqa: BLE001 whatever it is, it belongs to this one
             results.append(error)
     return results
 
 
 def _report(solving: Solving) -> None:
-    if _reported is not None:
+    if _shared is not None:
         stage = STAGES.index(solving.stage)
-        _reported[:] = [stage, solving.rows, solving.done, max(solving.of, 1)]
+        _shared.progress[:] = [stage, solving.rows, solving.done, max(solving.of, 1)]
 
 
-def _stopped() -> bool:
-    return _asked_to_stop is not None and bool(_asked_to_stop.value)
+def _is_stopped() -> bool:
+    return _shared is not None and bool(_shared.stop_flag.value)
 
 
-def _prepare(
-    server: int,
-    reported: "ctypes.Array[ctypes.c_int64]",
-    asked_to_stop: ctypes.c_byte,
-    limits: Limits,
-) -> None:
-    """Make a fresh child safe to run hostile numbers in."""
-    global _reported, _asked_to_stop
-    _reported, _asked_to_stop = reported, asked_to_stop
-    _step_back(limits.niceness)
+def _prepare(channel: socket.socket, limits: ChildLimits, server_pid: int) -> None:
+    """Make a new child safe to run hostile numbers in."""
+    _lower_priority(limits.niceness)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # native code never returns to a Python handler
     for name in os.environ.keys() - {*KEPT_ENVIRONMENT}:
         del os.environ[name]
     if forkserver.FORKED:
-        # The server ends when nobody holds its pipe any more, and we end with the server.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        os.close(standard._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]  # noqa: SLF001 and a child holds it, for children of its own
-        if os.getppid() != server:  # it died before the call above
-            os._exit(1)
+        _die_with_server(channel, server_pid)
         # A backstop for one huge allocation; the worker's own watch sees gradual growth first.
-        most = limits.memory_bytes + ADDRESS_SPACE_SPARE_BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        limit = limits.memory_bytes + SPARE_ADDRESS_SPACE_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.freeze()
 
 
-def _step_back(niceness: int) -> None:
+def _die_with_server(channel: socket.socket, server_pid: int) -> None:
+    """Have the kernel kill this process when the fork server ends, and do not keep the server alive.
+
+    The server ends when the last copy of a certain pipe is closed: that is how it notices that its
+    worker has died. `multiprocessing` hands every child a copy, for children of its own. Since a child
+    has none, it closes everything that it was handed except its channel.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    for descriptor in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+        if descriptor not in {*_STANDARD_STREAMS, channel.fileno()}:
+            with contextlib.suppress(OSError):  # the one that the folder was listed through
+                os.close(descriptor)
+    if os.getppid() != server_pid:  # it ended before the call above
+        os._exit(1)
+
+
+def _lower_priority(niceness: int) -> None:
     os.nice(niceness)
     if niceness and sys.platform == "linux":
-        # Whoever hands us work is not interrupted by it. And not SCHED_IDLE: beside a program that
-        # keeps its core busy a unit of seconds would not be done within its time.
+        # A batch process does not interrupt whoever hands it work. SCHED_IDLE would go too far: next to
+        # a program that keeps its core busy, a unit of seconds would run out of time.
         with contextlib.suppress(PermissionError):  # some sandboxes
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -1,7 +1,7 @@
-"""What runs in a child process: one piece of work in, what was learnt out.
+"""What runs in a child process: a piece of work goes in, and what was learnt comes out.
 
-The sieves' kernels are imported where they are used: numba takes a third of a second and 115 MB, and a
-worker's own process has no use for it.
+The sieve's kernels are imported where they are used: numba takes a third of a second and 115 MB, and a
+worker's own process, which imports this module too, has no use for it.
 """
 
 import resource
@@ -30,11 +30,11 @@ from factor_worker.engine.curves import ecm, effort
 from factor_worker.engine.siqs.polynomials import parameters as siqs
 
 SIEVE_SECONDS = 60.0
-"""A sieve unit that a slow machine has not finished by then returns what it has."""
+"""A sieve unit that a slow machine has not finished within this time returns what it has."""
 
 
 class Result(NamedTuple):
-    """What a piece of work came to; ``cpu_seconds`` includes the programs that it ran."""
+    """What came of a piece of work; ``cpu_seconds`` includes the programs that it ran."""
 
     pieces: tuple[Piece, ...] = ()
     curves: int = 0
@@ -45,16 +45,16 @@ class Result(NamedTuple):
 
 
 StoredBatches = Sequence[tuple[str, bytes]]
-"""Packed batches of relations with the ids of their units."""
-
+"""The stored relations of a sieve: (unit id, packed batch)."""
 
 CALIBRATION = (10**22 + 9) * (10**21 + 117)
+"""A composite of 44 digits, which is factored to measure the machine."""
 CALIBRATION_SECONDS = 0.1
-"""CPU seconds to sieve that number on the machine that the estimates were measured on."""
+"""CPU seconds that it takes on the reference machine, where the estimates were measured."""
 
 
-def slowness() -> float:
-    """Return this machine's slowness: CPU seconds that it takes for one of the reference machine."""
+def measure_slowness() -> float:
+    """Return how many CPU seconds this machine takes for one CPU second of the reference machine."""
     from factor_worker.engine.siqs import complete  # noqa: PLC0415 see above
 
     before = _cpu_seconds()
@@ -62,27 +62,27 @@ def slowness() -> float:
     return (_cpu_seconds() - before) / CALIBRATION_SECONDS
 
 
-def run(
+def perform(
     work: Work,
     batches: StoredBatches = (),
     report: Callable[[Solving], None] = lambda _solving: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Result:
-    """Compute, check, and return. Raises whatever the engine raises.
+    """Compute a piece of work, verify what was found, and return it. Raises whatever the engine raises.
 
     Args:
         work: What to do.
         batches: The stored relations, for `Solve`.
-        report: Called now and then with how far `Solve` is.
-        stopped: Asked now and then during `Sieve`, which then ends with what it has.
+        report: Called now and then with the progress of `Solve`.
+        stopped: Asked now and then during `Sieve`, which ends with what it has once this returns True.
 
     """
     before = _cpu_seconds()
     match work:
         case Sieve():
-            result = _run_sieve(work, stopped)
+            result = _sieve(work, stopped)
         case Solve():
-            result = _run_solve(work, batches, report)
+            result = _solve(work, batches, report)
         case _:
             result = _decompose(work)
     return result._replace(cpu_seconds=_cpu_seconds() - before)
@@ -95,7 +95,7 @@ def _decompose(work: Work) -> Result:
         case Survey():
             found = survey.survey(target)
         case Curves():
-            found, curves = _run_curves(work)
+            found, curves = _curves(work)
         case Whole():
             found = whole.factor_completely(target)
         case Prove():
@@ -106,7 +106,7 @@ def _decompose(work: Work) -> Result:
     return Result(pieces=_verified(target, found), curves=curves)
 
 
-def _run_sieve(work: Sieve, stopped: Callable[[], bool]) -> Result:
+def _sieve(work: Sieve, stopped: Callable[[], bool]) -> Result:
     from factor_worker.engine.siqs.sieve import unit  # noqa: PLC0415 see above
 
     chosen = siqs.Parameters.from_dict(work.parameters)
@@ -119,7 +119,7 @@ def _run_sieve(work: Sieve, stopped: Callable[[], bool]) -> Result:
     )
 
 
-def _run_solve(work: Solve, batches: StoredBatches, report: Callable[[Solving], None]) -> Result:
+def _solve(work: Solve, batches: StoredBatches, report: Callable[[Solving], None]) -> Result:
     from factor_worker.engine.siqs.solve import solve  # noqa: PLC0415 see above
 
     target, chosen = int(work.target), siqs.Parameters.from_dict(work.parameters)
@@ -145,7 +145,7 @@ def _cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def _run_curves(work: Curves) -> tuple[parts.Decomposition, int]:
+def _curves(work: Curves) -> tuple[parts.Decomposition, int]:
     """Return the target in pieces if a divisor was found, and how many curves ran."""
     target = int(work.target)
     sigmas = range(work.first_sigma, work.next_sigma)

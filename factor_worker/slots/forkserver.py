@@ -1,8 +1,9 @@
-"""Where child processes come from: a server that has loaded what they compute with, and forks them.
+"""Where child processes come from: a fork server, which has loaded what they compute with.
 
-A program begins it before it imports all else, so that the server loads while its worker does.
+A program starts the server before it imports anything else, so that both load at the same time.
 """
 
+import importlib
 import multiprocessing
 import os
 import sys
@@ -12,15 +13,17 @@ from common.runtime.settings import SECRETS
 
 FORKED = sys.platform == "linux"
 """Elsewhere each child loads by itself what it needs: macOS's libraries do not survive a fork."""
+PRELOAD = "factor_worker.slots.preload"
+"""By name, because a worker's own process must not load the kernels."""
 
 CONTEXT = (
     multiprocessing.get_context("forkserver") if FORKED else multiprocessing.get_context("spawn")
 )
-CONTEXT.set_forkserver_preload(["factor_worker.slots.preload"])
+CONTEXT.set_forkserver_preload([PRELOAD])
 
 
 def begin() -> None:
-    """Start the server unless it runs; it is not ready yet. It is given no secret."""
+    """Start the server unless it is running, and do not wait until it is ready. It is given no secret."""
     if not FORKED:
         return
     secrets = {name: os.environ.pop(name) for name in SECRETS if name in os.environ}
@@ -28,3 +31,8 @@ def begin() -> None:
         forkserver.ensure_running()
     finally:
         os.environ.update(secrets)
+
+
+def run_child(*args: object) -> None:
+    """Be a child process: the server calls this in each process that it forks."""
+    importlib.import_module(PRELOAD).serve(*args)

@@ -1,8 +1,8 @@
-"""A child process as its worker sees it: it is asked one thing at a time, and answers or dies.
+"""A child process as its worker sees it: it is asked one thing at a time, and it answers or dies.
 
-What is said goes as pickles, each after its length, over a pair of sockets. The kernel closes the child's
-end when the child dies, whatever it died of and whatever it was about: so nobody has to look every now
-and then whether it lives, and nobody waits for an answer that cannot come.
+Questions and answers are pickles, each preceded by its length, over a pair of sockets. The kernel closes
+the child's end when the child dies, whatever the cause. So nobody has to poll whether it is alive, and
+nobody waits for an answer that cannot come.
 """
 
 import asyncio
@@ -18,15 +18,12 @@ from typing import Any, cast
 import psutil
 
 from factor_worker.slots import forkserver
+from factor_worker.slots.errors import ChildDied
 
 LENGTH = struct.Struct("!Q")
-"""Of a message, in bytes; it stands before it."""
-END_SECONDS = 5.0
-"""How long the end of a child that is dead or was killed is waited for."""
-
-
-class ChildDied(Exception):
-    """The child ended without an answer."""
+"""The length of a message in bytes, which is sent before it."""
+JOIN_SECONDS = 5.0
+"""How long to wait for the end of a child that has died or was killed."""
 
 
 def pack(message: object) -> bytes:
@@ -36,7 +33,7 @@ def pack(message: object) -> bytes:
 
 
 class Child(asyncio.Protocol):
-    """A running child process and this side's end of the channel to it."""
+    """A running child process and the worker's end of the channel to it."""
 
     def __init__(self, process: BaseProcess, ours: socket.socket) -> None:
         self._process = process
@@ -45,24 +42,27 @@ class Child(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self._received = bytearray()
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        """Of what it was asked last; at first of how slow the machine is, which it says by itself."""
+        """To the last question. A new child reports the slowness of the machine without being asked."""
         self.pid = cast("int", process.pid)
         self.alive = True
         self.slowness = 1.0
         """Of this machine, as the child's code measured it."""
 
     @classmethod
-    async def start(cls, serve: Callable[..., None], *args: object) -> "Child":
-        """Start a process that calls ``serve`` with its end of the channel; return when it is ready.
+    async def start(cls, *args: object) -> "Child":
+        """Start a child process; return when it is ready to be asked.
+
+        Args:
+            args: What `factor_worker.slots.child.serve` takes after its end of the channel.
 
         Raises:
             ChildDied: It ended before it was ready.
-            OSError, EOFError: The machine, or the server that forks children, gives no process.
+            OSError, EOFError: The machine, or the fork server, gives us no process.
 
         """
         loop = asyncio.get_running_loop()
-        # In a thread: the first child of a fork server waits for it to load what it forks.
-        launching = loop.run_in_executor(None, _launch, serve, args)
+        # In a thread: the first child of a fork server waits until the server has loaded.
+        launching = loop.run_in_executor(None, _launch, args)
         try:
             process, ours = await asyncio.shield(launching)
         except asyncio.CancelledError:
@@ -77,15 +77,16 @@ class Child(asyncio.Protocol):
         return child
 
     def is_idle(self) -> bool:
-        """Return whether it lives and waits to be asked."""
-        # asyncio may not have told us yet, and what is asked next is not to be blamed for its death.
+        """Return whether it is alive and has nothing to do."""
+        # The socket is asked too: asyncio may not have told us yet that the child has died, and the next
+        # question must not be blamed for it.
         return self.alive and self.answer.done() and not self._readable.poll(0)
 
     def ask(self, function: Callable[..., Any], args: tuple[object, ...]) -> asyncio.Future[Any]:
         """Have the child call a function; return the future of what it returns or raises.
 
-        It gets `ChildDied`, or what `kill` was given, if there will be no answer. Nothing may be
-        asked before the last answer has come.
+        If there will be no answer, the future gets `ChildDied` or what `kill` was given. Nothing may
+        be asked before the last answer has come.
         """
         self.answer = asyncio.get_running_loop().create_future()
         if self.alive and self._transport is not None:
@@ -95,24 +96,24 @@ class Child(asyncio.Protocol):
         return self.answer
 
     def kill(self, why: Exception) -> None:
-        """End the process at once; whoever waits for its answer is told why."""
+        """End the process at once; whoever waits for its answer gets this error."""
         self.alive = False
         if not self.answer.done():
             self.answer.set_exception(why)
         if self._transport is not None:
             self._transport.abort()
-        self._process.kill()  # a stopped process, or one in native code, would not hear SIGTERM
+        self._process.kill()  # one that is stopped, or in native code, would not react to SIGTERM
 
-    async def ended(self) -> str:
-        """Wait for the end of a child that is dead or was killed; return what it died of."""
-        await asyncio.to_thread(self._process.join, END_SECONDS)
+    async def cause_of_death(self) -> str:
+        """Wait for the end of a child that has died or was killed; return its signal or its status."""
+        await asyncio.to_thread(self._process.join, JOIN_SECONDS)
         code = self._process.exitcode
         return signal.Signals(-code).name if code is not None and code < 0 else f"status {code}"
 
     def resident_bytes(self) -> int:
-        """Return how much memory the child takes, without that of programs that it has started."""
-        # To look for those is to look at every process of the machine, and the one program that is
-        # started (GMP-ECM) is told how much it may take.
+        """Return how much memory the child takes, programs that it has started not included."""
+        # Finding those means looking at every process of the machine, and the only one that is ever
+        # started, GMP-ECM, is told how much it may take.
         try:
             return int(psutil.Process(self.pid).memory_info().rss)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
@@ -121,11 +122,11 @@ class Child(asyncio.Protocol):
     # --- what asyncio calls ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
+        """Keep the transport."""
         self._transport = cast("asyncio.WriteTransport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; once the answer is whole, hand it over."""
+        """Collect bytes; once the answer is complete, hand it over."""
         self._received += data
         begin = LENGTH.size
         if len(self._received) < begin:
@@ -134,7 +135,7 @@ class Child(asyncio.Protocol):
             return
         succeeded, value = pickle.loads(memoryview(self._received)[begin:])  # noqa: S301 from our own child
         self._received = bytearray()
-        if self.answer.done():  # whoever asked has gone
+        if self.answer.done():  # nobody waits for it any more
             return
         if succeeded:
             self.answer.set_result(value)
@@ -142,18 +143,18 @@ class Child(asyncio.Protocol):
             self.answer.set_exception(value)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Notice the child's death."""
+        """Notice that the child has died."""
         del error
-        self.kill(ChildDied())  # it is dead, or no longer makes sense
+        self.kill(ChildDied())  # in case it only closed its end
 
 
-def _launch(
-    serve: Callable[..., None], args: tuple[object, ...]
-) -> tuple[BaseProcess, socket.socket]:
+def _launch(args: tuple[object, ...]) -> tuple[BaseProcess, socket.socket]:
     ours, theirs = socket.socketpair()
     with theirs:
-        # A daemon: multiprocessing does not wait for its end when this program ends.
-        process = forkserver.CONTEXT.Process(target=serve, args=(theirs, *args), daemon=True)
+        # A daemon: multiprocessing does not wait for it when this program ends.
+        process = forkserver.CONTEXT.Process(
+            target=forkserver.run_child, args=(theirs, *args), daemon=True
+        )
         try:
             process.start()
         except BaseException:

@@ -1,269 +1,213 @@
-"""Child processes, one a slot: they compute, and can be killed at any moment without harm.
+"""A slot: one child process that computes one unit at a time and can be killed at any moment.
 
-The libraries hold the interpreter's lock for as long as they compute, so a unit can be stopped only
-from outside. Children are forked from a server process (`multiprocessing.forkserver`) that has loaded
-what they compute with and has no threads. If the worker dies, the server ends, and its children with it.
+Theory of operation. The engine's libraries hold the interpreter's lock while they compute, so a unit
+can be stopped, timed out, or held to a memory limit only from outside its process. A slot therefore owns
+one child process and treats it as expendable:
+
+    start    The fork server (`forkserver`), which has loaded every kernel (`preload`), forks a child
+             within milliseconds.
+    compute  The slot sends a function with its arguments through a pair of sockets (`process`). The
+             child calls it (`child`, `compute`) and sends back what it returned or raised.
+    watch    Meanwhile a timer enforces the wall-clock limit, and the slot looks at the child's memory
+             every quarter of a second. A child that exceeds either limit is killed.
+    stop     The slot sets a flag in shared memory. A sieve unit looks at it between polynomials and
+             ends early, which keeps the child and its tables. A child that is still busy 0.8 s later
+             is killed.
+    replace  When the child has died, for whatever reason, the next unit gets a new one.
+
+Each call ends in exactly one way, and that says who is to blame: a result, `UnitFailed` (the unit),
+`UnitStopped` (nobody), or `SlotBroken` (this machine). A child that died while it was idle is replaced
+before the next unit begins, so that no unit is blamed for it.
+
+Nothing outlives the worker. When it dies, the fork server notices a closed pipe and ends, and the kernel
+kills the server's children.
 """
 
 import asyncio
-import contextlib
 import ctypes
-import math
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import structlog
 
-from common.domain import Failure, Fault, Solving, Work
-from factor_worker.engine import verify
-from factor_worker.slots import child, compute, forkserver
-from factor_worker.slots.process import Child, ChildDied
+from common.domain import Fault, Solving, Work
+from common.runtime.backoff import Backoff
+from factor_worker.slots import child, forkserver
+from factor_worker.slots.child import ChildLimits, Shared
+from factor_worker.slots.compute import Result, StoredBatches
+from factor_worker.slots.errors import ChildDied, SlotBroken, UnitFailed, UnitStopped
+from factor_worker.slots.process import Child
 
 log = structlog.stdlib.get_logger(__name__)
 
 MEMORY_POLL_SECONDS = 0.25
 STOP_SECONDS = 0.8
-"""A child that has not stopped by itself after so long is killed."""
-START_PAUSES_SECONDS = (0.0, 1.0, 3.0)
-"""Between tries to start a child: a machine that is out of memory or processes may soon have some."""
-MOST_TOGETHER = 8
-"""Short pieces of work that a child is handed at a time: 20 ms of work each at most."""
-GATHER_SECONDS = 0.003
-"""Under load others come within so long: to hand over a group costs as much as to hand over one."""
-TOGETHER_SECONDS = 5.0
-"""In a group that takes longer something is not short after all."""
+"""A child that is still busy this long after it was asked to stop is killed."""
+START_ATTEMPTS = 4
+START_PAUSE_SECONDS = (1.0, 4.0)
+"""Bounds of the first and of the longest pause between attempts to start a child.
 
-Result = TypeVar("Result")
+A machine that has run out of memory or processes may soon have some again.
+"""
+GROUP_SECONDS = 5.0
+"""A group that takes longer contains something that is not short after all."""
 
-
-class UnitFailed(Exception):
-    """A unit gave no result; ``failure`` says why."""
-
-    def __init__(self, failure: Failure) -> None:
-        self.failure = failure
-        super().__init__(f"{failure.fault}: {failure.detail}")
-
-
-class UnitStopped(Exception):
-    """A unit was stopped because its outcome is no longer wanted here."""
-
-
-class SlotBroken(Exception):
-    """No child process can be started: the fault of this machine or installation, not of a unit."""
+Returned = TypeVar("Returned")
 
 
 class Slot:
     """One child process that computes one unit at a time."""
 
     def __init__(
-        self, limits: child.Limits, *, on_death: Callable[[str], None] = lambda _how: None
+        self, limits: ChildLimits, *, on_death: Callable[[str], None] = lambda _how: None
     ) -> None:
+        """Create a slot without a child.
+
+        Args:
+            limits: What the child may take.
+            on_death: Called with ``crash``, ``memory``, ``timeout`` or ``idle`` when a child dies that
+                nobody has stopped.
+
+        """
         self._limits = limits
         self._on_death = on_death
-        # Without locks, which a child that is killed could take with it; each is one word or a report.
-        self._solving = forkserver.CONTEXT.RawArray(ctypes.c_int64, len(Solving.__struct_fields__))
-        """The child's words about a solve unit: the stage's place in `STAGES`, rows, done, of."""
-        self._stopping = forkserver.CONTEXT.RawValue(ctypes.c_byte, 0)
-        """Asks the child to end its unit by itself: a new one would have to prepare its tables anew."""
+        # Without locks: a child that is killed could take one with it.
+        self._shared = Shared(
+            forkserver.CONTEXT.RawArray(ctypes.c_int64, len(Solving.__struct_fields__)),
+            forkserver.CONTEXT.RawValue(ctypes.c_byte, 0),
+        )
         self._child: Child | None = None
         self._answer: asyncio.Future[Any] | None = None
 
-    async def warm(self) -> float:
+    async def start(self) -> float:
         """Start the child; return this machine's slowness.
 
         Raises:
-            SlotBroken: None can be started.
+            SlotBroken: No child can be started.
 
         """
-        return (await self._living()).slowness
+        return (await self._live_child()).slowness
 
-    async def _living(self) -> Child:
-        """Return the child, a new one if there is none that lives."""
+    async def _live_child(self) -> Child:
+        """Return the child, a new one if there is none alive."""
         if self._child is not None:
             if self._child.is_idle():
                 return self._child
             self._child.kill(ChildDied())
             self._child = None
             self._on_death("idle")
-        pauses = iter(START_PAUSES_SECONDS)
+        self._child = await self._start_child()
+        return self._child
+
+    async def _start_child(self) -> Child:
+        first, longest = START_PAUSE_SECONDS
+        backoff = Backoff(first=first, longest=longest)
+        attempts_left = START_ATTEMPTS
         while True:
             try:
-                self._child = await Child.start(
-                    child.serve, self._solving, self._stopping, self._limits
-                )
+                return await Child.start(self._shared, self._limits)
             except (ChildDied, OSError, EOFError) as error:
-                if (pause := next(pauses, None)) is None:
-                    raise SlotBroken(str(error) or "it died before it was ready") from error
-                log.warning("A child process could not be started; trying again", exc_info=True)
-            else:
-                return self._child
-            await asyncio.sleep(pause)
+                attempts_left -= 1
+                if not attempts_left:
+                    raise SlotBroken(cause=error) from error
+                log.warning("Child process could not be started, trying again", exc_info=True)
+            await backoff.pause()
 
-    def solving(self) -> Solving | None:
-        """Return how far the solve unit in the child is."""
-        stage, rows, done, of = self._solving[:]
+    def progress(self) -> Solving | None:
+        """Return the progress of the solve unit in the child, or None if it has reported none."""
+        stage, rows, done, of = self._shared.progress[:]
         return Solving(child.STAGES[stage], rows, done, of) if of else None
 
-    async def run(self, work: Work, batches: compute.StoredBatches = ()) -> compute.Result:
-        """Compute one piece of work in the child, with stored relations if it is to solve them.
+    async def compute(self, work: Work, batches: StoredBatches = ()) -> Result:
+        """Compute one piece of work in the child.
+
+        Args:
+            work: What to compute.
+            batches: The stored relations, for a `Solve`.
 
         Raises:
-            UnitFailed: The child crashed, ran out of time or memory, or raised.
+            UnitFailed: The child crashed, exceeded its time or memory, or raised an error.
             UnitStopped: `stop` was called.
-            SlotBroken: There is no child to compute it.
+            SlotBroken: No child can be started to compute it.
 
         """
-        return await self._call(self._limits.unit_seconds, child.run, work, batches)
+        return await self._call(self._limits.unit_seconds, child.compute_unit, work, batches)
 
-    async def run_all(self, works: Sequence[Work]) -> list[compute.Result | UnitFailed]:
-        """Compute some short pieces of work; raise as `run` does if it does not show whose fault it is."""
-        seconds = min(self._limits.unit_seconds, TOGETHER_SECONDS)
-        results = await self._call(seconds, child.run_all, works)
+    async def compute_group(self, works: Sequence[Work]) -> list[Result | UnitFailed]:
+        """Compute several short pieces of work; return a result or an error for each, in order.
+
+        Raises:
+            UnitFailed: The group as a whole failed, and it is unknown which of them is to blame.
+            UnitStopped, SlotBroken: As for `compute`.
+
+        """
+        seconds = min(self._limits.unit_seconds, GROUP_SECONDS)
+        results = await self._call(seconds, child.compute_group, works)
         return [
-            UnitFailed(self._failure_of(result)) if isinstance(result, Exception) else result
-            for result in results
+            self._raised(result) if isinstance(result, Exception) else result for result in results
         ]
 
-    async def _call(self, seconds: float, function: Callable[..., Result], *args: object) -> Result:
-        self._stopping.value = 0
-        running = await self._living()
-        if self._stopping.value:
+    async def _call(
+        self, seconds: float, function: Callable[..., Returned], *args: object
+    ) -> Returned:
+        self._shared.stop_flag.value = 0
+        running = await self._live_child()
+        if self._shared.stop_flag.value:  # while the child was started
             raise UnitStopped
-        self._solving[:] = [0] * len(self._solving)
+        self._shared.progress[:] = [0] * len(self._shared.progress)
         self._answer = answer = running.ask(function, args)
-        late = Failure(Fault.TIMEOUT, f"no result after {seconds:.0f} s")
-        timer = asyncio.get_running_loop().call_later(seconds, self._give_up, answer, late)
+        late = UnitFailed.timed_out(seconds=seconds)
+        timer = asyncio.get_running_loop().call_later(seconds, self._kill_busy, answer, late)
         try:
-            while not answer.done():
-                await asyncio.wait({answer}, timeout=MEMORY_POLL_SECONDS)
-                if not answer.done() and running.resident_bytes() > self._limits.memory_bytes:
-                    self._give_up(answer, self._failure_of(MemoryError()))
-            result: Result = answer.result()
+            await self._watch_memory(running, answer)
+            result: Returned = answer.result()
         except (UnitFailed, UnitStopped):
             raise
         except ChildDied as error:
             self._on_death(Fault.CRASH.value)
-            how = await running.ended()
-            raise UnitFailed(Failure(Fault.CRASH, f"the child process died: {how}")) from error
+            raise UnitFailed.crashed(cause=await running.cause_of_death()) from error
         except Exception as error:
-            raise UnitFailed(self._failure_of(error)) from error
+            raise self._raised(error) from error
         finally:
             timer.cancel()
-            if not answer.done():  # whoever asked has gone
+            if not answer.done():  # the caller was cancelled
                 answer.cancel()
                 running.kill(UnitStopped())
             if not running.alive:
                 self._child = None
-        if self._stopping.value:
+        if self._shared.stop_flag.value:
             raise UnitStopped
         return result
 
-    def _give_up(self, answer: asyncio.Future[Any], failure: Failure | None) -> None:
-        """Kill the child in the middle of a unit, unless that has ended; without a fault if asked to."""
+    async def _watch_memory(self, running: Child, answer: asyncio.Future[Any]) -> None:
+        """Wait for an answer, and kill the child if it outgrows its memory limit meanwhile."""
+        limit = self._limits.memory_bytes
+        while not answer.done():
+            await asyncio.wait({answer}, timeout=MEMORY_POLL_SECONDS)
+            if not answer.done() and running.resident_bytes() > limit:
+                self._kill_busy(answer, UnitFailed.out_of_memory(limit_bytes=limit))
+
+    def _kill_busy(self, answer: asyncio.Future[Any], why: UnitFailed | UnitStopped) -> None:
+        """Kill the child in the middle of a unit, unless the unit has ended."""
         if self._child is None or answer.done():
             return
-        if failure is not None:
-            self._on_death(failure.fault.value)
-        self._child.kill(UnitFailed(failure) if failure else UnitStopped())
+        if isinstance(why, UnitFailed):
+            self._on_death(why.failure.fault.value)
+        self._child.kill(why)
 
     def stop(self) -> None:
-        """Have the child end its unit, if it has one; kill it if it does not do so soon."""
-        if not self._stopping.value:
-            self._stopping.value = 1
+        """Have the child end its unit, if it has one; kill the child if it takes too long."""
+        if not self._shared.stop_flag.value:
+            self._shared.stop_flag.value = 1
             if self._answer is not None:
                 loop = asyncio.get_running_loop()
-                loop.call_later(STOP_SECONDS, self._give_up, self._answer, None)
+                loop.call_later(STOP_SECONDS, self._kill_busy, self._answer, UnitStopped())
 
     async def close(self) -> None:
         """End the child."""
         if (last := self._child) is not None:
             last.kill(UnitStopped())
-            await last.ended()
+            await last.cause_of_death()
 
-    def _failure_of(self, error: Exception) -> Failure:
-        match error:
-            case MemoryError():
-                return Failure(Fault.MEMORY, f"more than {self._limits.memory_bytes >> 20} MiB")
-            case verify.WrongDecomposition():
-                return Failure(Fault.WRONG, str(error))
-            case _:
-                return Failure(Fault.CRASH, f"{type(error).__name__}: {error}")
-
-
-class Slots:
-    """The free slots of a worker; whoever takes one gives it back."""
-
-    def __init__(
-        self,
-        count: int,
-        limits: child.Limits,
-        *,
-        on_death: Callable[[str], None] = lambda _how: None,
-    ) -> None:
-        """``on_death`` is called with ``crash``, ``memory``, ``timeout`` or ``idle``."""
-        self._all = [Slot(limits, on_death=on_death) for _ in range(count)]
-        self._free: asyncio.LifoQueue[Slot] = asyncio.LifoQueue()
-        for slot in self._all:
-            self._free.put_nowait(slot)
-        self._waiting: deque[tuple[Work, asyncio.Future[compute.Result | Exception | None]]] = (
-            deque()
-        )
-        """What is short, and who waits for it: for its result, an error, or None if its group failed."""
-        self._groups: set[asyncio.Task[None]] = set()
-
-    async def warm(self) -> float:
-        """Start every child; return this machine's slowness."""
-        return max(await asyncio.gather(*(slot.warm() for slot in self._all)))
-
-    @contextlib.asynccontextmanager
-    async def take(self) -> AsyncIterator[Slot]:
-        """Wait for a free slot and hold it."""
-        slot = await self._free.get()
-        try:
-            yield slot
-        finally:
-            self._free.put_nowait(slot)
-
-    async def run_together(self, work: Work) -> compute.Result:
-        """Compute a short piece of work along with others that wait for a slot; nobody can stop it.
-
-        To hand one over takes as long as some milliseconds of work do, and the child idles meanwhile.
-        Raises as `Slot.run` does.
-        """
-        future: asyncio.Future[compute.Result | Exception | None]
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append((work, future))
-        if len(self._groups) < len(self._all):
-            groups = asyncio.create_task(self._run_groups())
-            self._groups.add(groups)
-            groups.add_done_callback(self._groups.discard)
-        result = await future
-        if result is None:  # its group failed; alone it shows whose fault that was
-            async with self.take() as slot:
-                return await slot.run(work)
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    async def _run_groups(self) -> None:
-        while self._waiting:
-            if len(self._waiting) > 1:
-                await asyncio.sleep(GATHER_SECONDS)
-            async with self.take() as slot:
-                share = math.ceil(len(self._waiting) / len(self._all))
-                group = [self._waiting.popleft() for _ in range(min(share, MOST_TOGETHER))]
-                results: Sequence[compute.Result | Exception | None]
-                try:
-                    results = await slot.run_all([work for work, _ in group])
-                except UnitFailed:
-                    results = [None] * len(group)
-                except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
-                    results = [error] * len(group)
-                for (_, future), result in zip(group, results, strict=True):
-                    if not future.done():  # else whoever asked has gone
-                        future.set_result(result)
-
-    async def close(self) -> None:
-        """End every child."""
-        await asyncio.gather(*(slot.close() for slot in self._all))
+    def _raised(self, error: Exception) -> UnitFailed:
+        return UnitFailed.raised(error, limit_bytes=self._limits.memory_bytes)

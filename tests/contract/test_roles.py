@@ -147,7 +147,7 @@ async def test_the_role_of_workers(
     sieve = Unit(unit_id="a", number=SIEVABLE, work=Sieve(SIEVABLE, chosen, 0, 1))
     solve = Unit(unit_id="b", number=SIEVABLE, work=Solve(SIEVABLE, chosen))
     consumer = worker._consumer  # noqa: SLF001 a number that is sieved in units would take too long
-    async with worker._slots.take() as slot:  # noqa: SLF001 the same
+    async with worker._pool.take() as slot:  # noqa: SLF001 the same
         await consumer._run(slot, sieve)  # noqa: SLF001 the same
         await consumer._run(slot, solve)  # noqa: SLF001 the same
     done = factorizations.begin(BigInt(1237), 1.0)

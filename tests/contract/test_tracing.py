@@ -19,8 +19,8 @@ from common.runtime.logs import about
 from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from factor_worker.consumer import Consumer
-from factor_worker.slots.child import Limits
-from factor_worker.slots.slot import Slots
+from factor_worker.slots.child import ChildLimits
+from factor_worker.slots.pool import Pool
 from gateway.app import create_app
 from infra.local.programs import ROOT
 from tests import waiting
@@ -55,12 +55,12 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
 
 
 @pytest.fixture
-async def slots() -> AsyncIterator[Slots]:
+async def pool() -> AsyncIterator[Pool]:
     """Yield a slot for surveys."""
-    slots = Slots(1, Limits(60, 1 << 30))
-    await slots.warm()
-    yield slots
-    await slots.close()
+    pool = Pool(1, ChildLimits(60, 1 << 30))
+    await pool.start()
+    yield pool
+    await pool.close()
 
 
 def only(spans: InMemorySpanExporter, kind: SpanKind) -> ReadableSpan:
@@ -70,7 +70,7 @@ def only(spans: InMemorySpanExporter, kind: SpanKind) -> ReadableSpan:
 
 
 async def test_a_unit_is_linked_to_the_request_that_set_it_off(
-    broker: Broker, sqlite_store: SqliteStore, slots: Slots, spans: InMemorySpanExporter
+    broker: Broker, sqlite_store: SqliteStore, pool: Pool, spans: InMemorySpanExporter
 ) -> None:
     """The request is part of its client's trace; the unit has a trace of its own, with a link."""
     consumer = Consumer(sqlite_store, broker, worker_id="w", sieve_digits=0)
@@ -78,7 +78,7 @@ async def test_a_unit_is_linked_to_the_request_that_set_it_off(
     async with TestClient[web.Request, web.Application](TestServer(app)) as client:
         headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "baggage": "secret=1"}
         await client.post("/factor", json={"number": str(NUMBER)}, headers=headers)
-        await broker.consume(Queue.SURVEY, lambda it: consumer.handle(slots, it), prefetch=1)
+        await broker.consume(Queue.SURVEY, lambda it: consumer.handle(pool, it), prefetch=1)
         await waiting.until(
             lambda: any(span.kind is SpanKind.CONSUMER for span in spans.get_finished_spans()),
             "the end of the unit",

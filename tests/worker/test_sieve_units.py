@@ -1,16 +1,14 @@
 """A sieve cut into units: computed in a child, stored as batches, solved from them."""
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import get_args
-
-import pytest
 
 from common.domain import BigInt, Certainty, Part, RelationBatch, Sieve, Solve
 from factor_worker.engine.siqs.polynomials import parameters
 from factor_worker.engine.siqs.solve.solve import Stage
 from factor_worker.plan import sieve
-from factor_worker.slots.child import STAGES, Limits
+from factor_worker.slots.child import STAGES
 from factor_worker.slots.compute import StoredBatches
 from factor_worker.slots.slot import Slot
 
@@ -19,20 +17,11 @@ N = BigInt(P * Q)
 CHOSEN = parameters.choose(N).to_dict()
 
 
-@pytest.fixture
-async def slot() -> AsyncIterator[Slot]:
-    """Yield a warm slot with generous limits."""
-    slot = Slot(Limits(600, 2048 << 20))
-    await slot.warm()
-    yield slot
-    await slot.close()
-
-
 async def sieved(slot: Slot, units: Sequence[Sieve]) -> list[tuple[str, bytes]]:
     """Return the packed batches of units, as a store would keep them."""
     batches = []
     for unit in units:
-        result = await slot.run(unit)
+        result = await slot.compute(unit)
         assert result.sieved is not None
         assert result.batch is not None
         assert 0 < result.sieved.indices <= unit.count
@@ -48,7 +37,7 @@ async def enough(slot: Slot) -> StoredBatches:
     )
     while state.usable < state.needed:
         unit = Sieve(N, CHOSEN, state.indices, 40)
-        result = await slot.run(unit)
+        result = await slot.compute(unit)
         assert result.sieved is not None
         assert result.batch is not None
         batches.append((f"u-{unit.first}", result.batch.pack()))
@@ -58,8 +47,8 @@ async def enough(slot: Slot) -> StoredBatches:
 
 async def test_units_add_up_to_a_factorization(slot: Slot) -> None:
     """What the plan takes for enough is solved; the pieces are proven and multiply to the target."""
-    result = await slot.run(Solve(N, CHOSEN), await enough(slot))
-    solving = slot.solving()
+    result = await slot.compute(Solve(N, CHOSEN), await enough(slot))
+    solving = slot.progress()
 
     assert result.counted is None
     assert {P, Q} == {piece.value for piece in result.pieces}
@@ -71,7 +60,7 @@ async def test_units_add_up_to_a_factorization(slot: Slot) -> None:
 
 async def test_too_few_relations_are_counted(slot: Slot) -> None:
     """No linear algebra is done, and the answer says how many there are of how many."""
-    result = await slot.run(Solve(N, CHOSEN), await sieved(slot, [Sieve(N, CHOSEN, 0, 2)]))
+    result = await slot.compute(Solve(N, CHOSEN), await sieved(slot, [Sieve(N, CHOSEN, 0, 2)]))
 
     assert () == result.pieces
     assert result.counted is not None
@@ -89,7 +78,7 @@ async def test_a_broken_batch_is_left_out_and_named(slot: Slot) -> None:
         ("elsewhere", RelationBatch(1000, 2, real.data).pack()),
         ("cut", RelationBatch(0, 2, real.data[:-20]).pack()),
     ]
-    result = await slot.run(Solve(N, CHOSEN), batches)
+    result = await slot.compute(Solve(N, CHOSEN), batches)
 
     assert result.counted is not None
     assert {"garbage", "elsewhere", "cut"} == set(result.counted.refused)

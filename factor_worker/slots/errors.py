@@ -1,0 +1,80 @@
+"""Why a slot returns no result, and the one tree that these errors form.
+
+    FactorlineError
+    └── SlotError
+        ├── UnitFailed      the unit gave no result, and one of its faults is spent
+        ├── UnitStopped     the unit was stopped on purpose, and nobody is to blame
+        ├── SlotBroken      this machine starts no child process: not the fault of any unit
+        └── ChildDied       a child process ended without an answer; a slot turns it into one of the above
+
+What the engine raises in a child process reaches the worker as a `UnitFailed`.
+"""
+
+from typing import Self
+
+from common.domain import Failure, Fault
+from common.errors import FactorlineError
+from factor_worker.engine import verify
+
+
+class SlotError(FactorlineError):
+    """Base of every error that a slot raises."""
+
+
+class UnitFailed(SlotError):
+    """A unit gave no result; ``failure`` says why, in the words that are kept with the unit."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(f"{failure.fault}: {failure.detail}")
+
+    @classmethod
+    def timed_out(cls, *, seconds: float) -> Self:
+        """Return the error of a unit that ran past its wall-clock limit."""
+        return cls(Failure(Fault.TIMEOUT, f"no result after {seconds:.0f} s"))
+
+    @classmethod
+    def out_of_memory(cls, *, limit_bytes: int) -> Self:
+        """Return the error of a unit whose child process outgrew its memory limit."""
+        return cls(Failure(Fault.MEMORY, f"more than {limit_bytes >> 20} MiB"))
+
+    @classmethod
+    def crashed(cls, *, cause: str) -> Self:
+        """Return the error of a unit whose child process died of a signal or with a status."""
+        return cls(Failure(Fault.CRASH, f"the child process died: {cause}"))
+
+    @classmethod
+    def raised(cls, error: Exception, *, limit_bytes: int) -> Self:
+        """Return the error of a unit whose computation raised this one."""
+        match error:
+            case MemoryError():
+                return cls.out_of_memory(limit_bytes=limit_bytes)
+            case verify.WrongDecomposition():
+                return cls(Failure(Fault.WRONG, str(error)))
+            case _:
+                return cls(Failure(Fault.CRASH, f"{type(error).__name__}: {error}"))
+
+
+class UnitStopped(SlotError):
+    """A unit was stopped because its outcome is no longer wanted here."""
+
+    def __init__(self) -> None:
+        super().__init__("The unit was stopped.")
+
+
+class SlotBroken(SlotError):
+    """No child process can be started: the fault of this machine or installation, not of a unit."""
+
+    def __init__(self, *, cause: Exception) -> None:
+        why = cause if isinstance(cause, OSError) else "each one died before it was ready"
+        super().__init__(
+            f"No child process can be started ({why}). "
+            "Check the limits on processes and memory, and the installation."
+        )
+
+
+class ChildDied(SlotError):
+    """A child process ended without an answer."""
+
+    def __init__(self) -> None:
+        super().__init__("The child process ended without an answer.")

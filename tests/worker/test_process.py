@@ -1,0 +1,170 @@
+"""Child processes: where they come from, what they inherit, and what they die with."""
+
+import asyncio
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from common.domain import BigInt, Fault, Survey, Whole
+from factor_worker.slots.child import KEPT_ENVIRONMENT
+from factor_worker.slots.errors import UnitFailed
+from factor_worker.slots.forkserver import PRELOAD
+from factor_worker.slots.slot import Slot
+from tests import waiting
+from tests.worker.children import GENEROUS, HARD, child_of, linux_only, until_busy
+
+ROOT = Path(__file__).parents[2]
+
+WORKER = f"""
+import asyncio
+from common.domain import BigInt, Whole
+from factor_worker.slots.child import ChildLimits
+from factor_worker.slots.slot import Slot
+
+async def main():
+    slot = Slot(ChildLimits(600, 1024 << 20))
+    await slot.start()
+    print(slot._child.pid, flush=True)
+    await slot.compute(Whole(BigInt({HARD})))
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+@linux_only
+async def test_the_fork_server_has_loaded_what_its_children_need(slot: Slot) -> None:
+    """It ignores a module that it cannot import, and then every child would load everything again."""
+    loaded_by = await slot._call(10, _pid_that_preloaded)  # noqa: SLF001 no unit asks for this
+
+    assert loaded_by == child_of(slot).ppid()
+
+
+@linux_only
+async def test_a_child_holds_its_channel_and_no_other_socket_or_pipe(slot: Slot) -> None:
+    """With a copy of the fork server's pipe it would keep the server alive after the worker's death."""
+    held = await slot._call(10, _sockets_and_pipes)  # noqa: SLF001 as above
+
+    assert ["socket"] == held
+
+
+@linux_only
+async def test_a_busy_child_dies_with_its_worker(tmp_path: Path) -> None:
+    """After SIGKILL of the worker, nobody computes what nobody will receive."""
+    program = tmp_path / "worker.py"
+    program.write_text(WORKER)
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, program, stdout=asyncio.subprocess.PIPE, env={"PYTHONPATH": str(ROOT)}
+    )
+    assert worker.stdout is not None
+    child = psutil.Process(int(await worker.stdout.readline()))
+    server = child.parent()
+    assert server is not None
+    await waiting.until(lambda: child.cpu_times().user > 0.1, "a busy child")
+    worker.kill()
+    await worker.wait()
+
+    await asyncio.to_thread(psutil.wait_procs, [child, server], timeout=5)
+    assert not child.is_running()
+    assert not server.is_running()
+    await worker.communicate()  # closes the pipe that they all held
+
+
+@linux_only
+async def test_a_child_dies_with_its_fork_server(slot: Slot) -> None:
+    """If it was busy that is a crash, and the next child comes from a new server."""
+    computing = asyncio.create_task(slot.compute(Whole(HARD)))
+    await until_busy(slot)
+    server = child_of(slot).parent()
+    assert server is not None
+    assert server.parent() == psutil.Process()
+    server.kill()
+    with pytest.raises(UnitFailed) as caught:
+        await computing
+
+    assert caught.value.failure.fault is Fault.CRASH
+    assert (await slot.compute(Survey(BigInt(15)))).pieces
+    assert child_of(slot).parent() != server
+
+
+@linux_only
+async def test_the_event_loop_goes_on_while_a_new_fork_server_loads(slot: Slot) -> None:
+    """A child that died while idle is noticed at the next unit, and replacing it blocks nobody."""
+    server = child_of(slot).parent()
+    assert server is not None
+    child = child_of(slot)
+    server.kill()
+    await waiting.until(lambda: not child.is_running(), "the end of the child")
+    computing = asyncio.create_task(slot.compute(Survey(BigInt(15))))
+    turns = 0
+    while not computing.done():
+        await asyncio.sleep(0.01)
+        turns += 1
+
+    assert (await computing).pieces
+    assert turns > 20  # there were two or three when the loop waited for the server
+
+
+@linux_only
+@pytest.mark.parametrize(("niceness", "policy"), [(0, "SCHED_OTHER"), (5, "SCHED_BATCH")])
+async def test_a_nice_child_interrupts_nobody(niceness: int, policy: str) -> None:
+    """The kernel treats it as a batch process, so whoever hands it work goes on."""
+    slot = Slot(GENEROUS._replace(niceness=niceness))
+    try:
+        await slot.start()
+        assert getattr(os, policy) == os.sched_getscheduler(child_of(slot).pid)
+    finally:
+        await slot.close()
+
+
+async def test_a_child_sees_no_secret(slot: Slot) -> None:
+    """The worker's environment, pytest's own variables included, stays with the worker."""
+    names = await slot._call(10, _names_in_environment)  # noqa: SLF001 as above
+
+    assert "PYTEST_CURRENT_TEST" in os.environ
+    assert set(KEPT_ENVIRONMENT) >= names
+
+
+@linux_only
+def test_the_fork_server_is_given_no_secret() -> None:
+    """What a process was started with can be read as long as it lives, whatever it deletes."""
+    program = (
+        "import os, psutil; from factor_worker.slots import forkserver; forkserver.begin();"
+        "print([name for child in psutil.Process().children() for name in child.environ()]);"
+        "print(os.environ['FACTORLINE_MONGODB_URI'])"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "FACTORLINE_MONGODB_URI": "mongodb://u:p@h"}
+    shown = subprocess.run(  # noqa: S603 ours
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True
+    )
+    given, left = shown.stdout.splitlines()
+
+    assert "'PYTHONPATH'" in given
+    assert "FACTORLINE_MONGODB_URI" not in given
+    assert left == "mongodb://u:p@h"
+
+
+def _pid_that_preloaded() -> int:
+    return int(sys.modules[PRELOAD].SERVER_PID)
+
+
+def _sockets_and_pipes() -> list[str]:
+    """Return the kinds of the descriptors above the standard streams that lead to another process."""
+    found = []
+    for path in Path("/proc/self/fd").iterdir():
+        try:
+            mode = os.fstat(int(path.name)).st_mode
+        except OSError:  # the one that the folder was listed through
+            continue
+        if int(path.name) > 2 and (stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)):
+            found.append("socket" if stat.S_ISSOCK(mode) else "pipe")
+    return found
+
+
+def _names_in_environment() -> set[str]:
+    return set(os.environ)
