@@ -1,1 +1,1 @@
-"""The whole of Factorline as plain processes on loopback, where there is no Docker."""
+"""Runs all of Factorline as plain processes on loopback, without Docker."""

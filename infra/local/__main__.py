@@ -1,12 +1,12 @@
 """`python -m infra.local`: the embedded mode.
 
-Child processes import this module anew, so it must not drag in more than they need.
+Child processes import this module again, so it imports no more than they need.
 """
 
 if __name__ == "__main__":
     from factor_worker.slots import forkserver
 
-    forkserver.begin()  # what follows takes as long to load as the server does
+    forkserver.begin()  # in parallel: the imports below take as long as the fork server does to start
     from infra.local.embedded import main
 
     main()

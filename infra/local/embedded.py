@@ -14,11 +14,11 @@ from gateway.access.doorkeeper import check_exposure
 from gateway.app import create_app
 
 GRACE_SECONDS = 1.0
-"""Units in flight are computed again after a restart, so leaving quickly is worth more."""
+"""Stopping quickly matters more than finishing units: they are computed again after a restart."""
 
 
 async def _serve(frame: Frame) -> None:
-    """Serve until told to stop; print the address when ready."""
+    """Serve until asked to stop; print the address when ready."""
     settings, store, broker = frame.settings, frame.store, frame.broker
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
     async with contextlib.AsyncExitStack() as stack:
@@ -31,8 +31,8 @@ async def _serve(frame: Frame) -> None:
         await _listen(runner, settings)
         address = f"http://{settings.host}:{settings.port}"
         print(  # noqa: T201 for the person who started it
-            f"Factorline is ready at {address}  (Ctrl-C stops it, {settings.data} keeps its work)",
-            flush=True,  # also into a file
+            f"Factorline is ready at {address}  (Ctrl-C stops it; its data stays in {settings.data})",
+            flush=True,  # at once, into a file or a pipe too
         )
         await frame.until_stopped()
 
@@ -46,7 +46,7 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
         raise errors.SettingError(
             name="FACTORLINE_PORT",
             value=settings.port,
-            why="another program listens there; try `make run PORT=8081`",
+            why="another program is listening there; choose another port, as in `make run PORT=8081`",
         ) from error
 
 

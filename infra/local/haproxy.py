@@ -1,4 +1,4 @@
-"""HAProxy in front of the gateways, with the configuration that Compose uses too."""
+"""HAProxy in front of the gateways, with the same configuration as in Compose."""
 
 import os
 from collections.abc import Sequence
@@ -8,26 +8,26 @@ from infra.local.processes import Process, find_program, free_ports
 from infra.local.programs import answers
 
 CONFIGURATION = Path(__file__).parents[1] / "haproxy" / "haproxy.cfg"
-MOST_GATEWAYS = 4
-"""As many as the configuration has places for."""
+MAX_GATEWAYS = 4
+"""The number of gateways that the configuration has room for."""
 UNLIMITED = 1_000_000
-"""On loopback everybody has the same address, and benchmarks ask as often as they can."""
+"""Requests in ten seconds. On loopback all clients share one address, and benchmarks send all they can."""
 
 HOW = (
-    "on Debian or Ubuntu `apt-get install -y --no-install-recommends haproxy`, "
-    "on macOS `brew install haproxy`"
+    "Install it with `apt-get install -y --no-install-recommends haproxy` (Debian, Ubuntu) "
+    "or `brew install haproxy` (macOS)"
 )
 
 
 class HAProxy(Process):
-    """A balancer over gateways at the given addresses (host:port)."""
+    """A load balancer in front of the gateways at the given addresses (host:port)."""
 
     def __init__(
         self, folder: Path, gateways: Sequence[str], *, port: int = 0, rate: int = UNLIMITED
     ) -> None:
-        """``rate`` is of requests in ten seconds, of one key or address."""
-        if len(gateways) > MOST_GATEWAYS:
-            raise ValueError(f"{CONFIGURATION} has places for {MOST_GATEWAYS} gateways")
+        """Prepare the balancer. ``rate``: requests that one key or address may make in ten seconds."""
+        if len(gateways) > MAX_GATEWAYS:
+            raise ValueError(f"{CONFIGURATION} has room for {MAX_GATEWAYS} gateways only")
         listen, statistics = free_ports(2)
         self.url = f"http://127.0.0.1:{port or listen}"
         self.statistics_url = f"http://127.0.0.1:{statistics}/"

@@ -1,6 +1,6 @@
 """SecantusDB, a server that speaks MongoDB's protocol, as a child process on loopback.
 
-It is a beta: right for tests and for a look around, wrong for production and for measuring speed.
+It is a beta: good for tests and for trying things out, not for production or for measuring speed.
 """
 
 import json
@@ -18,11 +18,11 @@ from infra.local.secrets import make_secrets
 
 HOW = "`make test` and `make stack` install it from requirements-dev.lock where it has a wheel"
 ROLES = Path(__file__).parents[1] / "mongo" / "roles.json"
-"""What each program may do, by collection; Compose's MongoDB is told the same."""
+"""What each program may do, by collection; Compose's MongoDB gets the same roles."""
 DATABASE = "factorline"
 
 OP_MSG = 2013
-"""The one message of MongoDB's wire protocol; a header, flags and a section of kind 0 follow."""
+"""The opcode of MongoDB's only message; it has a header, flags and a section of kind 0."""
 
 
 def _ping() -> bytes:
@@ -31,13 +31,13 @@ def _ping() -> bytes:
 
 
 def roles() -> Mapping[str, Mapping[str, list[str]]]:
-    """Return the actions of each program on each collection."""
-    said: dict[str, dict[str, list[str]]] = json.loads(ROLES.read_text())
-    return said
+    """Return program → collection → the actions that it may perform there."""
+    permitted: dict[str, dict[str, list[str]]] = json.loads(ROLES.read_text())
+    return permitted
 
 
 class MongoServer(Process):
-    """A MongoDB-wire server that has synced what it acknowledged."""
+    """A MongoDB-wire server; what it acknowledges is synced to disk."""
 
     def __init__(self, folder: Path, *, name: str = "mongo") -> None:
         [self.port] = free_ports(1)
@@ -49,16 +49,16 @@ class MongoServer(Process):
 
     @property
     def uri(self) -> str:
-        """Where somebody who may do everything connects."""
+        """The connection string of a user with all rights."""
         return f"mongodb://{self._address}"
 
     async def ready(self) -> bool:
-        """Return whether the server answers a ping, be it by a refusal."""
+        """Return whether the server answers a ping; a refusal counts as an answer."""
         return await replies(self.port, _ping())
 
 
 class GuardedMongoServer(MongoServer):
-    """A server that lets nobody in without a password, with a user for each program."""
+    """A MongoDB-wire server with authentication, and a user for each program."""
 
     def __init__(self, folder: Path, *, name: str = "mongo") -> None:
         super().__init__(folder, name=name)
@@ -68,30 +68,30 @@ class GuardedMongoServer(MongoServer):
         self._open_command = list(self.command)
 
     def secret(self, user: str) -> Path:
-        """Return the file with a user's password."""
+        """Return the file that holds a user's password."""
         return self._secrets / f"mongo_{user}"
 
     def uri_of(self, user: str) -> str:
-        """Return where a program connects, without the password."""
+        """Return a program's connection string, without the password."""
         return f"mongodb://{user}@{self._address}"
 
     @property
     def uri(self) -> str:
-        """Where somebody who may do everything connects, password included."""
+        """The connection string of a user with all rights, password included."""
         return f"mongodb://root:{self.secret('root').read_text()}@{self._address}&authSource=admin"
 
     @property
     def _guarded(self) -> bool:
-        """Whether it has its users: they are in its data, which may be lost."""
+        """Whether its users exist. They are part of its data, which may have been lost."""
         return self._marker.exists() and (self.folder / "data").exists()
 
     def spawn(self) -> None:
-        """Start the server, open to all only for as long as it has no users."""
+        """Start the server, with authentication once its users exist."""
         self.command = [*self._open_command, *(["--auth"] if self._guarded else [])]
         super().spawn()
 
     async def start(self) -> None:
-        """Start the server and return when it serves; the first time, make its users before."""
+        """Start the server and return when it serves. The first time, make its users and start it again."""
         guarded = self._guarded
         await super().start()
         if not guarded:

@@ -1,7 +1,7 @@
-"""Server processes that belong to us: started, awaited, killed, stopped, none left behind.
+"""Starts, awaits, stops and kills server processes, and leaves none behind.
 
-Everything here looks and waits a little instead of using asyncio's own child watching, so that a
-handle works from any event loop: a test may kill a server that a session fixture started.
+Everything here polls instead of using asyncio's child watchers, so that a handle works from any event
+loop: a test may kill a server that a session fixture started.
 """
 
 import asyncio
@@ -29,17 +29,26 @@ REPLY_SECONDS = 2.0
 LOG_LINES_SHOWN = 15
 
 PORTS = range(20_000, 30_000)
-"""Below the ephemeral range, so that a server that was killed finds its port free again."""
+"""Below the ephemeral range, so that the port of a killed server is still free when it starts again."""
 
 SBIN = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
-"""Where servers are, and an ordinary user's PATH often is not."""
+"""Where servers are installed; an ordinary user's PATH often leaves these out."""
 
 
 class NotInstalled(errors.FactorlineError):
-    """A program or resource that a server needs is not on this machine."""
+    """A program that is needed is not installed on this machine."""
 
     def __init__(self, *, name: str, how: str) -> None:
-        super().__init__(f"{name} is not installed: {how}.")
+        super().__init__(f"{name} is not installed. {how}.")
+
+
+class NoFreePort(errors.FactorlineError):
+    """Every port that servers may get is taken."""
+
+    def __init__(self, ports: Sequence[int]) -> None:
+        super().__init__(
+            f"No port from {ports[0]} to {ports[-1]} is free: stop a server that uses one."
+        )
 
 
 class ProcessFailed(errors.FactorlineError):
@@ -50,7 +59,17 @@ class ProcessFailed(errors.FactorlineError):
 
 
 def find_program(name: str, *, how: str, first: Sequence[str] = ()) -> str:
-    """Return the path of an installed program; raise `NotInstalled`, saying how to get it."""
+    """Return the path of an installed program.
+
+    Args:
+        name: The name of the program.
+        how: How to install it: a sentence for the error, without its full stop.
+        first: Folders to search before PATH.
+
+    Raises:
+        NotInstalled: It was not found.
+
+    """
     path = os.pathsep.join((*first, os.environ.get("PATH", ""), *SBIN))
     if found := shutil.which(name, path=path):
         return found
@@ -59,7 +78,7 @@ def find_program(name: str, *, how: str, first: Sequence[str] = ()) -> str:
 
 @functools.cache
 def _claims() -> int:
-    """Open the file whose bytes stand for the ports; a lock on one of them is a claim."""
+    """Return the descriptor of a file in which a lock on byte N is a claim on port N."""
     path = Path(tempfile.gettempdir()) / f"factorline-ports-{os.getuid()}"
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
@@ -68,12 +87,12 @@ _claimed: set[int] = set()
 
 
 def _claim(port: int) -> bool:
-    """Return whether a port is free and now ours, among all who ask here, until we end.
+    """Claim a port for this process until it ends; return whether the port was free.
 
-    A server takes its port long after it was given one; until then only a claim keeps it from
+    A server binds its port long after it was given one. Until then only the claim keeps the port from
     being given to another server, of this process or of a test that runs beside it.
     """
-    if port in _claimed:  # locks of one process do not exclude each other
+    if port in _claimed:  # a process does not block its own locks
         return False
     try:
         fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
@@ -87,16 +106,21 @@ def _claim(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return distinct loopback ports that nobody listens on, and that nobody else is given."""
+    """Return distinct loopback ports that are free, and that no other caller gets.
+
+    Raises:
+        NoFreePort: There are not that many.
+
+    """
     free = filter(_claim, random.sample(PORTS, len(PORTS)))
     found = list(itertools.islice(free, count))
     if len(found) < count:
-        raise NotInstalled(name="a free port", how=f"every one in {PORTS} is taken")
+        raise NoFreePort(PORTS)
     return found
 
 
 async def replies(port: int, opening: bytes) -> bool:
-    """Return whether a loopback server answers a protocol's opening with anything at all."""
+    """Return whether a server on loopback answers these first bytes of a protocol with anything at all."""
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(REPLY_SECONDS):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -110,9 +134,9 @@ async def replies(port: int, opening: bytes) -> bool:
 
 
 class Process:
-    """One server in a process group of its own, its output in a file.
+    """One server in a process group of its own, with its output in a file.
 
-    It dies with us on Linux, even if we are killed. Subclasses say when it is `ready`.
+    On Linux it dies with this process, even if that is killed. Subclasses define when it is `ready`.
     """
 
     ready_seconds = 60.0
@@ -128,7 +152,7 @@ class Process:
         self._child: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
-        """Tell which process this is and how it is."""
+        """Name the process and its state."""
         return f"<{type(self).__name__} {self.name} pid={self.pid} running={self.running}>"
 
     @property
@@ -142,7 +166,7 @@ class Process:
         return self._child is not None and self._child.poll() is None
 
     async def ready(self) -> bool:
-        """Return whether it serves; a plain process does as soon as it runs."""
+        """Return whether it serves. A plain process does as soon as it runs."""
         return True
 
     def spawn(self) -> None:
@@ -158,14 +182,14 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for us; we stop the servers in our own order
+                start_new_session=True,  # Ctrl-C reaches only us, so that we stop the servers in order
             )
 
     async def start(self) -> None:
         """Start the process and return when it serves.
 
         Raises:
-            ProcessFailed: It ended, or did not serve within `ready_seconds`; with its last words.
+            ProcessFailed: It ended, or did not serve within `ready_seconds`. Shows the end of its log.
 
         """
         self.spawn()
@@ -184,18 +208,18 @@ class Process:
         return True
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process itself (not to its children), if it runs."""
+        """Send a signal to the process itself, not to its children."""
         if self._child is not None:
             self._child.send_signal(number)
 
     def kill(self) -> None:
-        """Kill the process at once, as a crash would; its children are left to themselves."""
+        """Kill the process at once, as a crash would; its children live on."""
         if self._child is not None:
             self._child.kill()
             self._child.wait()
 
     def kill_group(self) -> None:
-        """Kill the process and whatever it has started."""
+        """Kill the process and all that it has started."""
         if self._child is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._child.pid, signal.SIGKILL)
@@ -207,7 +231,7 @@ class Process:
             await asyncio.sleep(POLL_SECONDS)
 
     async def stop(self, *, grace_seconds: float = 20.0) -> None:
-        """Ask the process to end, then kill it and whatever is left of its group."""
+        """Ask the process to end; after the grace period, kill it and what is left of its group."""
         if self._child is None or not self.running:
             return
         self.signal(signal.SIGTERM)
@@ -217,7 +241,7 @@ class Process:
         self.kill_group()
 
     async def __aenter__(self) -> Self:
-        """Start the process; nothing is left behind if that fails."""
+        """Start the process; if that fails, nothing of it is left running."""
         try:
             await self.start()
         except BaseException:
@@ -236,5 +260,5 @@ class Process:
 
 
 async def stop_all(processes: Iterable[Process]) -> None:
-    """Stop processes that do not need one another, all at the same time."""
+    """Stop processes that do not depend on one another, all at the same time."""
     await asyncio.gather(*(process.stop() for process in processes))

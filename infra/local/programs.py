@@ -1,4 +1,4 @@
-"""Our own programs, gateways and workers, as child processes between the servers of a stack."""
+"""Our own programs as child processes: gateways, workers, and the embedded service."""
 
 import os
 import sys
@@ -11,13 +11,13 @@ from factorline.version import version
 from infra.local.processes import Process
 
 ROOT = Path(__file__).parents[2]
-"""The repository: programs are run from it, as `python -m gateway`."""
+"""The root of the checkout whose programs are run, as `python -m gateway`."""
 
 ANSWER_SECONDS = 2.0
 
 
 async def answers(url: str) -> bool:
-    """Return whether GET gives 200."""
+    """Return whether a GET succeeds."""
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
@@ -27,7 +27,7 @@ async def answers(url: str) -> bool:
 
 
 class Program(Process):
-    """A package of ours, run as `python -m`; settings are environment variables."""
+    """One of our packages, run with `python -m`; its settings are environment variables."""
 
     def __init__(
         self, name: str, module: str, *, folder: Path, settings: Mapping[str, str]
@@ -64,7 +64,7 @@ class Gateway(Program):
 
 
 class Worker(Program):
-    """A worker; it counts as ready as soon as it runs, because work waits for it in the queue."""
+    """A worker. It counts as ready as soon as it runs, because work waits for it in the queue."""
 
     def __init__(
         self, name: str, *, metrics_port: int, folder: Path, settings: Mapping[str, str]
@@ -78,7 +78,7 @@ class Embedded(Program):
     """The whole service in one process, as `make run` starts it."""
 
     ready_seconds = 240.0
-    """The first start of all compiles the sieve, and on a busy machine that takes minutes."""
+    """The very first start compiles the sieve, which takes minutes on a busy machine."""
 
     def __init__(self, folder: Path, *, port: int, settings: Mapping[str, str]) -> None:
         self.url = f"http://127.0.0.1:{port}"

@@ -14,20 +14,20 @@ from infra.local.processes import Process, find_program, free_ports, replies
 from infra.local.secrets import make_secrets
 
 HOW = (
-    "on Debian or Ubuntu `apt-get install -y --no-install-recommends rabbitmq-server`, "
-    "on macOS `brew install rabbitmq`"
+    "Install it with `apt-get install -y --no-install-recommends rabbitmq-server` (Debian, Ubuntu) "
+    "or `brew install rabbitmq` (macOS)"
 )
-BEHIND_WRAPPERS = ("/usr/lib/rabbitmq/bin",)
-"""Debian's programs in PATH are wrappers that insist on the system's own node and user."""
+UNWRAPPED = ("/usr/lib/rabbitmq/bin",)
+"""Where Debian has the programs themselves; those in PATH are wrappers tied to the system's node and user."""
 
 PROTOCOL_HEADER = b"AMQP\0\0\x09\x01"
 
 FILES = Path(__file__).parents[1] / "rabbitmq"
-"""The configuration, the definitions and the start script, which are Compose's too."""
+"""The configuration, the definitions and the start script, shared with Compose."""
 USERS = ("gateway", "worker", "operator")
 
 LOCAL = """
-# Here, in a folder of its own and on loopback:
+# Added by the local stack: a folder of its own, and loopback only.
 load_definitions = {definitions}
 listeners.tcp.1 = 127.0.0.1:{amqp}
 management.tcp.ip = 127.0.0.1
@@ -41,19 +41,19 @@ class RabbitNode(Process):
     """A RabbitMQ node with its management page; `kill` and `start` again keep its data."""
 
     ready_seconds = 90.0
-    """5 s on a quiet machine, but a busy one has taken 13 s, and CI machines are worse."""
+    """It takes 5 s on a quiet machine, has taken 13 s on a busy one, and takes longer in CI."""
 
     def __init__(self, folder: Path, *, name: str = "rabbitmq") -> None:
         self.amqp_port, self.management_port, epmd_port, dist_port = free_ports(4)
         self.secrets = folder / "secrets"
         self.definitions = folder / "definitions.json"
-        """What the node loads when it starts, passwords included."""
+        """The file that the node loads when it starts, passwords included."""
         make_secrets(self.secrets, [f"rabbitmq_{user}" for user in USERS])
         _make_cookie(folder)
         self.user, self.password = "operator", self.secret("operator").read_text()
         self.vhost = "/"
-        server = find_program("rabbitmq-server", how=HOW, first=BEHIND_WRAPPERS)
-        self._ctl = find_program("rabbitmqctl", how=HOW, first=BEHIND_WRAPPERS)
+        server = find_program("rabbitmq-server", how=HOW, first=UNWRAPPED)
+        self._ctl = find_program("rabbitmqctl", how=HOW, first=UNWRAPPED)
         env = _environment(folder, epmd_port=epmd_port, dist_port=dist_port)
         env["FACTORLINE_SECRETS"] = str(self.secrets)
         env["FACTORLINE_DEFINITIONS"] = str(self.definitions)
@@ -65,22 +65,22 @@ class RabbitNode(Process):
         self._configure()
 
     def secret(self, user: str) -> Path:
-        """Return the file with a user's password."""
+        """Return the file that holds a user's password."""
         return self.secrets / f"rabbitmq_{user}"
 
     def url_of(self, user: str) -> str:
-        """Return where a program connects as one of `USERS`, without the password."""
+        """Return the AMQP URL of one of `USERS`, without the password."""
         return f"amqp://{user}@127.0.0.1:{self.amqp_port}/"
 
     @property
     def amqp_url(self) -> str:
-        """Where somebody who may do everything connects, password included."""
+        """The AMQP URL of a user with all rights, password included."""
         vhost = "" if self.vhost == "/" else self.vhost
         return f"amqp://{self.user}:{self.password}@127.0.0.1:{self.amqp_port}/{vhost}"
 
     @property
     def management_url(self) -> str:
-        """The management page; it asks for `user` and `password`."""
+        """The URL of the management page, which asks for `user` and `password`."""
         return f"http://127.0.0.1:{self.management_port}/"
 
     def spawn(self) -> None:
@@ -118,7 +118,7 @@ class RabbitNode(Process):
         return printed.decode()
 
     async def use_fresh_vhost(self) -> None:
-        """Make an empty virtual host and point `amqp_url` at it: a clean slate in milliseconds."""
+        """Make an empty virtual host and point `amqp_url` at it: a clean broker in milliseconds."""
         self.vhost = f"v{secrets.token_hex(4)}"
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
         headers = {"Authorization": aiohttp.encode_basic_auth(self.user, self.password)}
@@ -135,7 +135,7 @@ class RabbitNode(Process):
             amqp=self.amqp_port,
             management=self.management_port,
         )
-        # Of a key that is there twice, the second value counts.
+        # Where a key appears twice, RabbitMQ takes the second value.
         _write(self.folder / "rabbitmq.conf", (FILES / "rabbitmq.conf").read_text() + local)
         _write(self.folder / "plugins", "[rabbitmq_management].\n")
         _write(self.folder / "env.conf", "")
@@ -143,13 +143,13 @@ class RabbitNode(Process):
 
 
 def _environment(folder: Path, *, epmd_port: int, dist_port: int) -> dict[str, str]:
-    """Return an environment in which nothing of the system's own node is left."""
+    """Return an environment that shares nothing with the system's own node."""
     return {
         "PATH": os.pathsep.join((*_beside_erl(), os.environ.get("PATH", ""), "/usr/bin", "/bin")),
         "LANG": "C.UTF-8",
         "HOME": str(folder),
-        # Its start script then becomes the node, in place of staying on as a parent that a signal
-        # to the process would hit instead.
+        # Makes the start script exec the node. Otherwise the script would stay as its parent, and
+        # signals would reach the script instead of the node.
         "RUNNING_UNDER_SYSTEMD": "true",
         "ERL_EPMD_PORT": str(epmd_port),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -170,14 +170,14 @@ def _environment(folder: Path, *, epmd_port: int, dist_port: int) -> dict[str, s
 
 
 def _beside_erl() -> tuple[str, ...]:
-    """Return where Erlang's own programs are, if that is not in PATH: epmd often is not."""
+    """Return the folders of Erlang's own programs outside PATH: epmd is often there."""
     return tuple(
         str(path.parent) for path in Path("/opt/homebrew/lib/erlang").glob("erts-*/bin/epmd")
     )
 
 
 def _make_cookie(folder: Path) -> None:
-    """Make the Erlang cookie of the node in a folder; it is kept with its data."""
+    """Make the Erlang cookie of a node, unless its folder has one; it is kept with the node's data."""
     cookie = folder / ".erlang.cookie"
     if not cookie.exists():
         _write(cookie, secrets.token_hex(20))

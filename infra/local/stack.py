@@ -1,7 +1,7 @@
-"""`make stack`: the production shape as plain processes on loopback, ended together.
+"""`make stack`: the production layout as plain processes on loopback, stopped together.
 
 RabbitMQ with its management page, a MongoDB-wire server, gateways behind HAProxy, and workers.
-Tests use `Stack` as an async context manager and kill what they like of it.
+Tests use `Stack` as an async context manager and kill parts of it.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import Self
 
 from common import errors
 from common.runtime.signals import stop_on_signals
-from infra.local.haproxy import MOST_GATEWAYS, HAProxy
+from infra.local.haproxy import MAX_GATEWAYS, HAProxy
 from infra.local.mongo import GuardedMongoServer
 from infra.local.processes import POLL_SECONDS, Process, free_ports, stop_all
 from infra.local.programs import Gateway, Worker
@@ -24,7 +24,7 @@ from infra.local.rabbitmq import RabbitNode
 
 
 class Stack:
-    """All processes of one installation, started in the order in which they need each other."""
+    """All processes of one installation, started in the order of their dependencies."""
 
     def __init__(
         self, folder: Path, *, gateways: int = 2, workers: int = 2, port: int = 0, slots: int = 1
@@ -59,7 +59,7 @@ class Stack:
         ]
         addresses = [gateway.address for gateway in self.gateways]
         self.haproxy = HAProxy(logs, addresses, port=port)
-        # A person at a shell may do everything, unlike the programs above.
+        # An operator at a shell has all rights, unlike the programs above.
         everything = {
             "FACTORLINE_AMQP_URL": self.rabbitmq.amqp_url,
             "FACTORLINE_MONGODB_URI": self.mongo.uri,
@@ -67,7 +67,7 @@ class Stack:
         self._write_environment({**settings, **everything})
 
     def _user(self, name: str) -> dict[str, str]:
-        """Return the settings of a program that may only do what its kind has to."""
+        """Return the settings that connect a program as the user of its kind, with the rights it needs."""
         return {
             "FACTORLINE_AMQP_URL": self.rabbitmq.url_of(name),
             "FACTORLINE_AMQP_PASSWORD_FILE": str(self.rabbitmq.secret(name)),
@@ -77,17 +77,17 @@ class Stack:
 
     @property
     def url(self) -> str:
-        """Where clients go."""
+        """The URL for clients."""
         return self.haproxy.url
 
     @property
     def servers(self) -> list[Process]:
-        """What the programs need."""
+        """The servers that the programs depend on."""
         return [self.rabbitmq, self.mongo]
 
     @property
     def programs(self) -> list[Process]:
-        """What needs the servers."""
+        """The programs that depend on the servers."""
         return [*self.gateways, *self.workers, self.haproxy]
 
     async def __aenter__(self) -> Self:
@@ -113,12 +113,12 @@ class Stack:
         await stop_all(self.servers)
 
     async def watch(self) -> None:
-        """Wait for ever; raise `ProcessFailed` when any process ends."""
+        """Run until cancelled; raise `ProcessFailed` when any process ends."""
         while all(process.require_running() for process in (*self.servers, *self.programs)):
             await asyncio.sleep(POLL_SECONDS)
 
     def _write_environment(self, settings: Mapping[str, str]) -> None:
-        """Write what a shell needs to talk to the stack and to start more programs for it."""
+        """Write a file for shells: the settings to talk to the stack and to start more programs for it."""
         variables = {
             "FACTORLINE_URL": self.url,
             **{name: value for name, value in settings.items() if name != "FACTORLINE_SLOTS"},
@@ -126,18 +126,18 @@ class Stack:
             "BALANCER_URL": self.haproxy.statistics_url,
         }
         lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
-        self._environment.touch(mode=0o600)  # there are passwords in it
+        self._environment.touch(mode=0o600)  # it holds passwords
         self._environment.write_text("".join(lines))
 
     def describe(self) -> str:
-        """Return the addresses, one a line."""
+        """Return the addresses, one per line."""
         rabbitmq = self.rabbitmq
         login = f"user {rabbitmq.user}, password {rabbitmq.password}"
         return "\n".join(
             [
-                f"Factorline is ready at {self.url}  (Ctrl-C ends everything)",
+                f"Factorline is ready at {self.url}  (Ctrl-C stops everything)",
                 *(f"  {gateway.name:<12}http://{gateway.address}" for gateway in self.gateways),
-                f"  {'balancer':<12}{self.haproxy.statistics_url}",
+                f"  {'haproxy':<12}{self.haproxy.statistics_url}",
                 f"  {'rabbitmq':<12}{rabbitmq.management_url}  {login}",
                 f"  {'mongo':<12}{self.mongo.uri}",
                 *(
@@ -145,13 +145,13 @@ class Stack:
                     for worker in self.workers
                 ),
                 f"  {'logs':<12}{self.haproxy.folder}",
-                f"  {'settings':<12}. {self._environment}  (in a shell, to start more programs)",
+                f"  {'settings':<12}. {self._environment}  (source it in a shell to start more programs)",
             ]
         )
 
 
 async def run(stack: Stack) -> None:
-    """Run the stack until a signal comes; raise `ProcessFailed` if a process ends before."""
+    """Run the stack until SIGTERM or SIGINT; raise `ProcessFailed` if a process ends before that."""
     stopping = asyncio.ensure_future(stop_on_signals().wait())
     serving = asyncio.ensure_future(_serve(stack))
     await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -160,7 +160,7 @@ async def run(stack: Stack) -> None:
     try:
         await serving
     except asyncio.CancelledError:
-        print("All processes have ended.")  # noqa: T201 said to the person who pressed Ctrl-C
+        print("All processes have stopped.")  # noqa: T201 for the person who pressed Ctrl-C
 
 
 async def _serve(stack: Stack) -> None:
@@ -170,25 +170,37 @@ async def _serve(stack: Stack) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """Return what the command line asks for."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.stack", description=__doc__)
-    parser.add_argument("--gateways", type=int, choices=range(1, MOST_GATEWAYS + 1), default=2)
+    parser.add_argument("--gateways", type=int, choices=range(1, MAX_GATEWAYS + 1), default=2)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--slots", type=int, help="units at a time in each worker")
-    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
-    parser.add_argument("--data", type=Path, help="folder to keep; a temporary one by default")
+    parser.add_argument(
+        "--slots",
+        type=int,
+        help="units that each worker computes at a time; by default the cores are shared out",
+    )
+    parser.add_argument(
+        "--port", type=int, default=8080, help="port for clients; 0 takes a free one"
+    )
+    parser.add_argument(
+        "--data", type=Path, help="folder for data and logs; by default a temporary one"
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     """Run the program; a `FactorlineError` ends it with its message and status 1."""
-    asked = arguments()
-    slots = asked.slots or max(1, (os.cpu_count() or 1) // max(1, asked.workers))
+    options = arguments()
+    slots = options.slots or max(1, (os.cpu_count() or 1) // max(1, options.workers))
     try:
         with tempfile.TemporaryDirectory(prefix="factorline-") as temporary:
-            folder = (asked.data or Path(temporary)).resolve()
+            folder = (options.data or Path(temporary)).resolve()
             stack = Stack(
-                folder, gateways=asked.gateways, workers=asked.workers, port=asked.port, slots=slots
+                folder,
+                gateways=options.gateways,
+                workers=options.workers,
+                port=options.port,
+                slots=slots,
             )
             asyncio.run(run(stack))
     except errors.FactorlineError as error:

@@ -1,7 +1,7 @@
-"""Become another program, tied on Linux to its parent: when that dies, the kernel kills it.
+"""Becomes another program that, on Linux, the kernel kills when its parent dies.
 
-`python -I -S tether.py PARENT_PID PROGRAM [ARGUMENT...]`. A program and not a `preexec_fn`, because
-Python code between fork and exec can deadlock in a process with threads.
+`python -I -S tether.py PARENT_PID PROGRAM [ARGUMENT...]`. This is a program and not a `preexec_fn`,
+because Python code between fork and exec can deadlock in a process with threads.
 """
 
 import ctypes
@@ -14,12 +14,12 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Tie this process to its parent, then become the program."""
+    """Ask the kernel to kill this process when its parent dies, then become the program."""
     parent, *command = sys.argv[1:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != int(parent):  # it died before the tie was made
-            sys.exit("the parent has gone")
+        if os.getppid() != int(parent):  # the parent died before prctl
+            sys.exit("the parent process has ended")
     os.execvp(command[0], command)  # noqa: S606 becoming the program is the purpose
 
 
