@@ -1,9 +1,9 @@
-"""Post the numbers of tests/data/workload.json to a service and check every answer against the file.
+"""Does a running service factor the numbers of tests/data/workload.json correctly, and how long does it take?
 
     python -m benchmarks.workload http://127.0.0.1:8080
-    python -m benchmarks.workload http://127.0.0.1:8080 --digits 95 --mixed 200     all that it has to do
+    python -m benchmarks.workload http://127.0.0.1:8080 --digits 95 --mixed 200     all that it has to factor
 
-The exit status is 1 if any answer is wrong or missing.
+The numbers are submitted all at once. The exit status is 1 if any answer is wrong or missing.
 """
 
 import argparse
@@ -15,21 +15,32 @@ from infra.tools.workload import BALANCED_LIMIT_DIGITS, MIXED_LIMIT_DIGITS, chec
 
 
 def main() -> None:
-    """Run the check and say how it went."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.workload", description=__doc__)
+    """Run the check and print its result."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.workload",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("url", nargs="?", default="http://127.0.0.1:8080")
-    parser.add_argument("--digits", type=int, default=BALANCED_LIMIT_DIGITS)
-    parser.add_argument("--mixed", type=int, default=MIXED_LIMIT_DIGITS)
-    parser.add_argument("--patience", type=float, default=900.0, help="seconds for each number")
-    asked = parser.parse_args()
-    chosen = numbers(asked.digits, asked.mixed)
+    parser.add_argument(
+        "--digits", type=int, default=BALANCED_LIMIT_DIGITS, help="largest number of any kind"
+    )
+    parser.add_argument(
+        "--mixed",
+        type=int,
+        default=MIXED_LIMIT_DIGITS,
+        help="largest number that is mostly work for curves",
+    )
+    parser.add_argument("--timeout", type=float, default=900.0, help="seconds for each number")
+    options = parser.parse_args()
+    chosen = numbers(options.digits, options.mixed)
     started = time.monotonic()
-    faults = asyncio.run(check(asked.url, chosen, patience=asked.patience))
-    for fault in faults:
-        print(fault)
+    problems = asyncio.run(check(options.url, chosen, timeout_s=options.timeout))
+    for problem in problems:
+        print(problem)
     count = len(chosen)
-    print(f"{count - len(faults)} of {count} right, {time.monotonic() - started:.1f} s")
-    sys.exit(bool(faults))
+    print(f"{count - len(problems)} of {count} correct, {time.monotonic() - started:.1f} s")
+    sys.exit(bool(problems))
 
 
 if __name__ == "__main__":

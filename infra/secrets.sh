@@ -1,8 +1,8 @@
 #!/bin/sh
-# secrets.sh FOLDER NAME...: make the passwords that are not there yet, each a file of its own.
+# secrets.sh FOLDER NAME...: make the passwords that do not exist yet, each in a file of its own.
 #
-# Compose mounts the files as they are, and the programs in the containers are not root: so everybody may
-# read a file, but only its owner may enter the folder.
+# Compose mounts the files with their permissions, and the programs in the containers are not root. So the files
+# are readable by everybody, and the folder can be entered by its owner only.
 set -eu
 folder=$1
 shift

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Install the programs that the tests and the local stack start, where that is possible without asking.
-# What stays missing is not an error here: each test that needs it says so, and so does `make stack`.
+# Install the programs that the tests and the local stack start, if we are root on a system with apt.
+# A program that is still missing is not an error here: each test that needs it is skipped and says so, and
+# `make stack` stops with a message.
 set -u
 PATH=$PATH:/usr/sbin:/sbin:/usr/local/sbin:/opt/homebrew/sbin
 
@@ -10,8 +11,8 @@ missing() {
     done
 }
 
-# Prometheus's package would start a server that listens everywhere, and only its checker is wanted; some
-# releases have that in a package of its own.
+# Only the checker promtool is wanted: Prometheus's package would also start a server that listens on all
+# addresses. Some releases have promtool in a package of its own.
 install_promtool() (
     folder=$(mktemp -d) && cd "$folder" || exit 1
     trap 'rm -rf "$folder"' EXIT
@@ -27,7 +28,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     export DEBIAN_FRONTEND=noninteractive
     log=$(mktemp)
     apt-get update >"$log" 2>&1
-    for program in $wanted; do # one by one: a release that lacks one has the others
+    for program in $wanted; do # one by one, because some releases lack one of them
         if [ "$program" = promtool ]; then
             install_promtool >>"$log" 2>&1 || tail -n 5 "$log" >&2
         else
@@ -38,6 +39,6 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     wanted=$(missing)
     [ -n "$wanted" ] || exit 0
 fi
-echo "Not installed here: $wanted" >&2
+echo "These programs are not installed, and what needs them will not run: $wanted" >&2
 echo "  Debian, Ubuntu:  apt-get update && apt-get install -y --no-install-recommends $(echo "$wanted" | sed 's/promtool/prometheus/')" >&2
 echo "  macOS:           brew install $(echo "$wanted" | sed 's/rabbitmq-server/rabbitmq/; s/promtool/prometheus/')" >&2

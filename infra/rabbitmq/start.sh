@@ -1,9 +1,9 @@
 #!/bin/sh
-# start.sh COMMAND [ARGUMENT...]: put the users' passwords into the definitions, then become the server.
+# start.sh COMMAND [ARGUMENT...]: put the users' passwords into the definitions, then exec the server.
 #
 # The passwords are files named rabbitmq_USER in $FACTORLINE_SECRETS (/run/secrets in a container).
-# The definitions with them go to $FACTORLINE_DEFINITIONS, which rabbitmq.conf tells RabbitMQ to load:
-# a password that was changed is in force after the next start.
+# The result is written to $FACTORLINE_DEFINITIONS, which RabbitMQ loads whenever it starts, so that a
+# changed password takes effect at the next start.
 set -eu
 here=$(dirname "$0")
 secrets=${FACTORLINE_SECRETS:-/run/secrets}
@@ -13,7 +13,7 @@ script=
 for user in gateway worker operator; do
     file=$secrets/rabbitmq_$user
     if ! password=$(cat "$file"); then
-        echo "There is no password for RabbitMQ's user $user: run \`make secrets\`, which makes $file." >&2
+        echo "RabbitMQ's user $user has no password: $file is missing. Run \`make secrets\` to make it." >&2
         exit 1
     fi
     case $password in
@@ -21,7 +21,7 @@ for user in gateway worker operator; do
     *) unfit= ;;
     esac
     if [ -n "$unfit" ] || [ "${#password}" -lt 20 ]; then
-        echo "The password in $file has to be 20 letters, digits, - or _ at least: see \`make secrets\`." >&2
+        echo "The password in $file must be at least 20 characters, all of them letters, digits, - or _. Delete the file and run \`make secrets\` to make a new one." >&2
         exit 1
     fi
     script="$script

@@ -1,7 +1,7 @@
-"""`make audit`: what the programs are made of (sbom.json), and whether any of it is known to be unsafe.
+"""`make audit`: writes sbom.json, and asks PyPI whether any package of the lock has a known vulnerability.
 
-pip-audit asks PyPI about every package of the lock. It counts what PyPI does not tell as no finding: here
-that is a failure, so that a network without PyPI does not look like a clean bill of health.
+pip-audit reports a package that PyPI knows nothing about as free of findings. Here that is a failure, so
+that a network without PyPI does not look like a clean bill of health.
 """
 
 import subprocess
@@ -27,7 +27,7 @@ class Finding(msgspec.Struct):
 
 
 class Package(msgspec.Struct):
-    """What pip-audit says of one package."""
+    """What pip-audit reports about one package."""
 
     name: str
     version: str = ""
@@ -36,20 +36,20 @@ class Package(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """What pip-audit says."""
+    """What pip-audit reports."""
 
     dependencies: list[Package]
 
 
 def write_sbom(path: Path = SBOM) -> None:
-    """Write a CycloneDX bill of materials of the lock, the same one each time."""
+    """Write the CycloneDX bill of materials of the lock, reproducibly."""
     command = [sys.executable, "-W", "ignore", "-m", "cyclonedx_py", "requirements", str(LOCK)]
     command += ["--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible"]
     subprocess.run([*command, "--of", "JSON", "-o", str(path)], check=True)
 
 
 def ask() -> Report:
-    """Ask PyPI about every package of the lock; `SystemExit` with pip-audit's words if that fails."""
+    """Ask PyPI about every package of the lock; exit with pip-audit's message if that fails."""
     command = [sys.executable, "-m", "pip_audit", "--requirement", str(LOCK), "--require-hashes"]
     command += ["--disable-pip", "--progress-spinner", "off", "--format", "json"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -60,7 +60,7 @@ def ask() -> Report:
 
 
 def judge(packages: Iterable[Package]) -> tuple[list[str], int]:
-    """Return what there is to say, a line each, and the exit code."""
+    """Return the lines of the report, and the exit code."""
     packages = list(packages)
     unsafe = [package for package in packages if package.vulns]
     unknown = [package for package in packages if package.skip_reason]
@@ -72,18 +72,18 @@ def judge(packages: Iterable[Package]) -> tuple[list[str], int]:
     ]
     lines.append(
         f"{len(packages) - len(unknown)} of {len(packages)} packages were audited, "
-        f"{len(unsafe)} of them are known to be unsafe."
+        f"{len(unsafe)} of them have known vulnerabilities."
     )
     if unknown:
-        lines.append(f"Nothing is known of the others: {unknown[0].skip_reason}")
-        lines.append("(PyPI's vulnerability service has to be in reach: a mirror often has none.)")
+        lines.append(f"PyPI could not tell about the others: {unknown[0].skip_reason}")
+        lines.append("(This needs PyPI's vulnerability service, which mirrors often lack.)")
     return lines, UNSAFE if unsafe else UNKNOWN if unknown or not packages else 0
 
 
 def main() -> None:
-    """Write the bill, audit, and end with 0 only if everything was audited and nothing found."""
+    """Write the bill of materials and audit it; exit with 0 only if all was audited and nothing found."""
     write_sbom()
-    print(f"{SBOM.name}: the bill of materials of {LOCK.name} (CycloneDX).")  # noqa: T201 a command
+    print(f"{SBOM.name}: the CycloneDX bill of materials of {LOCK.name}.")  # noqa: T201 a command
     lines, code = judge(ask().dependencies)
     print("\n".join(lines))  # noqa: T201 a command
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""Starts the Chromium of the system for tests and pictures of the page; none is ever downloaded."""
+"""Starts the system's Chromium for tests and screenshots of the page; a browser is never downloaded."""
 
 import asyncio
 import contextlib
@@ -13,10 +13,10 @@ from common import errors
 from infra.local.processes import find_program, free_ports
 from infra.local.programs import Embedded
 
-HOW = "on Debian `apt-get install -y --no-install-recommends chromium`"
+HOW = "Install it with `apt-get install -y --no-install-recommends chromium` (Debian)"
 
 FLAGS = (
-    "--no-sandbox",  # it does not start as root with it, and sees only pages of our own
+    "--no-sandbox",  # with the sandbox it does not start as root; it opens only our own pages
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -31,7 +31,7 @@ async def chromium() -> AsyncIterator[Browser]:
     """Yield a headless browser.
 
     Raises:
-        NotInstalled: There is no Chromium here.
+        NotInstalled: Chromium is not installed.
 
     """
     program = find_program("chromium", how=HOW)
@@ -44,7 +44,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 def run(work: Callable[[Browser, str], Awaitable[None]]) -> None:
-    """Do a command's work with a browser and the service that the command line names, or its own.
+    """Call `work` with a browser and the URL of a service: the one on the command line, or a fresh one.
 
     A `FactorlineError` ends the program with its message and status 1.
     """

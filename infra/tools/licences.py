@@ -1,4 +1,4 @@
-"""`make licences`: list what is installed from the lock, with the licences it says it has."""
+"""`make licences`: lists the packages that the locks install, with the licences that they declare."""
 
 import importlib.metadata
 from pathlib import Path
@@ -21,7 +21,7 @@ only tests use (MPL-2.0, [tests/browser/vendor](../../tests/browser/vendor/READM
 
 
 def licence_of(metadata: importlib.metadata.PackageMetadata) -> str:
-    """Return the licence that a package declares: its expression, a classifier, or its own words."""
+    """Return the licence that a package declares: its SPDX expression, its classifiers, or its free text."""
     classifiers = [
         line.rpartition(" :: ")[2]
         for line in metadata.get_all("Classifier", [])

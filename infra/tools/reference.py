@@ -1,4 +1,4 @@
-"""`make docs`: writes pages of docs/reference from the code that they are about."""
+"""`make docs`: generates pages of docs/reference from the code that they describe."""
 
 import ast
 import inspect
@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 from prometheus_client import Counter, Gauge, Histogram
 
-from common.broker.rabbit import metrics as of_both
+from common.broker.rabbit import metrics as shared_metrics
 from common.broker.rabbit import topology
 from common.domain import BigInt, Control, Event, Versioned, units
 from common.runtime import settings
-from factor_worker import metrics as of_workers
-from gateway import metrics as of_gateways
+from factor_worker import metrics as worker_metrics
+from gateway import metrics as gateway_metrics
 from gateway.api.openapi import path_of
 from gateway.api.routes import ROUTES, Route
 from gateway.views import models
@@ -108,7 +108,7 @@ SURVEY_EXAMPLE = 2**128 + 1
 
 
 def settings_page() -> str:
-    """Return the page of settings: each field with its default as written and its docstring."""
+    """Return the page of settings: each field with its default as written in the code, and its docstring."""
     [body] = [
         node.body
         for node in ast.parse(inspect.getsource(settings)).body
@@ -126,14 +126,14 @@ def _docstring(node: ast.stmt | None) -> str:
     match node:
         case ast.Expr(value=ast.Constant(value=str(text))):
             return " ".join(text.split())
-    raise ValueError("every setting has a docstring under it")
+    raise ValueError("a setting has no docstring: write one below it")
 
 
 def metrics_page() -> str:
     """Return the page of metrics."""
     rows = [
         f"| `{name}` | {labels or '-'} | {help_} |\n"
-        for module in (of_gateways, of_workers, of_both)
+        for module in (gateway_metrics, worker_metrics, shared_metrics)
         for name, labels, help_ in _metrics(vars(module).values())
     ]
     return METRICS + "".join(rows)
@@ -185,7 +185,7 @@ def _summary(kind: type) -> str:
 
 
 def _members(kind: type[msgspec.Struct]) -> dict[str, str | None]:
-    """Return the members of a type as they are encoded, each with the docstring under it or its type."""
+    """Return encoded member name → the docstring below the member, or the first line of its type's."""
     [body] = [
         node.body
         for node in ast.parse(inspect.getsource(kind)).body
@@ -208,7 +208,7 @@ def _members(kind: type[msgspec.Struct]) -> dict[str, str | None]:
 
 
 def messages_page() -> str:
-    """Return the page of queues, exchanges and the messages in them."""
+    """Return the page of queues, exchanges and their messages."""
     rows = []
     for queue in topology.QUEUES:
         arguments = ", ".join(f"`{name}={value!r}`" for name, value in queue.arguments.items())

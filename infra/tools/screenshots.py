@@ -1,4 +1,4 @@
-"""`make screenshots`: take the pictures of the page that the documentation shows, from a real service."""
+"""`make screenshots`: takes the screenshots of the page that the documentation shows, from a real service."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -18,13 +18,13 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 HARD = str(
     2**3 * 641 * 5915587277915587277915587277915587277987 * 7177162611777162611777162611777162612519
 )
-"""Small factors that show at once, and a composite of 80 digits that takes minutes."""
+"""Small factors, found at once, and a composite of 80 digits that takes minutes."""
 
 FINISH_MS = 120_000
 SIEVE_MS = 300_000
-"""How long the curves may take before the sieve begins."""
+"""How long the elliptic curves may take before the sieve begins."""
 SHARE = re.compile(r"([3-9]\d|100) per cent")
-"""How much of the need is there when the picture is taken, as the chart says it to a screen reader."""
+"""In the chart's text for screen readers: at least 30 per cent of the relations have been found."""
 COLLECT_MS = 420_000
 THROUGHPUT_MS = 30_000
 
@@ -39,13 +39,13 @@ async def ask(page: Page, url: str, number: str) -> None:
 
 
 async def empty(page: Page, url: str) -> None:
-    """The page as it is met first."""
+    """The page at the first visit."""
     await page.goto(url)
     await page.get_by_label("A number or an expression").focus()
 
 
 async def error(page: Page, url: str) -> None:
-    """Something that is no number, with its place."""
+    """An invalid expression, with the fault marked."""
     await page.goto(url)
     await page.get_by_label("A number or an expression").fill("(2^89-1)*(3^61-2))/7")
     await page.locator("#hint mark").wait_for()
@@ -58,24 +58,24 @@ async def finished(page: Page, url: str) -> None:
 
 
 async def on_a_phone(page: Page, url: str) -> None:
-    """Another answer: one that was known already would have taken no time."""
+    """Another number: one that is known already would show no time."""
     await ask(page, url, "(10^59-1)/9")
     await page.get_by_text("Factored", exact=True).wait_for(timeout=FINISH_MS)
 
 
 async def running(page: Page, url: str) -> None:
-    """A number in its sieve; in its curves where the engine has none."""
+    """A number while it is sieved, or if it is not sieved in time, while its elliptic curves run."""
     await ask(page, url, HARD)
     await page.locator(".panel").wait_for()
     try:
         await page.get_by_text("Collecting relations").wait_for(timeout=SIEVE_MS)
         await page.get_by_role("img", name=SHARE).wait_for(timeout=COLLECT_MS)
     except PlaywrightTimeoutError:
-        print("no sieve was seen: the picture shows curves")  # noqa: T201 for who runs the command
+        print("the sieve did not begin in time: the screenshot shows elliptic curves")  # noqa: T201 for who runs the command
 
 
 async def status(page: Page, url: str) -> None:
-    """The operators' view with something to do: the hard number of the picture before goes on."""
+    """The status view at work: the hard number of the previous screenshot is still running."""
     for number in ("2^128+1", "30!+1", "1234567890123456789"):
         await ask(page, url, number)
     await page.goto(f"{url}/#/status")
@@ -83,7 +83,7 @@ async def status(page: Page, url: str) -> None:
 
 
 class Picture(NamedTuple):
-    """A scene and the file that it goes to; another one if it is wanted in the dark too."""
+    """A scene and the name of its file; with a second name it is taken in dark colours too."""
 
     scene: Callable[[Page, str], Awaitable[None]]
     name: str
@@ -103,7 +103,7 @@ PICTURES = (
 
 
 async def take(browser: Browser, url: str, picture: Picture) -> None:
-    """Take a picture of as much as the view needs."""
+    """Take one screenshot of the whole view."""
     context = await browser.new_context(
         viewport=picture.window,
         device_scale_factor=picture.scale,
@@ -121,14 +121,14 @@ async def take(browser: Browser, url: str, picture: Picture) -> None:
 
 
 async def save(page: Page, name: str) -> None:
-    """Write what the page shows."""
+    """Write the screenshot of the page as it is."""
     path = FOLDER / f"{name}.png"
     await page.screenshot(path=path, full_page=True)
     print(f"{path.name:<14}{path.stat().st_size / 1024:6.0f} KiB")  # noqa: T201 the command's report
 
 
 async def take_all(browser: Browser, url: str) -> None:
-    """Take every picture."""
+    """Take all screenshots."""
     for picture in PICTURES:
         await take(browser, url, picture)
 

@@ -1,6 +1,6 @@
-"""The numbers of tests/data/workload.json, and a check of a service's answers against the file.
+"""The numbers of tests/data/workload.json, and a check of a service's answers against their known factors.
 
-Both the benchmarks and the tests of a whole installation ask for these numbers.
+Used by the benchmarks and by the tests of a whole installation.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ import aiohttp
 WORKLOAD = Path(__file__).parents[2] / "tests" / "data" / "workload.json"
 
 BALANCED_LIMIT_DIGITS = 50
-"""Products of two primes of equal size are asked for up to this size."""
+"""By default, products of two primes of equal size are chosen up to this size."""
 MIXED_LIMIT_DIGITS = 100
-"""Other numbers are asked for up to this size ..."""
+"""By default, other numbers are chosen up to this size ..."""
 SECOND_PRIME_LIMIT_DIGITS = 25
-"""... if curves reach all their primes but the largest."""
+"""... if all their primes but the largest are within reach of elliptic curves."""
 
 
 class Number(NamedTuple):
@@ -34,7 +34,7 @@ class Number(NamedTuple):
 def numbers(
     limit: int = BALANCED_LIMIT_DIGITS, mixed_limit: int = MIXED_LIMIT_DIGITS
 ) -> list[Number]:
-    """Return the numbers of the file up to one size, or up to another if curves do most of the work."""
+    """Return the numbers up to `limit` digits, and up to `mixed_limit` where curves do most of the work."""
     entries: list[dict[str, Any]] = json.loads(WORKLOAD.read_text())
     read = [
         Number(entry["name"], int(entry["n"]), tuple(sorted(map(int, entry["factors"]))))
@@ -53,23 +53,23 @@ def _within_reach(number: Number, limit: int, mixed_limit: int) -> bool:
     )
 
 
-async def ask(session: aiohttp.ClientSession, number: Number, patience: float) -> str | None:
+async def ask(session: aiohttp.ClientSession, number: Number, timeout_s: float) -> str | None:
     """Return what is wrong with the service's answer for a number, or None.
 
     Args:
-        session: It has the service's address as its base.
-        number: What to ask for.
-        patience: Seconds to wait for the answer.
+        session: A session whose base URL is the service's.
+        number: The number to submit.
+        timeout_s: Seconds to wait for the answer.
 
     """
     async with session.post("/factor", json={"number": str(number.value)}) as response:
         if response.status != 202:  # noqa: PLR2004 Accepted
             return f"HTTP {response.status}: {await response.text()}"
         task = await response.json()
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout_s
     while not task["done"]:
         if time.monotonic() > end:
-            return f"no answer after {patience:.0f} s, status {task['status']}"
+            return f"no answer after {timeout_s:.0f} s, status {task['status']}"
         async with session.get(f"/tasks/{task['task_id']}", params={"wait": "20"}) as response:
             task = await response.json()
     answer = tuple(
@@ -84,11 +84,13 @@ async def ask(session: aiohttp.ClientSession, number: Number, patience: float) -
     return None if result == ",".join(map(str, number.primes)) else f"/get says {result}"
 
 
-async def check(url: str, chosen: list[Number], *, patience: float = 900.0) -> list[str]:
-    """Ask for every number at once; return what was wrong, a line a number."""
+async def check(url: str, chosen: list[Number], *, timeout_s: float = 900.0) -> list[str]:
+    """Submit all numbers at once; return a line for each wrong or missing answer."""
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(url, timeout=timeout) as session:
-        faults = await asyncio.gather(*(ask(session, number, patience) for number in chosen))
+        problems = await asyncio.gather(*(ask(session, number, timeout_s) for number in chosen))
     return [
-        f"{number.name}: {fault}" for number, fault in zip(chosen, faults, strict=True) if fault
+        f"{number.name}: {problem}"
+        for number, problem in zip(chosen, problems, strict=True)
+        if problem
     ]

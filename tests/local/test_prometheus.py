@@ -64,12 +64,13 @@ def test_the_dashboard_leaves_nothing_out() -> None:
 
 
 def test_every_alert_says_what_to_do() -> None:
-    """In a section of its own, which its annotation leads to."""
+    """In a sentence, and in a section of its own that its annotation leads to."""
     page = (ROOT / "docs" / "how-to" / "operate.md").read_text()
     for rule in alerts():
         name = rule["alert"]
         assert rule["annotations"]["runbook"] == f"docs/how-to/operate.md#{name.lower()}"
         assert f"\n### {name}\n" in page
+        assert rule["annotations"]["description"].endswith(".")
         assert rule["labels"]["severity"] in {"page", "look"}
 
 
