@@ -29,7 +29,7 @@ from factor_worker.engine.siqs import warm
 from factor_worker.engine.siqs.polynomials import parameters, polynomials
 from factor_worker.engine.siqs.polynomials.parameters import Parameters
 from factor_worker.engine.siqs.sieve import candidates, interval, kernel, unit
-from factor_worker.engine.siqs.sieve.tables import Found, Table, Work
+from factor_worker.engine.siqs.sieve.tables import RelationBuffer, Tables, Workspace
 from infra.tools import workload
 
 ALL_SIZES = 1_000
@@ -105,32 +105,38 @@ def _semiprime(digits: int, chance: random.Random) -> int:
 
 
 @njit()
-def _far(tables: Table, work: Work, times: int) -> None:
+def _far(tables: Tables, work: Workspace, times: int) -> None:
     for number in range(times):
         step = work.deltas[number % len(work.deltas)]
-        interval.far(tables, work, step, True)  # noqa: FBT003 kernels have no keywords
+        interval.sieve_far(tables, work, step, True)  # noqa: FBT003 kernels have no keywords
 
 
 @njit()
-def _middle(tables: Table, work: Work, times: int) -> None:
+def _middle(tables: Tables, work: Workspace, times: int) -> None:
     for _ in range(times):
-        interval.middle(tables, work)
+        interval.sieve_middle(tables, work)
 
 
 @njit()
-def _near(tables: Table, work: Work, times: int) -> None:
+def _near(tables: Tables, work: Workspace, times: int) -> None:
     for _ in range(times):
-        work.sieve[:] = np.uint8(tables.limits.start)
-        interval.near(tables, work)
+        work.sieve[:] = np.uint8(tables.limits.initial_byte)
+        interval.sieve_near(tables, work)
 
 
 @njit()
-def _whole(tables: Table, work: Work, found: Found, examine: bool, times: int) -> None:  # noqa: FBT001
-    for number in range(times):
-        kernel.sieve(tables, work, number)
-        found.counts[:] = 0
+def _whole(
+    tables: Tables,
+    work: Workspace,
+    buffer: RelationBuffer,
+    examine: bool,  # noqa: FBT001
+    times: int,
+) -> None:
+    for polynomial in range(times):
+        kernel.sieve_next(tables, work, polynomial)
+        buffer.counts[:] = 0
         if examine:
-            candidates.examine(tables, work, found, number)
+            candidates.examine(tables, work, buffer, polynomial)
 
 
 def profile(name: str) -> None:
@@ -138,21 +144,21 @@ def profile(name: str) -> None:
     n = {number.name: number.value for number in workload.numbers(ALL_SIZES)}[name]
     chosen = parameters.choose(n)
     siever = unit.Siever(n, chosen)
-    of_a = polynomials.at(n, chosen, 1)
-    tables, work, found = siever.tables, siever.work, siever.found
-    size = of_a.size
+    family = polynomials.family(n, chosen, 1)
+    tables, work, buffer = siever.tables, siever.work, siever.buffer
+    size = family.size
 
     def whole(*, examine: bool) -> float:
         return _least(
-            lambda: siever.begin(of_a), lambda: _whole(tables, work, found, examine, size)
+            lambda: siever.start(family), lambda: _whole(tables, work, buffer, examine, size)
         )
 
-    def part(compiled: Callable[[Table, Work, int], None]) -> float:
-        return _least(lambda: siever.begin(of_a), lambda: compiled(tables, work, size))
+    def part(compiled: Callable[[Tables, Workspace, int], None]) -> float:
+        return _least(lambda: siever.start(family), lambda: compiled(tables, work, size))
 
     without = whole(examine=False)
     parts = {
-        "initialisation": _least(lambda: None, lambda: siever.begin(of_a)),
+        "initialisation": _least(lambda: None, lambda: siever.start(family)),
         "far primes": part(_far),
         "middle primes": part(_middle),
         "near primes and scan": part(_near),

@@ -52,14 +52,15 @@ def _split_part(part: Part, divisors: list[int]) -> Decomposition:
         return (part,)
     pieces = [part.value]
     for divisor in divisors:
-        pieces = [half for piece in pieces for half in _halves(piece, divisor)]
+        pieces = [half for piece in pieces for half in split_value(piece, divisor)]
     if len(pieces) == 1:
         return (part,)
     found = [_classified(base, times) for base, times in refine(pieces)]
     return raised(found, part.exponent)
 
 
-def _halves(value: int, divisor: int) -> list[int]:
+def split_value(value: int, divisor: int) -> list[int]:
+    """Return value as two factors if it shares a nontrivial one with `divisor`, else value alone."""
     common = math.gcd(value, divisor)
     return [value] if common in {1, value} else [common, value // common]
 

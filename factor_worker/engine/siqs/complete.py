@@ -12,39 +12,39 @@ from factor_worker.engine.siqs.sieve import unit
 from factor_worker.engine.siqs.solve import solve
 from factor_worker.engine.siqs.solve.harvest import Harvest
 
-SMALLEST: Final = 10**15
+SMALLEST_N: Final = 10**15
 """Below, there are not enough primes to make leading coefficients of."""
-PATIENCE: Final = 2.5
+STEP_DIVISOR: Final = 2.5
 """While a part f of the rows is missing, a unit is f/PATIENCE of what has been sieved: partial
 relations bring more and more, and a step must not overshoot."""
-LEAST_GROWTH: Final = 0.01
+SMALLEST_STEP: Final = 0.01
 """Towards the end a unit is this part of what has been sieved: counting is not free either."""
 
 
 def factor(n: int, *, report: solve.Report | None = None) -> tuple[int, ...]:
     """Return nontrivial divisors of n, ascending; their refinement splits n as far as it was found.
 
-    n must be odd, composite, no perfect power and at least `SMALLEST`. A number with a small factor
+    n must be odd, composite, no perfect power and at least `SMALLEST_N`. A number with a small factor
     takes as long as any other of its size. The same n gives the same divisors.
 
     Raises:
         ValueError: n is not such a number.
     """
-    if n < SMALLEST or n % 2 == 0 or gmpy2.is_prime(n) or gmpy2.is_power(n):
+    if n < SMALLEST_N or n % 2 == 0 or gmpy2.is_prime(n) or gmpy2.is_power(n):
         message = (
-            f"the sieve takes odd composite numbers from {SMALLEST} that are no perfect powers"
+            f"the sieve takes odd composite numbers from {SMALLEST_N} that are no perfect powers"
         )
         raise ValueError(message)
     chosen = parameters.choose(n)
-    return _shared(n, chosen) or _sieved(n, chosen, report or (lambda _progress: None))
+    return _shared_factors(n, chosen) or _sieved(n, chosen, report or (lambda _progress: None))
 
 
 def batches(harvest: Harvest, chosen: Parameters) -> Iterator[solve.StoredBatch]:
     """Sieve all the a's there are, in steps that the harvest's state suggests; add each batch to it."""
-    done, total = 0, polynomials.total(harvest.n, chosen)
+    done, total = 0, polynomials.a_count(harvest.n, chosen)
     while done < total:
         usable, needed, _ = harvest.state()
-        share = max(LEAST_GROWTH, (1 - usable / needed) / PATIENCE)
+        share = max(SMALLEST_STEP, (1 - usable / needed) / STEP_DIVISOR)
         count = min(math.ceil(share * done) or 1, total - done)
         batch = unit.sieve(harvest.n, chosen, done, count)
         harvest.add(done, batch.done, batch.data)
@@ -66,7 +66,7 @@ def _sieved(n: int, chosen: Parameters, report: solve.Report) -> tuple[int, ...]
     return ()
 
 
-def _shared(n: int, chosen: Parameters) -> tuple[int, ...]:
+def _shared_factors(n: int, chosen: Parameters) -> tuple[int, ...]:
     """Return what n shares with the multiplier or a prime of the factor base, and the rest.
 
     Such a prime divides n or k once and for all, not every second value: it has no place in a sieve.

@@ -11,9 +11,9 @@ from factor_worker.engine.siqs import complete
 from factor_worker.engine.siqs.solve import filtering, linear_algebra
 from factor_worker.engine.siqs.tiny import tiny
 
-SMALLEST: Final = 1_000_000_000_039 * 1_000_000_000_061
+WARM_UP_NUMBER: Final = 1_000_000_000_039 * 1_000_000_000_061
 """Sieved and solved once."""
-HERE: Final = Path(__file__).parent
+FOLDER: Final = Path(__file__).parent
 
 
 def warm() -> None:
@@ -21,13 +21,13 @@ def warm() -> None:
     warm_tiny()
     filtering.warm()
     linear_algebra.warm()
-    complete.factor(SMALLEST)
+    complete.factor(WARM_UP_NUMBER)
 
 
 def warm_tiny() -> None:
     """Return when nothing that the tiny sieve needs is left to compile."""
-    forget_stale(HERE)
-    tiny.factor(SMALLEST)
+    forget_stale(FOLDER)
+    tiny.factor(WARM_UP_NUMBER)
 
 
 def forget_stale(folder: Path) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from factor_worker.engine.siqs.solve.sparse import Rows, from_lengths
 from factor_worker.engine.siqs.solve.square_root import Congruences
-from factor_worker.engine.siqs.words.arithmetic import limbs
+from factor_worker.engine.siqs.words.arithmetic import to_limbs
 
 
 class Plain(NamedTuple):
@@ -19,14 +19,14 @@ class Plain(NamedTuple):
     relations: Congruences
 
 
-def sieve(n: int, base: int, reach: int, large_bound: int) -> Plain:
+def sieve(n: int, base: int, half_interval: int, large_bound: int) -> Plain:
     """Find all relations with |x - √n| ≤ reach over `base` primes and at most two large primes.
 
     All large primes are at most `large_bound`; n is at most about 10^18, so that 64 bits suffice.
     """
     primes = _factor_base(n, base)
     root = int(gmpy2.isqrt(n))
-    x = np.arange(root - reach, root + reach, dtype=np.int64)
+    x = np.arange(root - half_interval, root + half_interval, dtype=np.int64)
     rest = np.array([value * value - n for value in x.tolist()], dtype=np.int64)
     lists: list[list[int]] = [[0] if value < 0 else [] for value in rest.tolist()]
     rest = abs(rest)
@@ -44,7 +44,7 @@ def sieve(n: int, base: int, reach: int, large_bound: int) -> Plain:
         primes,
         kept,
         Congruences(
-            np.stack([limbs(value, 2) for value in kept]),
+            np.stack([to_limbs(value, 2) for value in kept]),
             Rows(
                 from_lengths(np.array([len(one) for one in factors], dtype=np.int64)),
                 np.array([index for one in factors for index in one], dtype=np.uint32),

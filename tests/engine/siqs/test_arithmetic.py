@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factor_worker.engine.siqs.words import arithmetic, cofactor
-from factor_worker.engine.siqs.words.arithmetic import Limbs
+from factor_worker.engine.siqs.words.arrays import Limbs
 
 WORDS = 3
 MODULUS = 1 << (64 * WORDS)
@@ -35,9 +35,9 @@ def inverse(prime: int) -> np.uint64:
 @given(numbers, numbers, words)
 def test_products_are_added_and_subtracted(total: int, number: int, factor: int) -> None:
     """Both wrap around."""
-    up, down = arithmetic.limbs(total, WORDS), arithmetic.limbs(total, WORDS)
-    arithmetic.add_product(up, arithmetic.limbs(number, WORDS), np.uint64(factor))
-    arithmetic.subtract_product(down, arithmetic.limbs(number, WORDS), np.uint64(factor))
+    up, down = arithmetic.to_limbs(total, WORDS), arithmetic.to_limbs(total, WORDS)
+    arithmetic.add_product(up, arithmetic.to_limbs(number, WORDS), np.uint64(factor))
+    arithmetic.subtract_product(down, arithmetic.to_limbs(number, WORDS), np.uint64(factor))
 
     assert (total + number * factor) % MODULUS == value(up)
     assert (total - number * factor) % MODULUS == value(down)
@@ -47,7 +47,7 @@ def test_products_are_added_and_subtracted(total: int, number: int, factor: int)
 @given(numbers, words)
 def test_a_product_says_what_it_carries_out(number: int, factor: int) -> None:
     """Nothing is lost."""
-    result = arithmetic.limbs(number, WORDS)
+    result = arithmetic.to_limbs(number, WORDS)
     carried = arithmetic.multiply(result, np.uint64(factor))
 
     assert number * factor == value(result) + int(carried) * MODULUS
@@ -57,7 +57,7 @@ def test_a_product_says_what_it_carries_out(number: int, factor: int) -> None:
 @given(st.integers(min_value=-MODULUS // 2 + 1, max_value=MODULUS // 2 - 1))
 def test_the_sign_changes(number: int) -> None:
     """Negative numbers are in two's complement."""
-    result = arithmetic.limbs(number, WORDS)
+    result = arithmetic.to_limbs(number, WORDS)
 
     assert (number < 0) == arithmetic.is_negative(result)
     arithmetic.negate(result)
@@ -69,10 +69,10 @@ def test_the_sign_changes(number: int) -> None:
 def test_division_is_exact_or_says_so(number: int, prime: int, multiple: bool) -> None:  # noqa: FBT001 hypothesis passes it
     """A remainder never goes unnoticed, and a quotient is right."""
     number -= number % prime if multiple else 0
-    quotient = arithmetic.limbs(0, WORDS)
-    exact = arithmetic.divide(
+    quotient = arithmetic.to_limbs(0, WORDS)
+    exact = arithmetic.divide_exact(
         quotient,
-        arithmetic.limbs(number, WORDS),
+        arithmetic.to_limbs(number, WORDS),
         np.uint64(prime),
         inverse(prime),
     )
@@ -86,10 +86,10 @@ def test_division_is_exact_or_says_so(number: int, prime: int, multiple: bool) -
 @given(st.integers(min_value=-(2**100), max_value=2**100), odd_primes)
 def test_a_negative_multiple_is_divided(quotient: int, prime: int) -> None:
     """The quotient is right whatever the sign."""
-    result = arithmetic.limbs(0, WORDS)
-    arithmetic.divide(
+    result = arithmetic.to_limbs(0, WORDS)
+    arithmetic.divide_exact(
         result,
-        arithmetic.limbs(quotient * prime, WORDS),
+        arithmetic.to_limbs(quotient * prime, WORDS),
         np.uint64(prime),
         inverse(prime),
     )
@@ -101,7 +101,7 @@ def test_a_negative_multiple_is_divided(quotient: int, prime: int) -> None:
 @given(numbers)
 def test_bits_are_counted(number: int) -> None:
     """As Python counts them."""
-    assert number.bit_length() == arithmetic.bit_length(arithmetic.limbs(number, WORDS))
+    assert number.bit_length() == arithmetic.bit_length(arithmetic.to_limbs(number, WORDS))
 
 
 @settings(deadline=None)
@@ -131,7 +131,7 @@ def test_large_primes_are_within_their_bounds(rest: int, smaller: int) -> None:
     """Above the largest prime of the base, here 1009, and up to a bound of their own."""
     bounds = (np.uint64(1009), np.uint64(10_000), np.uint64(9 * 10**7))
 
-    assert smaller == cofactor.smaller_prime(np.uint64(rest), bounds)
+    assert smaller == cofactor.smaller_large_prime(np.uint64(rest), bounds)
 
 
 @settings(deadline=None)
@@ -148,4 +148,4 @@ def test_limbs_hold_what_python_holds() -> None:
     """Modulo the room that there is."""
     number = math.factorial(40)
 
-    assert number % MODULUS == value(arithmetic.limbs(number, WORDS))
+    assert number % MODULUS == value(arithmetic.to_limbs(number, WORDS))

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factor_worker.engine.siqs.solve import filtering
-from factor_worker.engine.siqs.words.arithmetic import limbs
+from factor_worker.engine.siqs.words.arithmetic import to_limbs
+from factor_worker.engine.siqs.words.arrays import Limbs
 from tests.engine.siqs import gf2
 
 PRIMES = [101, 103, 107, 109, 113, 127, 131]
@@ -17,7 +18,7 @@ relations = st.lists(pairs, max_size=30).map(
 )
 
 
-def large_prime_vectors(large: filtering.Primes) -> list[int]:
+def large_prime_vectors(large: Limbs) -> list[int]:
     """Return for each relation the parities of its large primes."""
     return [
         sum(
@@ -32,7 +33,7 @@ def large_prime_vectors(large: filtering.Primes) -> list[int]:
 @settings(deadline=None)
 @given(relations)
 def test_usable_relations_are_what_the_large_primes_leave_of_the_rank(
-    large: filtering.Primes,
+    large: Limbs,
 ) -> None:
     """Counting edges and components agrees with elimination on the large primes' parities."""
     expected = len(large) - gf2.rank(large_prime_vectors(large))
@@ -43,7 +44,7 @@ def test_usable_relations_are_what_the_large_primes_leave_of_the_rank(
 @settings(deadline=None)
 @given(relations)
 def test_every_set_has_even_large_primes_and_no_set_is_a_sum_of_others(
-    large: filtering.Primes,
+    large: Limbs,
 ) -> None:
     """All sets together are a basis of the ways to get rid of the large primes."""
     sets = filtering.relation_sets(filtering.graph(large), limit=100)
@@ -57,7 +58,7 @@ def test_every_set_has_even_large_primes_and_no_set_is_a_sum_of_others(
 
 @settings(deadline=None)
 @given(relations, st.integers(0, 5))
-def test_a_limit_keeps_the_shortest_sets(large: filtering.Primes, limit: int) -> None:
+def test_a_limit_keeps_the_shortest_sets(large: Limbs, limit: int) -> None:
     """Fewer rows than there are: the lightest ones."""
     lengths = sorted(filtering.relation_sets(filtering.graph(large), limit=100).lengths.tolist())
 
@@ -68,14 +69,14 @@ def test_a_limit_keeps_the_shortest_sets(large: filtering.Primes, limit: int) ->
 
 def test_duplicates_do_not_count() -> None:
     """A relation found twice is one relation."""
-    x = np.stack([limbs(value, 2) for value in (10**30, 7, 10**30, 12, 7)])
+    x = np.stack([to_limbs(value, 2) for value in (10**30, 7, 10**30, 12, 7)])
     large = np.array([[1, 101], [1, 1], [1, 101], [1, 101], [1, 1]], dtype=np.uint64)
 
-    marks = filtering.keys(x)
+    hashes = filtering.hashes(x)
 
-    assert [0, 1, 3] == filtering.distinct(marks).tolist()
+    assert [0, 1, 3] == filtering.distinct(hashes).tolist()
     assert 4 == filtering.count_usable(filtering.graph(large))
-    assert 2 == filtering.count_usable(filtering.graph(large[filtering.distinct(marks)]))
+    assert 2 == filtering.count_usable(filtering.graph(large[filtering.distinct(hashes)]))
 
 
 def test_relations_outside_every_set_are_left_behind() -> None:

@@ -13,7 +13,7 @@ from numba import njit
 from factor_worker.engine.siqs.words import lanes
 from factor_worker.engine.siqs.words.arithmetic import Word
 from factor_worker.engine.siqs.words.arrays import Ids
-from factor_worker.engine.siqs.words.lanes import LANES, MANY
+from factor_worker.engine.siqs.words.lanes import CHUNK, LANES
 
 PRIMES = np.array(
     [101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179],
@@ -36,13 +36,13 @@ def _collect(roots: tuple[Ids, Ids], steps: Ids, primes: Ids, add: bool, hits: I
 
 
 @njit(cache=True)
-def _among(values: Ids, start: int, wanted: np.uint32) -> bool:
-    return lanes.among(values, start, wanted)
+def _contains(values: Ids, start: int, wanted: np.uint32) -> bool:
+    return lanes.contains(values, start, wanted)
 
 
 @njit(cache=True)
-def _congruent(roots: tuple[Ids, Ids], divisors: tuple[Ids, Ids], position: np.uint32) -> Word:
-    return lanes.congruent(roots[0], roots[1], divisors[0], divisors[1], 0, position)
+def _root_hits(roots: tuple[Ids, Ids], divisors: tuple[Ids, Ids], position: np.uint32) -> Word:
+    return lanes.root_hits(roots[0], roots[1], divisors[0], divisors[1], 0, position)
 
 
 def below(primes: Ids, seed: int) -> Ids:
@@ -74,14 +74,14 @@ def test_roots_move_and_their_hits_are_listed(add: bool) -> None:  # noqa: FBT00
     assert [moved[0].tolist(), moved[1].tolist()] == [first.tolist(), second.tolist()]
 
 
-@pytest.mark.parametrize("place", [0, 1, LANES, MANY - 1])
+@pytest.mark.parametrize("place", [0, 1, LANES, CHUNK - 1])
 def test_a_value_is_found_wherever_it_is(place: int) -> None:
-    """From the start on, and no further than `MANY` values."""
-    values = np.arange(1000, 1000 + 2 * MANY, dtype=np.uint32)
+    """From the start on, and no further than `CHUNK` values."""
+    values = np.arange(1000, 1000 + 2 * CHUNK, dtype=np.uint32)
 
-    assert _among(values, 3, values[3 + place])
-    assert not _among(values, 3, values[2])
-    assert not _among(values, 3, values[3 + MANY])
+    assert _contains(values, 3, values[3 + place])
+    assert not _contains(values, 3, values[2])
+    assert not _contains(values, 3, values[3 + CHUNK])
 
 
 def test_positions_congruent_to_a_root_are_recognised() -> None:
@@ -93,7 +93,7 @@ def test_positions_congruent_to_a_root_are_recognised() -> None:
         hits = (position - first.astype(int)) % PRIMES * ((position - second.astype(int)) % PRIMES)
         expected = sum(1 << lane for lane in np.flatnonzero(hits == 0).tolist())
 
-        assert expected == _congruent((first, second), (inverses, quotients), np.uint32(position))
+        assert expected == _root_hits((first, second), (inverses, quotients), np.uint32(position))
 
 
 @pytest.mark.parametrize("processor", CLASSES or ["generic"])

@@ -77,7 +77,7 @@ def test_another_seed_is_tried_when_lanczos_breaks_down(monkeypatch: pytest.Monk
     def break_down_first(*args: Rows, seed: int, report: lanczos.Report) -> Words:
         seeds.append(seed)
         if len(seeds) < 3:
-            raise lanczos.BrokeDown
+            raise lanczos.Breakdown
         return solve(*args, seed=seed, report=report)  # type: ignore[arg-type]
 
     monkeypatch.setattr(linear_algebra, "DENSE_ROWS", 0)

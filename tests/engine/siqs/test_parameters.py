@@ -49,8 +49,8 @@ def test_there_are_polynomials_enough_at_every_size(digits: int) -> None:
     n = examples.next_prime(10 ** (digits // 2)) * examples.next_prime(3 * 10 ** (digits // 2))
     chosen = parameters.choose(n)._replace(size=min(parameters.choose(n).size, 3000))
 
-    assert polynomials.total(n, chosen) > 40
-    assert len(polynomials.at(n, chosen, 39).indices) == chosen.factors
+    assert polynomials.a_count(n, chosen) > 40
+    assert len(polynomials.family(n, chosen, 39).a_factors) == chosen.factors
 
 
 def test_the_factor_base_is_what_it_says() -> None:
@@ -73,7 +73,7 @@ def test_roots_are_square_roots_and_logarithms_are_rounded() -> None:
     n = examples.P20 * examples.P25
     chosen = parameters.choose(n)
     kn = n * chosen.multiplier
-    table = factor_base.table(n, chosen)
+    table = factor_base.of(n, chosen)
 
     columns = (column.tolist() for column in table)
     for p, root, log, inverse, inverse32, quotient32 in list(zip(*columns, strict=True))[2:]:

@@ -18,20 +18,20 @@ SMALL = examples.next_prime(10**12) * examples.next_prime(3 * 10**12)
 def test_every_index_has_its_own_a() -> None:
     """Exhaustively, where there are few."""
     chosen = parameters.choose(SMALL)
-    total = polynomials.total(SMALL, chosen)
-    seen = {polynomials.at(SMALL, chosen, index).a for index in range(total)}
+    total = polynomials.a_count(SMALL, chosen)
+    seen = {polynomials.family(SMALL, chosen, index).a for index in range(total)}
 
     assert total == len(seen)
 
 
-indices = st.integers(min_value=0, max_value=polynomials.total(N, CHOSEN) - 1)
+indices = st.integers(min_value=0, max_value=polynomials.a_count(N, CHOSEN) - 1)
 
 
 @settings(deadline=None)
 @given(indices, indices)
 def test_two_indices_have_two_as(one: int, other: int) -> None:
     """Where there are many."""
-    same = polynomials.at(N, CHOSEN, one).a == polynomials.at(N, CHOSEN, other).a
+    same = polynomials.family(N, CHOSEN, one).a == polynomials.family(N, CHOSEN, other).a
 
     assert (one == other) == same
 
@@ -40,38 +40,40 @@ def test_two_indices_have_two_as(one: int, other: int) -> None:
 @given(indices, st.data())
 def test_b_is_an_odd_square_root(index: int, data: st.DataObject) -> None:
     """b² ≡ kn modulo 4a, for every polynomial of an a."""
-    found = polynomials.at(N, CHOSEN, index)
-    b = found.b_of(data.draw(st.integers(min_value=0, max_value=found.size - 1)))
+    family = polynomials.family(N, CHOSEN, index)
+    b = family.b_of(data.draw(st.integers(min_value=0, max_value=family.size - 1)))
 
     assert b % 2 == 1
-    assert (b * b - KN) % (4 * found.a) == 0
+    assert (b * b - KN) % (4 * family.a) == 0
 
 
 @settings(deadline=None)
 @given(indices)
 def test_all_bs_of_an_a_differ(index: int) -> None:
     """Also up to their sign, so that no value of x comes twice."""
-    found = polynomials.at(N, CHOSEN, index)
-    bs = {min(b % (2 * found.a), -b % (2 * found.a)) for b in map(found.b_of, range(found.size))}
+    family = polynomials.family(N, CHOSEN, index)
+    bs = {
+        min(b % (2 * family.a), -b % (2 * family.a)) for b in map(family.b_of, range(family.size))
+    }
 
-    assert found.size == len(bs)
+    assert family.size == len(bs)
 
 
 @settings(deadline=None)
 @given(indices)
 def test_a_is_near_its_ideal(index: int) -> None:
     """Values grow with the distance from √(kn/2)/M."""
-    found = polynomials.at(N, CHOSEN, index)
+    family = polynomials.family(N, CHOSEN, index)
     base = factor_base.primes(N, CHOSEN)
 
-    assert found.a == math.prod(found.primes)
-    assert found.primes == tuple(base[one] for one in found.indices)
-    assert len(set(found.primes)) == CHOSEN.factors
-    assert 0.5 < found.a / (math.isqrt(KN // 2) / CHOSEN.reach) < 2
+    assert family.a == math.prod(family.a_primes)
+    assert family.a_primes == tuple(base[one] for one in family.a_factors)
+    assert len(set(family.a_primes)) == CHOSEN.factors
+    assert 0.5 < family.a / (math.isqrt(KN // 2) / CHOSEN.half_interval) < 2
 
 
-@pytest.mark.parametrize("index", [-1, polynomials.total(N, CHOSEN)])
+@pytest.mark.parametrize("index", [-1, polynomials.a_count(N, CHOSEN)])
 def test_there_are_no_other_indices(index: int) -> None:
     """The error says how many there are."""
     with pytest.raises(IndexError, match="a-indices are 0 to"):
-        polynomials.at(N, CHOSEN, index)
+        polynomials.family(N, CHOSEN, index)

@@ -101,7 +101,7 @@ def test_the_stages_are_reported_in_their_order(semiprime: Sieved) -> None:
 
     stages = list(dict.fromkeys(progress.stage for progress in heard))
     assert ["verify", "filter", "matrix", "square root"] == stages
-    assert all(progress.done <= progress.of for progress in heard)
+    assert all(progress.done <= progress.total for progress in heard)
 
 
 def test_trivial_dependencies_ask_for_more_relations() -> None:

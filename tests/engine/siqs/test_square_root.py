@@ -16,7 +16,7 @@ P, Q = 998244353, 1000000007
 
 def dependencies(found: plain.Plain) -> Iterable[Index]:
     """Filter and solve, as `solve` does."""
-    sets = filtering.relation_sets(filtering.graph(found.relations.large), limit=10**6)
+    sets = filtering.relation_sets(filtering.graph(found.relations.large_primes), limit=10**6)
     matrix = sparse.combine(sets, found.relations.factors, len(found.primes))
     words = linear_algebra.dependencies(matrix, len(found.primes), lambda _rows, _done, _of: None)
     assert linear_algebra.count(words) > 10
@@ -30,19 +30,19 @@ def divisors(found: plain.Plain, chosen: Iterable[Index]) -> tuple[int, ...]:
 
 def test_the_plain_sieve_keeps_its_word() -> None:
     """The oracle's relations are true as integers, and some of them have two large primes."""
-    found = plain.sieve(P * Q, base=60, reach=60_000, large_bound=2_000)
+    found = plain.sieve(P * Q, base=60, half_interval=60_000, large_bound=2_000)
 
-    assert (found.relations.large > 1).all(axis=1).any()
+    assert (found.relations.large_primes > 1).all(axis=1).any()
     for index, x in enumerate(found.x):
         factors = [found.primes[at] for at in found.relations.factors.row(index)]
         assert x * x - P * Q == math.prod(factors) * math.prod(
-            found.relations.large[index].tolist()
+            found.relations.large_primes[index].tolist()
         )
 
 
 def test_full_and_partial_relations_split_a_semiprime() -> None:
     """Single and double large primes go through filtering, matrix and square root."""
-    found = plain.sieve(P * Q, base=60, reach=60_000, large_bound=2_000)
+    found = plain.sieve(P * Q, base=60, half_interval=60_000, large_bound=2_000)
 
     assert (P, Q) == divisors(found, dependencies(found))
 
@@ -50,7 +50,7 @@ def test_full_and_partial_relations_split_a_semiprime() -> None:
 def test_three_primes_are_all_separated() -> None:
     """One dependency splits n in two, further ones split what is left."""
     p, q, r = 1000003, 1000033, 999983
-    found = plain.sieve(p * q * r, base=60, reach=60_000, large_bound=2_000)
+    found = plain.sieve(p * q * r, base=60, half_interval=60_000, large_bound=2_000)
 
     split = divisors(found, dependencies(found))
 
@@ -60,7 +60,7 @@ def test_three_primes_are_all_separated() -> None:
 def test_trivial_dependencies_give_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Modulo a prime every square has two roots only, so that every dependency is trivial."""
     prime = int(gmpy2.next_prime(10**17))
-    found = plain.sieve(prime, base=60, reach=60_000, large_bound=2_000)
+    found = plain.sieve(prime, base=60, half_interval=60_000, large_bound=2_000)
 
     monkeypatch.setattr(square_root, "_is_finished", lambda _piece: False)
 
@@ -69,7 +69,7 @@ def test_trivial_dependencies_give_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_is_no_square_is_refused() -> None:
     """A wrong dependency is noticed, it does not become a wrong divisor."""
-    found = plain.sieve(P * Q, base=60, reach=60_000, large_bound=2_000)
+    found = plain.sieve(P * Q, base=60, half_interval=60_000, large_bound=2_000)
 
     with pytest.raises(square_root.NotASquare):
         divisors(found, [np.array([0])])
@@ -77,7 +77,7 @@ def test_what_is_no_square_is_refused() -> None:
 
 def test_a_wrong_x_is_refused() -> None:
     """Exponents may be even and the congruence false all the same."""
-    found = plain.sieve(P * Q, base=60, reach=60_000, large_bound=2_000)
+    found = plain.sieve(P * Q, base=60, half_interval=60_000, large_bound=2_000)
     false_x = found.relations.x.copy()
     false_x[:, 0] ^= 1
     false = found._replace(relations=found.relations._replace(x=false_x))

@@ -8,8 +8,8 @@ import pytest
 
 from factor_worker.engine.siqs.polynomials import parameters
 from factor_worker.engine.siqs.tiny import kernel, tiny
-from factor_worker.engine.siqs.tiny.kernel import WORDS, Found
-from factor_worker.engine.siqs.words.arithmetic import limbs
+from factor_worker.engine.siqs.tiny.kernel import KN_WORDS, RelationBuffer
+from factor_worker.engine.siqs.words.arithmetic import to_limbs
 from tests.engine import examples
 
 
@@ -25,12 +25,12 @@ def semiprime(bits: int, rng: random.Random) -> int:
             return p * q
 
 
-def sieved(n: int) -> tuple[list[int], Found]:
+def sieved(n: int) -> tuple[list[int], RelationBuffer]:
     """Return the factor base and the relations of a number."""
     multiplier = parameters.multiplier(n)
-    base, plan = tiny.prepare(n, multiplier)
-    found = kernel.collect(limbs(n * multiplier, WORDS), base, plan)
-    assert found.counts[2] >= plan.size + kernel.SPARE
+    base, chosen = tiny.prepare(n, multiplier)
+    found = kernel.collect_relations(to_limbs(n * multiplier, KN_WORDS), base, chosen)
+    assert found.counts[2] >= chosen.size + kernel.EXCESS
     return [-1, *base.primes.tolist()[1:]], found
 
 
@@ -63,7 +63,7 @@ def test_each_relation_is_an_identity(bits: int) -> None:
         stop = int(found.ends[relation])
         low, high = found.x[relation].tolist()
         factors = [primes[index] for index in found.factors[start:stop]]
-        right = math.prod(factors) * int(found.large[relation])
+        right = math.prod(factors) * int(found.large_primes[relation])
         assert ((low | high << 64) ** 2 - right) % n == 0
         start = stop
 
@@ -77,9 +77,9 @@ def test_each_row_lacks_no_large_prime(bits: int) -> None:
     rows = found.rows[: found.counts[2]].tolist()
     for first, second in rows:
         if second < 0:
-            assert found.large[first] == 1
+            assert found.large_primes[first] == 1
         else:
-            assert found.large[first] == found.large[second] > 1
+            assert found.large_primes[first] == found.large_primes[second] > 1
             assert found.x[first].tolist() != found.x[second].tolist()
     alone = [tuple(found.x[first].tolist()) for first, second in rows if second < 0]
     assert len(alone) == len(set(alone))
@@ -90,7 +90,7 @@ def test_rows_have_the_factors_of_their_relations() -> None:
     _primes, found = sieved(semiprime(90, random.Random(3)))
     ends = [0, *found.ends.tolist()]
 
-    rows = kernel.joined(found)
+    rows = kernel.row_factors(found)
 
     assert rows.height == found.counts[2]
     for row, pair in enumerate(found.rows[: rows.height].tolist()):

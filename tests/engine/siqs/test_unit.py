@@ -19,15 +19,15 @@ DOUBLE = parameters.choose(N)._replace(cofactor_bound=10**11)
 
 def relations(found: Coordinates) -> list[tuple[object, ...]]:
     """Return relations as comparable values, each with its a-index."""
-    indices = np.repeat(found.indices, found.counts).tolist()
-    factors = np.split(found.factors, np.cumsum(found.lengths)[:-1])
+    indices = np.repeat(found.a_indices, found.relation_counts).tolist()
+    factors = np.split(found.factors, np.cumsum(found.factor_counts)[:-1])
     return list(
         zip(
             indices,
-            found.numbers.tolist(),
+            found.polynomials.tolist(),
             found.positions.tolist(),
             [tuple(one.tolist()) for one in factors],
-            [tuple(pair) for pair in found.large.tolist()],
+            [tuple(pair) for pair in found.large_primes.tolist()],
             strict=True,
         )
     )
@@ -40,16 +40,17 @@ def test_any_split_gives_the_same_relations(chosen: Parameters) -> None:
     parts = [codec.decode(unit.sieve(N, chosen, *part).data) for part in ((3, 1), (4, 3), (7, 1))]
 
     assert relations(whole) == [one for part in parts for one in relations(part)]
-    assert len(set(relations(whole))) == len(whole.numbers) > 100
+    assert len(set(relations(whole))) == len(whole.polynomials) > 100
 
 
 def smooth(n: int, chosen: Parameters, index: int, number: int) -> set[int]:
     """Return the positions of all relations of one polynomial, by trial division of every value."""
-    found = polynomials.at(n, chosen, index)
+    found = polynomials.family(n, chosen, index)
     base = factor_base.primes(n, chosen)
     a, b, kn = found.a, found.b_of(number), n * chosen.multiplier
     values = [
-        abs(((2 * a * x + b) ** 2 - kn) // (4 * a)) for x in range(-chosen.reach, chosen.reach)
+        abs(((2 * a * x + b) ** 2 - kn) // (4 * a))
+        for x in range(-chosen.half_interval, chosen.half_interval)
     ]
     rest = np.array(values, dtype=np.int64)
     for prime in base[1:]:
@@ -73,9 +74,9 @@ def test_nearly_all_relations_are_found(cofactor_bound: int) -> None:
     """Rounded logarithms and skipped primes lose a few at the most."""
     chosen = parameters.choose(SMALL)._replace(cofactor_bound=cofactor_bound, slack=24)
     found = codec.decode(unit.sieve(SMALL, chosen, 2, 1).data)
-    size = polynomials.at(SMALL, chosen, 2).size
+    size = polynomials.family(SMALL, chosen, 2).size
     there = {(number, at) for number in range(size) for at in smooth(SMALL, chosen, 2, number)}
-    ours = set(zip(found.numbers.tolist(), found.positions.tolist(), strict=True))
+    ours = set(zip(found.polynomials.tolist(), found.positions.tolist(), strict=True))
 
     assert ours <= there
     assert len(ours) >= 0.9 * len(there) > 30
@@ -86,7 +87,9 @@ def test_primes_above_a_block_and_above_the_interval_are_found() -> None:
     chosen = parameters.choose(N)._replace(size=8000, blocks=2)
     found = codec.decode(unit.sieve(N, chosen, 0, 2).data)
     base = np.array(factor_base.primes(N, chosen))
-    largest = base[np.maximum.reduceat(found.factors, np.cumsum(found.lengths) - found.lengths)]
+    largest = base[
+        np.maximum.reduceat(found.factors, np.cumsum(found.factor_counts) - found.factor_counts)
+    ]
 
     assert max(base) > 2 * chosen.blocks * BLOCK
     assert np.mean(largest > BLOCK) > 0.2
@@ -97,7 +100,7 @@ def test_a_buffer_that_is_too_small_loses_nothing(monkeypatch: pytest.MonkeyPatc
     """It grows, and the polynomial that did not fit is sieved again."""
     plenty = unit.sieve(N, DOUBLE, 0, 2)
     unit._siever.cache_clear()  # noqa: SLF001 the next one starts with another buffer
-    monkeypatch.setattr(unit, "ROOM", 1)
+    monkeypatch.setattr(unit, "INITIAL_ROOM", 1)
     scarce = unit.sieve(N, DOUBLE, 0, 2)
     unit._siever.cache_clear()  # noqa: SLF001
 
@@ -115,7 +118,7 @@ def test_a_unit_that_is_stopped_ends_in_the_middle_of_an_a(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And leaves nothing behind that the next one could stumble over."""
-    monkeypatch.setattr(unit, "AT_ONCE", 2)
+    monkeypatch.setattr(unit, "POLYNOMIALS_PER_CHECK", 2)
     before = unit.sieve(N, DOUBLE, 0, 2)
     looks = iter([False, True])
     stopped = unit.sieve(N, DOUBLE, 0, 2, stopped=lambda: next(looks))
@@ -127,7 +130,7 @@ def test_a_unit_that_is_stopped_ends_in_the_middle_of_an_a(
 def test_counts_are_those_of_the_data() -> None:
     """Full and partial relations together are all."""
     batch = unit.sieve(N, DOUBLE, 0, 3)
-    large = codec.decode(batch.data).large
+    large = codec.decode(batch.data).large_primes
 
     assert 3 == batch.done
     assert int((large[:, 1] == 1).sum()) == batch.full
@@ -140,4 +143,4 @@ def test_an_index_that_is_not_there_is_refused() -> None:
     chosen = parameters.choose(SMALL)
 
     with pytest.raises(IndexError):
-        unit.sieve(SMALL, chosen, polynomials.total(SMALL, chosen), 1)
+        unit.sieve(SMALL, chosen, polynomials.a_count(SMALL, chosen), 1)

@@ -37,7 +37,9 @@ def test_relations_hold_as_whole_numbers(found: Coordinates) -> None:
     rows = np.split(relations.factors, relations.offsets[1:-1])
 
     assert len(relations.x) == len(rows) > 100
-    every = zip(arithmetic.wholes(relations.x), rows, relations.large.tolist(), strict=True)
+    every = zip(
+        arithmetic.to_integers(relations.x), rows, relations.large_primes.tolist(), strict=True
+    )
     for x, factors, large in every:
         product = math.prod(base[one] for one in factors) * math.prod(large)
         assert x * x - N * CHOSEN.multiplier == product
@@ -68,13 +70,13 @@ def changed(found: Coordinates, column: str, row: int, value: object) -> Coordin
 @pytest.mark.parametrize(
     ("column", "value", "reason"),
     [
-        ("numbers", 1 << 12, "outside its range"),
+        ("polynomials", 1 << 12, "outside its range"),
         ("positions", CHOSEN.blocks * parameters.BLOCK, "outside its range"),
-        ("large", (1, CHOSEN.large_bound + 2), "large prime is outside"),
-        ("large", (1, 101), "large prime is outside"),
-        ("large", (20011, 10007), "large prime is outside"),
-        ("large", (1, 31 * 1009), "not prime"),
-        ("large", (1, 31013), "identity"),
+        ("large_primes", (1, CHOSEN.large_bound + 2), "large prime is outside"),
+        ("large_primes", (1, 101), "large prime is outside"),
+        ("large_primes", (20011, 10007), "large prime is outside"),
+        ("large_primes", (1, 31 * 1009), "not prime"),
+        ("large_primes", (1, 31013), "identity"),
     ],
 )
 def test_a_false_entry_is_refused(
@@ -119,7 +121,7 @@ def test_relations_of_another_unit_are_refused(found: Coordinates, first: int, c
 def test_an_a_index_that_does_not_exist_is_refused(found: Coordinates) -> None:
     """Even where a unit was given one."""
     with pytest.raises(verification.BadBatch, match="no such a-index"):
-        verify(found._replace(indices=found.indices + 10**15), 10**15, 100)
+        verify(found._replace(a_indices=found.a_indices + 10**15), 10**15, 100)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_an_a_index_that_does_not_exist_is_refused(found: Coordinates) -> None:
         (b"\x01" + zstandard.compress(bytes([1, 0, 0, 0]) + bytes(12)), "cut short"),
         (b"\x01" + zstandard.compress(bytes(17)), "longer than it says"),
         (b"\x01" + zstandard.compress(bytes([255] * 16) + bytes(10**6)), "cut short"),
-        (b"\x01" + zstandard.compress(bytes(codec.LARGEST + 1)), "more than"),
+        (b"\x01" + zstandard.compress(bytes(codec.SIZE_LIMIT + 1)), "more than"),
     ],
 )
 def test_bytes_that_are_no_batch_are_refused(data: bytes, reason: str) -> None:
@@ -142,8 +144,8 @@ def test_bytes_that_are_no_batch_are_refused(data: bytes, reason: str) -> None:
 
 
 def test_columns_that_contradict_each_other_are_refused(found: Coordinates) -> None:
-    """Lengths must add up."""
-    for column in ("counts", "lengths"):
+    """The counts of relations and factors must add up."""
+    for column in ("relation_counts", "factor_counts"):
         with pytest.raises(verification.BadBatch, match="fit together"):
             verify(changed(found, column, 0, getattr(found, column)[0] + 1))
 

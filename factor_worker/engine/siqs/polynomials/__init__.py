@@ -1,4 +1,6 @@
-"""How a number is sieved: parameters, factor base, polynomials.
+"""How a number is sieved: its parameters, its factor base and its polynomials.
 
-Importing this package imports nothing else.
+`parameters.choose` picks the multiplier and the tuned values once; they travel with every sieve unit.
+`factor_base.of` and `polynomials.family` derive the rest from them, the same on every machine.
+Importing this package loads none of its modules.
 """

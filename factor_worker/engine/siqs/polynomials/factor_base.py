@@ -1,16 +1,25 @@
-"""The factor base: -1, 2 and the odd primes modulo which kn is a square."""
+"""The factor base: -1, 2 and the odd primes modulo which kn is a square.
+
+An odd prime p can divide a value of a polynomial only if kn is a square modulo p (or p divides kn).
+"""
 
 import math
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from factor_worker.engine.siqs.polynomials.parameters import Parameters
-from factor_worker.engine.siqs.words.arithmetic import ONE, ZERO, Limbs, Word, leading_zeros, limbs
-from factor_worker.engine.siqs.words.arrays import Ids
+from factor_worker.engine.siqs.words.arithmetic import (
+    ONE,
+    ZERO,
+    Word,
+    leading_zeros,
+    to_limbs,
+    word_inverse,
+)
+from factor_worker.engine.siqs.words.arrays import Bytes, Ids, Limbs
 
 MINUS_ONE: Final = 0
 """Index of -1."""
@@ -21,37 +30,38 @@ FIRST_ODD: Final = 2
 
 
 class FactorBase(NamedTuple):
-    """The base as parallel arrays; entries 0 and 1 stand for -1 and 2 and are not used in sieving."""
+    """The base as parallel arrays of `size` entries; 0 and 1 stand for -1 and 2 and are never sieved."""
 
     primes: Ids
+    """uint32[size]: 1 and 2, then the odd primes in ascending order."""
     roots: Ids
-    """A square root of kn modulo each prime."""
-    logs: npt.NDArray[np.uint8]
-    """The binary logarithm of each prime, rounded."""
+    """uint32[size]: a square root of kn modulo each prime."""
+    logs: Bytes
+    """uint8[size]: the binary logarithm of each prime, rounded to the nearest integer."""
     inverses: Limbs
-    """The inverse of each odd prime modulo 2^64."""
+    """uint64[size]: the inverse of each odd prime modulo 2^64."""
     inverses32: Ids
-    """The same modulo 2^32."""
+    """uint32[size]: the same modulo 2^32."""
     quotients32: Ids
-    """⌊(2^32 - 1)/p⌋."""
+    """uint32[size]: ⌊(2^32 - 1)/p⌋. A word w is a multiple of p if w·p⁻¹ mod 2^32 is at most this."""
 
 
 def primes(n: int, parameters: Parameters) -> list[int]:
-    """Return the factor base: entry 0 is -1, entry 1 is 2, then odd primes in ascending order."""
-    base: list[int] = table(n, parameters).primes.tolist()
+    """Return the factor base as integers: -1, 2, then the odd primes in ascending order."""
+    base: list[int] = of(n, parameters).primes.tolist()
     return [-1, *base[1:]]
 
 
 @lru_cache(maxsize=4)
-def table(n: int, parameters: Parameters) -> FactorBase:
-    """Return the arrays that belong to `primes`."""
-    return of(n * parameters.multiplier, parameters.size)
+def of(n: int, parameters: Parameters) -> FactorBase:
+    """Return the factor base of n under these parameters, as arrays."""
+    return build(n * parameters.multiplier, parameters.size)
 
 
-def of(number: int, size: int) -> FactorBase:
-    """Return the factor base of that size for kn."""
-    words = limbs(number, -(-number.bit_length() // 64))
-    # twice as many primes have the square root or have not; a fifth more, for those that lack luck
+def build(kn: int, size: int) -> FactorBase:
+    """Return the factor base of `size` entries for kn."""
+    words = to_limbs(kn, -(-kn.bit_length() // 64))
+    # About half of all primes qualify: look among twice as many, and a fifth more to be safe.
     limit = max(600, int(2.4 * size * math.log(2.4 * size)))
     while True:
         found, roots = _quadratic_residues(words, _primes_below(limit))
@@ -73,8 +83,8 @@ def of(number: int, size: int) -> FactorBase:
 
 
 @njit(cache=True)
-def _logarithms(base: Ids) -> npt.NDArray[np.uint8]:
-    """Return log2 p, rounded: half of log2(2p²) rounded down, the same on every machine."""
+def _logarithms(base: Ids) -> Bytes:
+    """Return log2 p rounded to the nearest integer, without floats: every machine gets the same."""
     logs = np.zeros(len(base), np.uint8)
     for index, p in enumerate(base):
         square = np.uint64(2) * np.uint64(p) * np.uint64(p)
@@ -84,7 +94,7 @@ def _logarithms(base: Ids) -> npt.NDArray[np.uint8]:
 
 @lru_cache(maxsize=32)
 def _primes_below(limit: int) -> Ids:
-    """Return the odd primes below a limit."""
+    """Return the odd primes below a limit, by the sieve of Eratosthenes: uint32."""
     is_prime = np.ones(limit, dtype=np.bool_)
     is_prime[:2] = False
     is_prime[4::2] = False
@@ -95,8 +105,8 @@ def _primes_below(limit: int) -> Ids:
 
 
 @njit(cache=True)
-def _quadratic_residues(number: Limbs, candidates: Ids) -> tuple[Ids, Ids]:
-    """Return the candidates modulo which a number is a square or 0, and a root for each."""
+def _quadratic_residues(kn: Limbs, candidates: Ids) -> tuple[Ids, Ids]:
+    """Return those candidates modulo which kn is a square or 0, and a square root for each."""
     found = np.empty(len(candidates), np.uint32)
     roots = np.empty(len(candidates), np.uint32)
     count = 0
@@ -104,8 +114,8 @@ def _quadratic_residues(number: Limbs, candidates: Ids) -> tuple[Ids, Ids]:
     for candidate in candidates:
         p = np.uint64(candidate)
         rest = ZERO
-        for limb in range(len(number) - 1, -1, -1):
-            word = number[limb]
+        for limb in range(len(kn) - 1, -1, -1):
+            word = kn[limb]
             rest = ((rest << half) | (word >> half)) % p
             rest = ((rest << half) | (word & np.uint64(0xFFFFFFFF))) % p
         if rest != ZERO and _power(rest, p >> ONE, p) != ONE:
@@ -130,7 +140,7 @@ def _power(base: Word, exponent: Word, p: Word) -> Word:
 
 @njit(cache=True)
 def _square_root(square: Word, p: Word) -> Word:
-    """Return a square root modulo an odd prime (Tonelli and Shanks)."""
+    """Return a square root modulo an odd prime, by the algorithm of Tonelli and Shanks."""
     if square == ZERO:
         return ZERO
     odd, twos = p - ONE, 0
@@ -160,12 +170,8 @@ def _square_root(square: Word, p: Word) -> Word:
 
 @njit(cache=True)
 def _word_inverses(base: Ids) -> Limbs:
-    """Return inverses modulo 2^64: Newton's iteration doubles the bits that are right."""
+    """Return the inverses of the odd primes modulo 2^64."""
     inverses = np.zeros(len(base), np.uint64)
     for index in range(FIRST_ODD, len(base)):
-        p = np.uint64(base[index])
-        inverse = p  # right modulo 8
-        for _ in range(5):
-            inverse *= np.uint64(2) - p * inverse
-        inverses[index] = inverse
+        inverses[index] = word_inverse(np.uint64(base[index]))
     return inverses

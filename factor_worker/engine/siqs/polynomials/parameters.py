@@ -1,4 +1,8 @@
-"""Parameters: how to sieve a number, chosen once and sent along with every unit."""
+"""Parameters: how a number is sieved. They are chosen once and travel with every sieve unit.
+
+Tuned values come from a table by the size of n and are interpolated between its rows; the multiplier
+comes from Knuth's and Schroeppel's function.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -8,19 +12,19 @@ from typing import Any, Final, NamedTuple, Self
 import gmpy2
 
 BLOCK: Final = 1 << 15
-"""Sieve positions worked on at a time: what fits into a core's first-level cache."""
-LARGEST_MULTIPLIER: Final = 250
-"""Larger multipliers cost more than they could ever bring."""
+"""Positions in a block of the sieve interval: one byte each, as many as a 32 KB first-level cache has."""
+MULTIPLIER_LIMIT: Final = 250
+"""Multipliers are below this: larger ones make values grow by more than they could ever gain."""
 SCORED_PRIMES: Final = 300
-"""Odd primes that a multiplier is judged by."""
+"""How many odd primes score a multiplier."""
 SCORE_BITS: Final = 8
-"""Binary places of a multiplier's score."""
-MARGIN: Final = 96
-"""Relations beyond the size of the factor base, so that there are enough dependencies."""
+"""Binary places after the point in a multiplier's score, which is kept as an integer."""
+EXCESS: Final = 96
+"""Relations wanted beyond the size of the factor base, so that there are enough dependencies."""
 
 
 class Parameters(NamedTuple):
-    """Everything that decides which relations a unit finds, in plain integers."""
+    """Everything that decides which relations a unit finds, as plain integers that a message can carry."""
 
     multiplier: int
     """k ≡ n (mod 8), so that kn ≡ 1 (mod 8): then X² - kn is a multiple of 8 for every odd X."""
@@ -29,46 +33,51 @@ class Parameters(NamedTuple):
     blocks: int
     """Blocks of `BLOCK` positions that are sieved of each polynomial."""
     skip: int
-    """Smaller primes are not sieved (small prime variation)."""
+    """Primes below this are not sieved (the small prime variation)."""
     slack: int
-    """Bits that a position may lack after sieving: what the skipped primes could bring."""
+    """Bits by which a position may miss the threshold: what the skipped primes could contribute."""
     large_bound: int
-    """Largest large prime."""
+    """The largest large prime."""
     cofactor_bound: int
-    """Largest product of two large primes; 0 if there is one at most."""
+    """The largest cofactor that is split into two large primes; 0 if relations have at most one."""
     factors: int
-    """Primes of the leading coefficient a; each a has 2^(factors - 1) polynomials."""
+    """s, the primes of an a-coefficient; each a has 2^(s - 1) polynomials."""
 
     @property
     def needed(self) -> int:
-        """Usable relations that it takes: full ones and independent cycles of partial ones."""
-        return self.size + MARGIN
+        """About how many usable relations it takes: full ones plus independent cycles of partial ones."""
+        return self.size + EXCESS
 
     @property
-    def reach(self) -> int:
-        """M: polynomials are sieved at -M ≤ x < M."""
+    def half_interval(self) -> int:
+        """M, half the length of the sieve interval: polynomials are sieved at -M ≤ x < M."""
         return self.blocks * BLOCK // 2
 
     def to_dict(self) -> dict[str, int]:
-        """Return what a message can carry."""
+        """Return the parameters as a message carries them; `from_dict` reads them back."""
         return self._asdict()
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return parameters from a message; raise ValueError if it holds anything else."""
-        if set(values) != set(cls._fields) or any(type(one) is not int for one in values.values()):
+        """Return the parameters that a message holds.
+
+        Raises:
+            ValueError: a parameter is missing, unknown or not an integer.
+        """
+        if set(values) != set(cls._fields) or any(type(v) is not int for v in values.values()):
             message = f"parameters are the integers {', '.join(cls._fields)}"
             raise ValueError(message)
         return cls(**values)
 
 
 class Row(NamedTuple):
-    """Tuned values for one size; between two rows they are interpolated."""
+    """Tuned values for numbers of one size; between two rows they are interpolated."""
 
     bits: int
+    """Bits of n."""
     size: int
     interval: int
-    """Positions that are sieved of each polynomial."""
+    """Positions that are sieved of each polynomial, 2M."""
     skip: int
     slack: int
     large_multiple: int
@@ -89,15 +98,18 @@ _TABLE: Final = (
     Row(bits=365, size=240000, interval=8 * BLOCK, skip=256, slack=18, large_multiple=110),
 )
 DOUBLE_FROM_BITS: Final = 256
-"""From this size of n two large primes pay."""
+"""Numbers of this many bits and more, about 78 digits, are sieved with two large primes."""
 COFACTOR_EXPONENT: Final = 1.8
-"""Products of two large primes up to `large_bound` to this power are worth splitting."""
+"""`cofactor_bound` is `large_bound` to this power: larger products are too seldom of two large primes."""
 IDEAL_FACTOR: Final = 1600
-"""Primes of a are about this large where the base allows it: smaller ones are missed in the sieve."""
+"""Primes of a are about this large where the factor base allows it: the sieve misses smaller ones more."""
 
 
 def choose(n: int) -> Parameters:
-    """Return the parameters for n, odd, composite and no perfect power; always the same ones."""
+    """Return the parameters for n, which is odd, composite and no perfect power.
+
+    The same n always gets the same parameters.
+    """
     bits = n.bit_length()
     row = interpolated(_TABLE, bits)
     k = multiplier(n)
@@ -105,8 +117,8 @@ def choose(n: int) -> Parameters:
     largest = _nth_prime(2 * size)
     large_bound = int(row.large_multiple * largest)
     blocks = round(row.interval / BLOCK)
-    reach = blocks * BLOCK // 2
-    a_bits = math.log2(n * k // 2) / 2 - math.log2(reach)
+    half_interval = blocks * BLOCK // 2
+    a_bits = math.log2(n * k // 2) / 2 - math.log2(half_interval)
     ideal = min(IDEAL_FACTOR, largest // 6)
     return Parameters(
         multiplier=k,
@@ -121,7 +133,7 @@ def choose(n: int) -> Parameters:
 
 
 def interpolated(table: Sequence[Row], bits: int) -> Row:
-    """Return the row for a size, its values between those of its neighbours (sizes geometrically)."""
+    """Return the row for numbers of so many bits, interpolated: linearly, the base's size geometrically."""
     bits = min(max(bits, table[0].bits), table[-1].bits)
     upper = next(index for index, row in enumerate(table) if row.bits >= bits)
     low, high = table[max(upper - 1, 0)], table[upper]
@@ -136,55 +148,61 @@ def _nth_prime(count: int) -> int:
     return round(count * (math.log(count) + math.log(math.log(count)) - 0.95))
 
 
-def multiplier(n: int, *, judges: int = SCORED_PRIMES) -> int:
+def multiplier(n: int, *, scored_primes: int = SCORED_PRIMES) -> int:
     """Return the squarefree k ≡ n (mod 8) that makes X² - kn smooth most often.
 
-    Knuth and Schroeppel: a prime p contributes 2·log p/(p - 1) on average if it does not divide k,
-    and about log p/p if it does, against the ½·log k by which values grow. Other residues of kn
-    modulo 8 are left out: they lose two powers of 2 or more, which no other prime makes up for.
-    So many odd primes judge.
+    The score is Knuth's and Schroeppel's function: a prime p of the factor base contributes
+    2·log p/(p - 1) on average if it does not divide k, about log p/p if it does, and ½·log k, by which
+    values grow, is subtracted. Other residues of kn modulo 8 are not tried: they lose two or more
+    powers of 2, which no odd prime makes up for. `scored_primes` is the number of odd primes in the sum.
+
+    Source: Silverman, "The multiple polynomial quadratic sieve" (1987).
     """
-    primes, planes, candidates = _scores(n % 8, judges)
+    primes, planes, candidates = _scores(n % 8, scored_primes)
     squares = _set_bits([gmpy2.jacobi(n, p) == 1 for p in primes])
 
     def score(candidate: _Candidate) -> int:
-        # The primes for which kn is a square: those that hold n and k for one both, or neither.
-        both = candidate.prime_to & ~(candidate.squares ^ squares)
+        # kn is a square modulo p if n and k both are, or neither is.
+        in_base = candidate.coprime & ~(candidate.squares ^ squares)
         gains = 0
         for plane in planes:
-            gains = 2 * gains + (both & plane).bit_count()
+            gains = 2 * gains + (in_base & plane).bit_count()
         return candidate.constant + gains
 
     return max(candidates, key=score).multiplier
 
 
 class _Candidate(NamedTuple):
-    """A multiplier k as sets of primes, a bit each; scores are integers, the same on any machine."""
+    """A multiplier k with sets of primes, one bit each; integer scores are the same on every machine."""
 
     multiplier: int
-    prime_to: int
-    """Primes that do not divide k."""
+    coprime: int
+    """The primes that do not divide k."""
     squares: int
-    """Primes modulo which k is a square."""
+    """The primes modulo which k is a square."""
     constant: int
-    """What k scores whatever n is, in units of 2^-`SCORE_BITS`."""
+    """The part of k's score that does not depend on n, in units of 2^-`SCORE_BITS`."""
 
 
 @lru_cache(maxsize=8)
-def _scores(residue: int, judges: int) -> tuple[list[int], list[int], list[_Candidate]]:
-    """Return the primes, their gains' binary digits (a plane: where a digit is 1), and all k."""
-    primes = _odd_primes(judges)
+def _scores(residue: int, scored_primes: int) -> tuple[list[int], list[int], list[_Candidate]]:
+    """Return the primes, their gains as bit planes from the highest bit down, and every candidate k.
+
+    A plane is the set of primes whose gain has a 1 at one binary place, so that the gains of a set of
+    primes are summed by counting bits.
+    """
+    primes = _odd_primes(scored_primes)
     gains = [_score(2 * math.log(p) / (p - 1)) for p in primes]
     places = reversed(range(max(gains).bit_length()))
     planes = [_set_bits(gain >> place & 1 for gain in gains) for place in places]
     candidates = [
         _Candidate(
             multiplier=k,
-            prime_to=_set_bits(k % p for p in primes),
+            coprime=_set_bits(k % p for p in primes),
             squares=_set_bits(gmpy2.jacobi(k, p) == 1 for p in primes),
             constant=_score(sum(math.log(p) / p for p in primes if k % p == 0) - math.log(k) / 2),
         )
-        for k in range(residue, LARGEST_MULTIPLIER, 8)
+        for k in range(residue, MULTIPLIER_LIMIT, 8)
         if _is_squarefree(k)
     ]
     return primes, planes, candidates

@@ -1,4 +1,6 @@
-"""Relations as bytes, and the check of those that somebody else found.
+"""Relations on their way between workers: as bytes, and verified by whoever receives them.
 
-Importing this package imports nothing else.
+`codec` encodes and decodes batches of relations. `verification` checks batches that somebody else sieved,
+as strictly as if they came from an enemy, and gives them the form that `solve` works on.
+Importing this package loads none of its modules.
 """

@@ -1,36 +1,35 @@
-"""Verification: relations from anybody become relations that hold, or a reason why not.
+"""Verification: relations from any source become relations that hold, or an error that says why not.
 
-Nothing is shared with the sieve but the choice of polynomials: X is worked out from the coordinates, and
-X² - kn = ± ∏ primes · large primes is checked in whole numbers.
+Nothing is taken from the sieve but the choice of polynomials. X is computed from the coordinates, so a
+relation cannot come from outside its unit, and X² - kn = ± ∏ primes · large primes is checked over the
+integers by multiplying the right-hand side out.
 """
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from factor_worker.engine.siqs.polynomials import factor_base, polynomials
 from factor_worker.engine.siqs.polynomials.factor_base import MINUS_ONE, TWO
 from factor_worker.engine.siqs.polynomials.parameters import BLOCK, Parameters
-from factor_worker.engine.siqs.polynomials.polynomials import Polynomials
+from factor_worker.engine.siqs.polynomials.polynomials import Family
 from factor_worker.engine.siqs.relations import codec
 from factor_worker.engine.siqs.relations.codec import Coordinates
 from factor_worker.engine.siqs.words import cofactor
 from factor_worker.engine.siqs.words.arithmetic import (
     ONE,
     ZERO,
-    Limbs,
     Word,
     add_product,
     is_negative,
-    limbs,
     multiply,
     negate,
     subtract_product,
+    to_limbs,
 )
-from factor_worker.engine.siqs.words.arrays import Ids, Index
+from factor_worker.engine.siqs.words.arrays import Ids, Index, Limbs
 
 REASONS: Final = (
     "",
@@ -44,193 +43,207 @@ _FINE, _OUTSIDE, _NO_FACTOR, _NO_LARGE, _COMPOSITE, _WRONG = range(len(REASONS))
 
 
 class BadBatch(ValueError):
-    """A batch is broken or false; the text says in what."""
+    """A batch cannot be read, or holds something false; the message says what."""
 
 
 class Relations(NamedTuple):
-    """Relations x² - kn = ± ∏ base[factors] · large[0] · large[1], in whole numbers."""
+    """Relations x² - kn = ∏ base[factors] · ∏ large_primes, true over the integers."""
 
     x: Limbs
-    """uint64[m, words]: not negative."""
+    """uint64[m, `x_words`]: |x|."""
     offsets: Index
     """int64[m + 1]: the factors of relation i are `factors[offsets[i]:offsets[i + 1]]`."""
     factors: Ids
     """uint32: indices into the factor base with multiplicity; index 0 is -1."""
-    large: npt.NDArray[np.uint64]
-    """uint64[m, 2]: large primes, ascending, 1 for none."""
+    large_primes: Limbs
+    """uint64[m, 2]: large primes in ascending order, 1 for none."""
 
 
 def verify(n: int, parameters: Parameters, first: int, count: int, data: bytes) -> Relations:
     """Return the relations of a batch for the a-indices `first` to `first + count` - 1.
 
     Raises:
-        BadBatch: it cannot be read, has relations of another range, or one that does not hold.
+        BadBatch: it cannot be read, has relations of another range, or has one that does not hold.
     """
     try:
         found = codec.decode(data)
     except codec.Malformed as error:
         raise BadBatch(str(error)) from error
-    if len(found.indices) and not (
-        first <= int(found.indices.min()) and int(found.indices.max()) < first + count
+    if len(found.a_indices) and not (
+        first <= int(found.a_indices.min()) and int(found.a_indices.max()) < first + count
     ):
         raise BadBatch("an a-index is outside the unit")
-    if len(found.indices) and int(found.indices.max()) >= polynomials.total(n, parameters):
+    if len(found.a_indices) and int(found.a_indices.max()) >= polynomials.a_count(n, parameters):
         raise BadBatch("there is no such a-index")
-    return checked(n, parameters, found)
+    return verify_relations(n, parameters, found)
 
 
-def width(number: int) -> int:
-    """Return how many words x has for this kn: x² and kn have room, and a sign."""
-    return number.bit_length() // 64 + 2
+def x_words(kn: int) -> int:
+    """Return how many words an x has: enough for x², kn and a sign."""
+    return kn.bit_length() // 64 + 2
 
 
-def checked(n: int, parameters: Parameters, found: Coordinates) -> Relations:
-    """Work out all x and whole factor lists, and check every relation; raise BadBatch."""
-    base = factor_base.table(n, parameters)
-    number = n * parameters.multiplier
-    words = width(number)
-    offsets = np.zeros(len(found.numbers) + 1, dtype=np.int64)
-    np.cumsum(found.lengths + (parameters.factors + 2), out=offsets[1:])
-    result = _Checked(
-        np.zeros((len(found.numbers), words), dtype=np.uint64),
+def verify_relations(n: int, parameters: Parameters, found: Coordinates) -> Relations:
+    """Compute every x and every complete factor list, and check every relation.
+
+    Raises:
+        BadBatch: a relation does not hold; the message is one of `REASONS`.
+    """
+    base = factor_base.of(n, parameters)
+    kn = n * parameters.multiplier
+    words = x_words(kn)
+    offsets = np.zeros(len(found.polynomials) + 1, dtype=np.int64)
+    np.cumsum(found.factor_counts + (parameters.factors + 2), out=offsets[1:])
+    result = _Result(
+        np.zeros((len(found.polynomials), words), dtype=np.uint64),
         offsets,
         np.zeros(int(offsets[-1]), dtype=np.uint32),
     )
-    ground = _Ground(
-        limbs(number, words),
+    expected = _Expected(
+        to_limbs(kn, words),
         base.primes,
         np.array(
             [parameters.blocks * BLOCK, int(base.primes[-1]), parameters.large_bound],
             dtype=np.uint64,
         ),
     )
-    for chosen, low, high in _groups(n, parameters, found):
+    for family, low, high in _families(n, parameters, found):
         code = _check(
-            _part(found, low, high),
-            _a(chosen, parameters, words),
-            ground,
+            _of_one_a(found, low, high),
+            _family_arrays(family, parameters, words),
+            expected,
             result._replace(x=result.x[low:high], offsets=offsets[low : high + 1]),
         )
         if code != _FINE:
             raise BadBatch(REASONS[code])
-    return Relations(result.x, offsets, result.factors, found.large)
+    return Relations(result.x, offsets, result.factors, found.large_primes)
 
 
-class _Checked(NamedTuple):
-    """Where `_check` puts what it worked out."""
+class _Result(NamedTuple):
+    """Where `_check` writes what it computes; columns as in `Relations`."""
 
     x: Limbs
     offsets: Index
     factors: Ids
 
 
-class _Ground(NamedTuple):
+class _Expected(NamedTuple):
     """What all relations are checked against."""
 
-    modulus: Limbs
-    """kn."""
+    kn: Limbs
     primes: Ids
     bounds: Limbs
-    """Positions are below the first, large primes above the second and not above the third."""
+    """uint64[3]: positions are below the first; large primes are above the second, at most the third."""
 
 
-class _A(NamedTuple):
-    """One a, as the kernel wants it."""
+class _FamilyArrays(NamedTuple):
+    """One a with its polynomials as arrays, see `Family`."""
 
     a: Limbs
     b: Limbs
-    parts: Limbs
-    indices: Ids
-    reach: Limbs
+    b_terms: Limbs
+    a_factors: Ids
+    half_interval: Limbs
+    """uint64[1]: M."""
 
 
-class _Part(NamedTuple):
-    """The relations of one a."""
+class _OfOneA(NamedTuple):
+    """The relations of one a, columns as in `Coordinates`."""
 
-    numbers: Ids
+    polynomials: Ids
     positions: Ids
-    lengths: Index
+    factor_counts: Index
     start: int
+    """Where the factors of the first relation begin in `factors`."""
     factors: Ids
-    large: Limbs
+    """Those of all relations of the batch."""
+    large_primes: Limbs
 
 
-def _groups(
+def _families(
     n: int, parameters: Parameters, found: Coordinates
-) -> Iterator[tuple[Polynomials, int, int]]:
-    """Yield each a with the range of its relations."""
+) -> Iterator[tuple[Family, int, int]]:
+    """Yield the polynomials of each a with the range of its relations."""
     low = 0
-    for index, count in zip(found.indices.tolist(), found.counts.tolist(), strict=True):
-        yield polynomials.at(n, parameters, index), low, low + count
+    for a_index, count in zip(
+        found.a_indices.tolist(), found.relation_counts.tolist(), strict=True
+    ):
+        yield polynomials.family(n, parameters, a_index), low, low + count
         low += count
 
 
-def _part(found: Coordinates, low: int, high: int) -> _Part:
-    starts = int(found.lengths[:low].sum())
-    return _Part(
-        found.numbers[low:high],
+def _of_one_a(found: Coordinates, low: int, high: int) -> _OfOneA:
+    start = int(found.factor_counts[:low].sum())
+    return _OfOneA(
+        found.polynomials[low:high],
         found.positions[low:high],
-        found.lengths[low:high],
-        starts,
+        found.factor_counts[low:high],
+        start,
         found.factors,
-        found.large[low:high],
+        found.large_primes[low:high],
     )
 
 
-def _a(chosen: Polynomials, parameters: Parameters, words: int) -> _A:
-    return _A(
-        limbs(chosen.a, words),
-        limbs(chosen.b, words),
-        np.stack([limbs(part, words) for part in chosen.parts]),
-        np.array(chosen.indices, dtype=np.uint32),
-        np.array([parameters.reach], dtype=np.uint64),
+def _family_arrays(family: Family, parameters: Parameters, words: int) -> _FamilyArrays:
+    return _FamilyArrays(
+        to_limbs(family.a, words),
+        to_limbs(family.b, words),
+        np.stack([to_limbs(term, words) for term in family.b_terms]),
+        np.array(family.a_factors, dtype=np.uint32),
+        np.array([parameters.half_interval], dtype=np.uint64),
     )
 
 
 @njit(cache=True)
-def _check(part: _Part, one: _A, ground: _Ground, result: _Checked) -> int:
-    """Fill in x and the factor lists of one a's relations; return what is wrong with the first bad one."""
+def _check(part: _OfOneA, family: _FamilyArrays, expected: _Expected, result: _Result) -> int:
+    """Fill in x and the factor lists of one a's relations, and check them.
+
+    Returns an index into `REASONS`: `_FINE`, or what is wrong with the first bad relation.
+    """
     start = part.start
-    for index in range(len(part.numbers)):
-        number, position = np.uint64(part.numbers[index]), np.uint64(part.positions[index])
-        if number >> np.uint64(len(one.parts) - 1) != ZERO or position >= ground.bounds[0]:
+    for index in range(len(part.polynomials)):
+        polynomial, position = np.uint64(part.polynomials[index]), np.uint64(part.positions[index])
+        if (
+            polynomial >> np.uint64(len(family.b_terms) - 1) != ZERO
+            or position >= expected.bounds[0]
+        ):
             return _OUTSIDE
-        _fill_x(result.x[index], one, number, position)
+        _fill_x(result.x[index], family, polynomial, position)
         factors = result.factors[result.offsets[index] : result.offsets[index + 1]]
-        length = part.lengths[index]
+        length = part.factor_counts[index]
         factors[:length] = part.factors[start : start + length]
         start += length
         factors[length : length + 2] = TWO
-        factors[length + 2 :] = one.indices
-        if factors.max() >= len(ground.primes):
+        factors[length + 2 :] = family.a_factors
+        if factors.max() >= len(expected.primes):
             return _NO_FACTOR
-        code = _check_large(part.large[index], ground.bounds)
+        code = _check_large_primes(part.large_primes[index], expected.bounds)
         if code != _FINE:
             return code
-        if not _holds(result.x[index], factors, part.large[index], ground):
+        if not _holds(result.x[index], factors, part.large_primes[index], expected):
             return _WRONG
     return _FINE
 
 
 @njit(cache=True)
-def _fill_x(x: Limbs, one: _A, number: Word, position: Word) -> None:
+def _fill_x(x: Limbs, family: _FamilyArrays, polynomial: Word, position: Word) -> None:
     """Set x to |2a(position - M) + b|."""
-    x[:] = one.b
-    gray = number ^ (number >> ONE)
-    for place in range(len(one.parts)):
-        if gray >> np.uint64(place) & ONE:
-            subtract_product(x, one.parts[place], np.uint64(2))
-    add_product(x, one.a, np.uint64(2) * position)
-    subtract_product(x, one.a, np.uint64(2) * one.reach[0])
+    x[:] = family.b
+    gray = polynomial ^ (polynomial >> ONE)
+    for term in range(len(family.b_terms)):
+        if gray >> np.uint64(term) & ONE:
+            subtract_product(x, family.b_terms[term], np.uint64(2))
+    add_product(x, family.a, np.uint64(2) * position)
+    subtract_product(x, family.a, np.uint64(2) * family.half_interval[0])
     if is_negative(x):
         negate(x)
 
 
 @njit(cache=True)
-def _check_large(large: Limbs, bounds: Limbs) -> int:
-    if large[0] > large[1]:
+def _check_large_primes(large_primes: Limbs, bounds: Limbs) -> int:
+    if large_primes[0] > large_primes[1]:
         return _NO_LARGE
-    for prime in large:
+    for prime in large_primes:
         if prime == ONE:
             continue
         if prime <= bounds[1] or prime > bounds[2]:
@@ -241,13 +254,13 @@ def _check_large(large: Limbs, bounds: Limbs) -> int:
 
 
 @njit(cache=True)
-def _holds(x: Limbs, factors: Ids, large: Limbs, ground: _Ground) -> bool:
-    """Say whether x² - modulus is the product; there is room for both, or the answer is no."""
+def _holds(x: Limbs, factors: Ids, large_primes: Limbs, expected: _Expected) -> bool:
+    """Return whether x² - kn equals the product; if either overflows its words, it does not."""
     left = np.zeros(len(x), np.uint64)
     right = np.zeros(len(x), np.uint64)
-    if not (_square(left, x) and _multiply_all(right, factors, large, ground.primes)):
+    if not (_square(left, x) and _multiply_all(right, factors, large_primes, expected.primes)):
         return False
-    subtract_product(left, ground.modulus, ONE)
+    subtract_product(left, expected.kn, ONE)
     difference = ZERO
     for limb in range(len(x)):
         difference |= left[limb] ^ right[limb]
@@ -256,7 +269,7 @@ def _holds(x: Limbs, factors: Ids, large: Limbs, ground: _Ground) -> bool:
 
 @njit(cache=True)
 def _square(square: Limbs, x: Limbs) -> bool:
-    """Set the square, which is 0 before; return False if there is no room for it."""
+    """Add x² to `square`, which is 0 before; return False if it overflows."""
     words = len(x)
     for limb in range(words):
         if x[limb] != ZERO:
@@ -267,8 +280,8 @@ def _square(square: Limbs, x: Limbs) -> bool:
 
 
 @njit(cache=True)
-def _multiply_all(result: Limbs, factors: Ids, large: Limbs, primes: Ids) -> bool:
-    """Set the product of all factors, with its sign; return False if there is no room for it."""
+def _multiply_all(result: Limbs, factors: Ids, large_primes: Limbs, primes: Ids) -> bool:
+    """Set the result, which is 0 before, to the signed product of all factors; return False on overflow."""
     result[0] = ONE
     minus = False
     for factor in factors:
@@ -276,7 +289,7 @@ def _multiply_all(result: Limbs, factors: Ids, large: Limbs, primes: Ids) -> boo
             minus = not minus
         elif multiply(result, np.uint64(primes[factor])):
             return False
-    for prime in large:
+    for prime in large_primes:
         if multiply(result, prime):
             return False
     if is_negative(result):

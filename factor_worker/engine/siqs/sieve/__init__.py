@@ -1,4 +1,7 @@
-"""Finding relations: the sieve over a range of polynomials.
+"""Finding relations: sieving a range of a-indices.
 
-Importing this package imports nothing else.
+`unit.sieve` is the way in. For each a, `initialisation` computes the first roots; `kernel` goes through
+the polynomials of the a, `interval` sieves each and lists candidates, `candidates` divides these out;
+`tables` has the arrays that all of them share.
+Importing this package loads none of its modules.
 """

@@ -1,6 +1,7 @@
-"""Candidates: positions where enough logarithms came together are divided out, and kept or dropped.
+"""Candidates: values where enough logarithms came together are trial divided, and kept or dropped.
 
-Functions here take arrays one by one: a call with a whole table costs more than a division.
+A candidate that is no relation is dropped as soon as the size of what is left of it shows that. The
+functions here take single arrays: handing over all tables at once costs more than a division.
 """
 
 from typing import Final
@@ -9,77 +10,87 @@ import numpy as np
 from numba import njit
 
 from factor_worker.engine.siqs.polynomials.factor_base import FIRST_ODD, MINUS_ONE, TWO
-from factor_worker.engine.siqs.sieve.tables import MOST_FACTORS, Found, Table, Work
+from factor_worker.engine.siqs.sieve.tables import FACTORS_LIMIT, RelationBuffer, Tables, Workspace
 from factor_worker.engine.siqs.words import cofactor, lanes
 from factor_worker.engine.siqs.words.arithmetic import (
     ONE,
     ZERO,
-    Limbs,
     Word,
     add_product,
     bit_length,
-    divide,
+    divide_exact,
     is_negative,
     negate,
     subtract_product,
     trailing_zeros,
 )
-from factor_worker.engine.siqs.words.arrays import Bytes, Ids, Index
-from factor_worker.engine.siqs.words.lanes import LANES, MANY
+from factor_worker.engine.siqs.words.arrays import Bytes, Ids, Index, Limbs
+from factor_worker.engine.siqs.words.lanes import CHUNK, LANES
 
 _WORD_BITS: Final = np.uint64(64)
 
 
 @njit(cache=True)
-def examine(tables: Table, work: Work, found: Found, number: int) -> bool:
-    """Divide out the candidates of a polynomial; return False if there is no room for a relation."""
+def examine(tables: Tables, work: Workspace, buffer: RelationBuffer, polynomial: int) -> bool:
+    """Trial divide the candidates of a polynomial, and append those that are relations to the buffer.
+
+    Returns False if the buffer has no room for one more relation; what it got from this polynomial is
+    then incomplete.
+    """
     limits = tables.limits
     primes, inverses = tables.primes, tables.inverses
-    roots = work.first, work.second, tables.inverses32, tables.quotients32
+    roots = work.roots1, work.roots2, tables.inverses32, tables.quotients32
     value, quotient = work.value, work.quotient
     bounds = (
         np.uint64(primes[-1]),
         np.uint64(limits.large_bound),
         np.uint64(limits.cofactor_bound),
     )
-    sizes = limits.large_size, limits.square_size, limits.left
-    far = tables.groups, work.hits, work.ends
-    for position in work.candidates[: work.counts[0]]:
-        relation, before = found.counts[0], found.counts[1]
-        if relation == len(found.numbers) or before + MOST_FACTORS > len(found.factors):
+    cofactor_sizes = limits.large_prime_bits, limits.square_bits, limits.cofactor_bits
+    far = tables.groups, work.hits, work.hit_ends
+    for position in work.candidates[: work.candidate_count[0]]:
+        relation, start = buffer.counts[0], buffer.counts[1]
+        if relation == len(buffer.polynomials) or start + FACTORS_LIMIT > len(buffer.factors):
             return False
-        factors = found.factors[before : before + MOST_FACTORS]
-        x = np.int64(position) - limits.reach
+        factors = buffer.factors[start : start + FACTORS_LIMIT]
+        x = np.int64(position) - limits.half_interval
         count = _evaluate(value, quotient, (work.a, work.b, work.c), x, factors)
         dividend = value, quotient, primes, inverses
-        count = _range(dividend, roots, FIRST_ODD, limits.sieved, position, factors, count)
-        sieved = np.int64(np.uint8(work.sieve[position] - limits.start))
-        if bit_length(value) - sieved > limits.hopeless:
+        count = _divide_by_range(
+            dividend, roots, FIRST_ODD, limits.first_sieved, position, factors, count
+        )
+        sieved = np.int64(np.uint8(work.sieve[position] - limits.initial_byte))
+        if bit_length(value) - sieved > limits.hopeless_bits:
             continue
-        for index in work.factors_of_a:
+        for index in work.a_factors:
             count = _divide_out(dividend, index, factors, count)
-        known = count
-        count = _range(dividend, roots, limits.sieved, limits.far, position, factors, count)
-        sieved -= _logarithms(factors[known:count], work.logs)
-        if _is_useless(bit_length(value) - sieved, sizes):
+        before_sieved = count
+        count = _divide_by_range(
+            dividend, roots, limits.first_sieved, limits.first_far, position, factors, count
+        )
+        sieved -= _logs_of(factors[before_sieved:count], work.logs)
+        if _is_useless(bit_length(value) - sieved, cofactor_sizes):
             continue
         if sieved > 0:
-            count = _far(dividend, roots, far, position, factors, count)
+            count = _divide_by_far(dividend, roots, far, position, factors, count)
         if bit_length(value) > 64:  # noqa: PLR2004
             continue
-        small = cofactor.smaller_prime(value[0], bounds)
-        if small == ZERO:
+        smaller = cofactor.smaller_large_prime(value[0], bounds)
+        if smaller == ZERO:
             continue
-        found.numbers[relation], found.positions[relation] = number, position
-        found.large[relation, 0], found.large[relation, 1] = small, value[0] // small
-        found.ends[relation] = before + count
-        found.counts[0], found.counts[1] = relation + 1, before + count
+        buffer.polynomials[relation], buffer.positions[relation] = polynomial, position
+        buffer.large_primes[relation, 0], buffer.large_primes[relation, 1] = (
+            smaller,
+            value[0] // smaller,
+        )
+        buffer.ends[relation] = start + count
+        buffer.counts[0], buffer.counts[1] = relation + 1, start + count
     return True
 
 
 @njit(cache=True)
-def _logarithms(factors: Ids, logs: Bytes) -> np.int64:
-    """Return what some factors, ascending, added to the sieve: each counts once."""
+def _logs_of(factors: Ids, logs: Bytes) -> np.int64:
+    """Return what the primes among some ascending factors added to the sieve: each prime counts once."""
     total = np.int64(0)
     for place in range(len(factors)):
         if not place or factors[place] != factors[place - 1]:
@@ -88,26 +99,33 @@ def _logarithms(factors: Ids, logs: Bytes) -> np.int64:
 
 
 @njit(cache=True)
-def _is_useless(size: np.int64, sizes: tuple[int, int, int]) -> bool:
-    """Say whether a rest of about so many bits is too large, or between one large prime and two."""
-    large, square, left = sizes
-    return bool(size > left or large < size < square)
+def _is_useless(size: np.int64, cofactor_sizes: tuple[int, int, int]) -> bool:
+    """Return whether a cofactor of about `size` bits is too large, or lies between one large prime and two.
+
+    `cofactor_sizes` are bits: of the largest large prime, of the square of the largest prime of the
+    factor base (a product of two large primes is not below it), and of the largest cofactor.
+    """
+    one_large_prime, two_large_primes, limit = cofactor_sizes
+    return bool(size > limit or one_large_prime < size < two_large_primes)
 
 
 @njit(cache=True)
 def _evaluate(
-    value: Limbs, slope: Limbs, coefficients: tuple[Limbs, Limbs, Limbs], x: np.int64, factors: Ids
+    value: Limbs, ax_b: Limbs, coefficients: tuple[Limbs, Limbs, Limbs], x: np.int64, factors: Ids
 ) -> int:
-    """Set the value to |Q(x)| / 2^i; return how many factors were noted: -1 and the twos."""
+    """Set the value to |Q(x)| without its powers of 2; return how many factors were written: -1 and 2s.
+
+    Q = (ax + b)x + c, where b and c are those of Q; `ax_b` is scratch for the bracket.
+    """
     a, b, c = coefficients
     for limb in range(len(value)):
-        slope[limb], value[limb] = b[limb], c[limb]
+        ax_b[limb], value[limb] = b[limb], c[limb]
     if x >= 0:
-        add_product(slope, a, np.uint64(x))
-        add_product(value, slope, np.uint64(x))
+        add_product(ax_b, a, np.uint64(x))
+        add_product(value, ax_b, np.uint64(x))
     else:
-        subtract_product(slope, a, np.uint64(-x))
-        subtract_product(value, slope, np.uint64(-x))
+        subtract_product(ax_b, a, np.uint64(-x))
+        subtract_product(value, ax_b, np.uint64(-x))
     count = 0
     if is_negative(value):
         negate(value)
@@ -123,7 +141,7 @@ def _evaluate(
 
 @njit(cache=True)
 def _shift_right(value: Limbs, bits: Word) -> None:
-    """Shift by 1 to 63 bits, or by none, in place."""
+    """Shift a number right by 0 to 63 bits, in place."""
     if bits % _WORD_BITS == ZERO:
         return
     for limb in range(len(value) - 1):
@@ -135,10 +153,10 @@ def _shift_right(value: Limbs, bits: Word) -> None:
 def _divide_out(
     dividend: tuple[Limbs, Limbs, Ids, Limbs], index: np.int64, factors: Ids, count: int
 ) -> int:
-    """Divide the value by a prime as often as it goes, noting it each time."""
+    """Divide the value by a prime as often as possible, writing its index each time; return the count."""
     value, quotient, primes, inverses = dividend
     p, inverse = np.uint64(primes[index]), inverses[index]
-    while divide(quotient, value, p, inverse):
+    while divide_exact(quotient, value, p, inverse):
         for limb in range(len(value)):
             value[limb] = quotient[limb]
         factors[count] = index
@@ -147,7 +165,7 @@ def _divide_out(
 
 
 @njit(cache=True)
-def _range(  # noqa: PLR0913, PLR0917 see above
+def _divide_by_range(  # noqa: PLR0913, PLR0917 see above
     dividend: tuple[Limbs, Limbs, Ids, Limbs],
     roots: tuple[Ids, Ids, Ids, Ids],
     start: int,
@@ -156,14 +174,14 @@ def _range(  # noqa: PLR0913, PLR0917 see above
     factors: Ids,
     count: int,
 ) -> int:
-    """Divide by those primes of a range of which a root lies a multiple of p from the position.
+    """Divide by the primes from `start` to `stop` - 1 that have a root congruent to the position.
 
-    Vectors need not begin where the range does: only what is in the range counts.
+    The last vector may reach back below `start`; hits outside the range are ignored.
     """
     first, second, inverses, quotients = roots
     for place in range(start, stop, LANES):
         low = max(0, min(place, stop - LANES))
-        hits = lanes.congruent(first, second, inverses, quotients, low, position)
+        hits = lanes.root_hits(first, second, inverses, quotients, low, position)
         while hits:
             index = low + np.int64(trailing_zeros(hits))
             hits &= hits - ONE
@@ -173,7 +191,7 @@ def _range(  # noqa: PLR0913, PLR0917 see above
 
 
 @njit(cache=True)
-def _far(  # noqa: PLR0913, PLR0917
+def _divide_by_far(  # noqa: PLR0913, PLR0917
     dividend: tuple[Limbs, Limbs, Ids, Limbs],
     roots: tuple[Ids, Ids, Ids, Ids],
     far: tuple[Index, Ids, Index],
@@ -181,21 +199,25 @@ def _far(  # noqa: PLR0913, PLR0917
     factors: Ids,
     count: int,
 ) -> int:
-    """Divide by the far primes that hit the position; the list of hits tells in which group they are."""
+    """Divide by the far primes that hit the position.
+
+    The list of hits is searched for the position; only the primes of the groups whose hits overlap a
+    chunk that has it are tried.
+    """
     groups, hits, ends = far
     if not len(groups):
         return count
     group = 0
-    for start in range(0, ends[-1], MANY):
-        if not lanes.among(hits, start, position):
+    for start in range(0, ends[-1], CHUNK):
+        if not lanes.contains(hits, start, position):
             continue
         while ends[group] <= start:
             group += 1
         last = group
         while True:
             low, high = groups[last, 0], groups[last, 1]
-            count = _range(dividend, roots, low, high, position, factors, count)
-            if ends[last] >= start + MANY or last == len(groups) - 1:
+            count = _divide_by_range(dividend, roots, low, high, position, factors, count)
+            if ends[last] >= start + CHUNK or last == len(groups) - 1:
                 break
             last += 1
     return count

@@ -1,14 +1,32 @@
-"""The kernel: sieves the polynomials of one a, one after the other in the order of the Gray code."""
+"""The kernel: sieves the polynomials of one a, one after the other in the order of the Gray code.
+
+Theory of operation
+-------------------
+An a with s primes has 2^(s-1) polynomials, b = ±B_1 ± … ± B_(s-1) + B_s. Polynomial j takes its signs from
+the Gray code g = j ^ (j >> 1): B_l counts negative where bit l of g is set. Going from j - 1 to j changes
+one bit of g, the lowest set bit of j, hence one sign. So b, c and every root are updated by one addition
+each instead of being computed anew: b changes by 2·B_l, the roots modulo p by δ_l = B_l/a mod p
+(`Workspace.deltas`, computed once per a by `initialisation`). That is why polynomials must be taken in
+order, and why a unit is a range of a's and never a part of one.
+
+For each polynomial `interval.sieve` updates the roots, adds logarithms and lists candidates;
+`candidates.examine` trial divides them and appends relations to a buffer of fixed size. A compiled kernel
+cannot enlarge the buffer. When it is full, the relations of the current polynomial are taken back and its
+number is returned. The caller (`unit.Siever`) doubles the buffer and calls again with `again` set: the
+sieve bytes and the candidates of that polynomial are still there, and the roots must not move twice.
+
+The kernel releases Python's global lock, so a unit can run beside other threads of its process.
+"""
 
 import numpy as np
 from numba import njit
 
 from factor_worker.engine.siqs.sieve import candidates, interval
-from factor_worker.engine.siqs.sieve.tables import Found, Table, Work
+from factor_worker.engine.siqs.sieve.tables import RelationBuffer, Tables, Workspace
 from factor_worker.engine.siqs.words.arithmetic import (
     ONE,
     add_product,
-    divide,
+    divide_exact,
     multiply,
     negate,
     subtract_product,
@@ -17,53 +35,63 @@ from factor_worker.engine.siqs.words.arithmetic import (
 
 
 @njit(cache=True, nogil=True)
-def run(tables: Table, work: Work, found: Found, number: int, stop: int, again: bool) -> int:  # noqa: FBT001, PLR0913, PLR0917 kernels have no keywords
-    """Sieve the polynomials from `number` to `stop` - 1; return the first one that is not finished.
+def sieve_polynomials(  # noqa: PLR0913, PLR0917 kernels have no keywords
+    tables: Tables,
+    work: Workspace,
+    buffer: RelationBuffer,
+    polynomial: int,
+    stop: int,
+    again: bool,  # noqa: FBT001
+) -> int:
+    """Sieve the polynomials from `polynomial` to `stop` - 1; return the first that is unfinished.
 
-    If there is no room for a polynomial's relations, all that it had are taken back and it is
-    returned: call again with more room, `number` set to it and `again`.
+    That is `stop` unless the buffer is too small for a polynomial's relations. Then call again with a
+    larger buffer, the returned `polynomial`, and `again`.
     """
-    while number < stop:
+    while polynomial < stop:
         if not again:
-            sieve(tables, work, number)
+            sieve_next(tables, work, polynomial)
         again = False
-        before = found.counts.copy()
-        if not candidates.examine(tables, work, found, number):
-            found.counts[:] = before
-            return number
-        number += 1
+        before = buffer.counts.copy()
+        if not candidates.examine(tables, work, buffer, polynomial):
+            buffer.counts[:] = before
+            return polynomial
+        polynomial += 1
     return stop
 
 
 @njit(cache=True)
-def sieve(tables: Table, work: Work, number: int) -> None:
-    """Go on from the polynomial before: renew b, c and the roots, and sieve.
+def sieve_next(tables: Tables, work: Workspace, polynomial: int) -> None:
+    """Go on from the previous polynomial to this one: update b, c and the roots, and sieve.
 
-    Numbers g = number ^ (number >> 1) of successive polynomials differ in one bit l, and B_l counts
-    negative where it is set. For the first one nothing changes, which is the last step: no
-    polynomial has B_s negative.
+    The first polynomial changes no sign: its step is that of B_s, which is all zeros.
     """
-    place, becomes_negative = np.int64(len(work.deltas) - 1), False
-    if number:
-        place = np.int64(trailing_zeros(np.uint64(number)))
-        becomes_negative = (number ^ (number >> 1)) >> place & 1 == 1
-        _renew_coefficients(tables, work, place, becomes_negative)
-    interval.sieve(tables, work, work.deltas[place], becomes_negative)
+    term, becomes_negative = np.int64(len(work.deltas) - 1), False
+    if polynomial:
+        term = np.int64(trailing_zeros(np.uint64(polynomial)))
+        becomes_negative = (polynomial ^ (polynomial >> 1)) >> term & 1 == 1
+        _update_coefficients(tables, work, term, becomes_negative)
+    interval.sieve(tables, work, work.deltas[term], becomes_negative)
 
 
 @njit(cache=True)
-def _renew_coefficients(tables: Table, work: Work, place: np.int64, becomes_negative: bool) -> None:  # noqa: FBT001
-    """Set b to b ∓ 2B and c to c + B(B ∓ b)/a, where B/a = gamma/q."""
-    part, change = work.parts[place], work.value
-    index = work.factors_of_a[place]
+def _update_coefficients(
+    tables: Tables,
+    work: Workspace,
+    term: np.int64,
+    becomes_negative: bool,  # noqa: FBT001
+) -> None:
+    """Set b to b ∓ 2B and c to c + B(B ∓ b)/a for B = B_l; the division is by q_l, as B/a = gamma/q."""
+    b_term, change = work.b_terms[term], work.value
+    index = work.a_factors[term]
     change[:] = work.b
     if becomes_negative:
         negate(change)
-    add_product(change, part, ONE)
-    multiply(change, work.gammas[place])
-    divide(work.quotient, change, np.uint64(tables.primes[index]), tables.inverses[index])
+    add_product(change, b_term, ONE)
+    multiply(change, work.gammas[term])
+    divide_exact(work.quotient, change, np.uint64(tables.primes[index]), tables.inverses[index])
     add_product(work.c, work.quotient, ONE)
     if becomes_negative:
-        subtract_product(work.b, part, np.uint64(2))
+        subtract_product(work.b, b_term, np.uint64(2))
     else:
-        add_product(work.b, part, np.uint64(2))
+        add_product(work.b, b_term, np.uint64(2))

@@ -1,4 +1,4 @@
-"""A sieve unit: all relations of a range of a-indices, as bytes."""
+"""A sieve unit: all relations of a range of a-indices, verified and encoded as bytes."""
 
 import time
 from collections.abc import Callable
@@ -10,33 +10,33 @@ import numpy.typing as npt
 
 from factor_worker.engine.siqs.polynomials import polynomials
 from factor_worker.engine.siqs.polynomials.parameters import Parameters
-from factor_worker.engine.siqs.polynomials.polynomials import Polynomials
+from factor_worker.engine.siqs.polynomials.polynomials import Family
 from factor_worker.engine.siqs.relations import codec, verification
 from factor_worker.engine.siqs.relations.codec import Coordinates
 from factor_worker.engine.siqs.sieve import initialisation, kernel, tables
-from factor_worker.engine.siqs.words.arithmetic import Limbs, limbs
-from factor_worker.engine.siqs.words.arrays import Floats, Ids, Index
+from factor_worker.engine.siqs.words.arithmetic import to_limbs
+from factor_worker.engine.siqs.words.arrays import Floats, Ids, Index, Limbs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ROOM: Final = 1024
-"""Relations that the first buffer holds; one that is too small is doubled."""
-AT_ONCE: Final = 64
-"""Polynomials between two looks at whether to go on: 2 ms at 60 digits, 10 at 95."""
+INITIAL_ROOM: Final = 1024
+"""Relations that the first buffer has room for; a buffer that is too small is doubled."""
+POLYNOMIALS_PER_CHECK: Final = 64
+"""Polynomials between two checks of `stopped`: 2 ms at 60 digits, 10 ms at 95."""
 
 
-class Batch(NamedTuple):
+class UnitResult(NamedTuple):
     """What a unit found."""
 
     done: int
-    """How many a's were sieved to the end: fewer than asked for if the time was up."""
+    """How many a's were sieved to the end: fewer than asked for if the unit ended early."""
     full: int
     """Relations without a large prime."""
     partial: int
-    """Relations with one or two."""
+    """Relations with one or two large primes."""
     data: bytes
-    """The relations, see `codec`."""
+    """The relations as `codec` encodes them."""
 
 
 def sieve(  # noqa: PLR0913 what to sieve, and two ways to end early
@@ -47,16 +47,17 @@ def sieve(  # noqa: PLR0913 what to sieve, and two ways to end early
     *,
     seconds: float | None = None,
     stopped: Callable[[], bool] = lambda: False,
-) -> Batch:
-    """Sieve the a's `first` to `first + count` - 1, and verify what was found.
+) -> UnitResult:
+    """Sieve the a-indices `first` to `first + count` - 1, and verify the relations.
 
-    The same a gives the same relations on every machine, in whatever unit it is. After `seconds` of
-    CPU time of this thread no further a is begun, but there is always one. `stopped` is asked every
-    few milliseconds; if it says so, what there is of the present a is dropped, and that was all.
+    An a gives the same relations on every machine and in every unit. Two things end a unit early, and
+    `UnitResult.done` says after how many a's. Once `seconds` of this thread's CPU time have passed, no
+    further a is begun; at least one always is. `stopped` is called every few milliseconds; when it
+    returns True, the unit ends at once and drops the relations of the a in progress.
 
     Raises:
         IndexError: there are not so many a's.
-        verification.BadBatch: the machine miscalculated, or the sieve is wrong.
+        verification.BadBatch: a relation does not hold: the machine miscalculated, or the sieve is wrong.
     """
     siever = _siever(n, parameters)
     started = time.thread_time()
@@ -66,10 +67,10 @@ def sieve(  # noqa: PLR0913 what to sieve, and two ways to end early
         done += 1
         if seconds is not None and time.thread_time() - started >= seconds:
             break
-    found = _together(first, parts)
-    verification.checked(n, parameters, found)
-    full = int(np.count_nonzero(found.large[:, 1] == 1))
-    return Batch(done, full, len(found.large) - full, codec.encode(found))
+    found = _joined(first, parts)
+    verification.verify_relations(n, parameters, found)
+    full = int(np.count_nonzero(found.large_primes[:, 1] == 1))
+    return UnitResult(done, full, len(found.large_primes) - full, codec.encode(found))
 
 
 @lru_cache(maxsize=1)
@@ -80,105 +81,107 @@ def _siever(n: int, parameters: Parameters) -> "Siever":
 class _Part(NamedTuple):
     """The relations of one a."""
 
-    numbers: Ids
+    polynomials: Ids
     positions: Ids
-    lengths: Index
+    factor_counts: Index
     factors: Ids
-    large: Limbs
+    large_primes: Limbs
 
     @classmethod
-    def of(cls, found: tables.Found) -> Self:
-        """Return what the kernel found, copied and in order."""
-        relations, factors = found.counts.tolist()
-        lengths = np.diff(found.ends[:relations], prepend=0)
+    def of(cls, buffer: tables.RelationBuffer) -> Self:
+        """Return a copy of what the kernel found, the factors of each relation in ascending order."""
+        relations, factors = buffer.counts.tolist()
+        lengths = np.diff(buffer.ends[:relations], prepend=0)
         return cls(
-            found.numbers[:relations].copy(),
-            found.positions[:relations].copy(),
+            buffer.polynomials[:relations].copy(),
+            buffer.positions[:relations].copy(),
             lengths,
-            codec.ascending(lengths, found.factors[:factors]),
-            found.large[:relations].copy(),
+            codec.ascending(lengths, buffer.factors[:factors]),
+            buffer.large_primes[:relations].copy(),
         )
 
 
-def _together(first: int, parts: list[_Part]) -> Coordinates:
+def _joined(first: int, parts: list[_Part]) -> Coordinates:
     """Join the relations of successive a's."""
-    empty = _Part.of(tables.found(0))
+    empty = _Part.of(tables.relation_buffer(0))
     numbers, positions, lengths, factors, large = zip(empty, *parts, strict=True)
     return Coordinates(
-        indices=np.arange(first, first + len(parts), dtype=np.int64),
-        counts=np.array([len(part.numbers) for part in parts], dtype=np.int64),
-        numbers=np.concatenate(numbers),
+        a_indices=np.arange(first, first + len(parts), dtype=np.int64),
+        relation_counts=np.array([len(part.polynomials) for part in parts], dtype=np.int64),
+        polynomials=np.concatenate(numbers),
         positions=np.concatenate(positions),
-        lengths=np.concatenate(lengths),
+        factor_counts=np.concatenate(lengths),
         factors=np.concatenate(factors),
-        large=np.concatenate(large),
+        large_primes=np.concatenate(large),
     )
 
 
 class Siever:
-    """The tables of a number and room to work in; sieves one a at a time."""
+    """Sieves one a at a time; keeps the tables of a number and the arrays that kernels work in."""
 
     def __init__(self, n: int, parameters: Parameters) -> None:
         self._n, self._parameters = n, parameters
-        self._number = n * parameters.multiplier
-        self.tables = tables.table(n, parameters)
-        # Q's size, a few bits for an a that is not ideal, and the sign
-        bits = self._number.bit_length() // 2 + parameters.reach.bit_length() + 4
+        self._kn = n * parameters.multiplier
+        self.tables = tables.build(n, parameters)
+        # The size of Q, a few bits more for an a that is not ideal, and the sign.
+        bits = self._kn.bit_length() // 2 + parameters.half_interval.bit_length() + 4
         self._words = bits // 64 + 1
-        self.work = tables.work(self.tables, parameters.factors, self._words)
-        self.found = tables.found(ROOM)
+        self.work = tables.workspace(self.tables, parameters.factors, self._words)
+        self.buffer = tables.relation_buffer(INITIAL_ROOM)
         self._inverses: dict[int, Floats] = {}
         self._places = np.zeros(parameters.size, dtype=np.uint32)
         self._cofactors = np.zeros(parameters.size)
 
-    def sieve(self, index: int, stopped: Callable[[], bool]) -> _Part | None:
-        """Return all relations of an a, or None if it was stopped before the end."""
-        chosen = polynomials.at(self._n, self._parameters, index)
-        self.begin(chosen)
-        self.found.counts[:] = 0
-        number, again = 0, False
-        while number < chosen.size:
+    def sieve(self, a_index: int, stopped: Callable[[], bool]) -> _Part | None:
+        """Return all relations of an a, or None if `stopped` ended it early."""
+        family = polynomials.family(self._n, self._parameters, a_index)
+        self.start(family)
+        self.buffer.counts[:] = 0
+        polynomial, again = 0, False
+        while polynomial < family.size:
             if stopped():
                 return None
-            stop = min(number + AT_ONCE, chosen.size)
-            number = kernel.run(self.tables, self.work, self.found, number, stop, again)
-            if again := number < stop:
-                self.found = _doubled(self.found)
-        return _Part.of(self.found)
+            stop = min(polynomial + POLYNOMIALS_PER_CHECK, family.size)
+            polynomial = kernel.sieve_polynomials(
+                self.tables, self.work, self.buffer, polynomial, stop, again
+            )
+            if again := polynomial < stop:
+                self.buffer = _doubled(self.buffer)
+        return _Part.of(self.buffer)
 
-    def begin(self, chosen: Polynomials) -> None:
-        """Set everything to the first polynomial of an a."""
+    def start(self, family: Family) -> None:
+        """Set the arrays to the first polynomial of an a."""
         work, words = self.work, self._words
-        work.a[:] = limbs(chosen.a, words)
-        work.b[:] = limbs(chosen.b, words)
-        work.c[:] = limbs((chosen.b**2 - self._number) // (4 * chosen.a), words)
-        for place, part in enumerate(chosen.parts):
-            work.parts[place] = limbs(part, words)
-        work.gammas[:] = chosen.gammas
-        work.logs[work.factors_of_a] = self.tables.logs[work.factors_of_a]
-        work.factors_of_a[:] = chosen.indices
-        work.logs[work.factors_of_a] = 0
-        self._begin_roots(chosen)
+        work.a[:] = to_limbs(family.a, words)
+        work.b[:] = to_limbs(family.b, words)
+        work.c[:] = to_limbs((family.b**2 - self._kn) // (4 * family.a), words)
+        for place, term in enumerate(family.b_terms):
+            work.b_terms[place] = to_limbs(term, words)
+        work.gammas[:] = family.gammas
+        work.logs[work.a_factors] = self.tables.logs[work.a_factors]
+        work.a_factors[:] = family.a_factors
+        work.logs[work.a_factors] = 0
+        self._start_roots(family)
 
-    def _begin_roots(self, chosen: Polynomials) -> None:
+    def _start_roots(self, family: Family) -> None:
         size = len(self.tables.primes)
         sums = (np.ones(size), np.zeros(size))
-        for q, gamma, delta in zip(chosen.primes, chosen.gammas, self.work.deltas, strict=True):
+        for q, gamma, delta in zip(family.a_primes, family.gammas, self.work.deltas, strict=True):
             if q not in self._inverses:
                 self._inverses[q] = initialisation.negative_inverses(q)
             initialisation.look_up(
                 self.tables.primes, q, self._inverses[q], self._places, self._cofactors
             )
             initialisation.add_factor(self.tables, (q, gamma), self._cofactors, delta, sums)
-        self.work.deltas[-1] = 0  # the last B never changes its sign
-        initialisation.start(self.tables, self.work, sums, float(chosen.shifted))
+        self.work.deltas[-1] = 0  # B_s never changes its sign
+        initialisation.write_roots(self.tables, self.work, sums, float(family.shifted))
 
 
-def _doubled(found: tables.Found) -> tables.Found:
-    """Return twice the room, with the same relations in it."""
-    larger = tables.found(2 * len(found.numbers))
+def _doubled(buffer: tables.RelationBuffer) -> tables.RelationBuffer:
+    """Return a buffer of twice the size, with the same relations in it."""
+    larger = tables.relation_buffer(2 * len(buffer.polynomials))
     pairs = cast(
-        "Iterable[tuple[npt.NDArray[Any], npt.NDArray[Any]]]", zip(found, larger, strict=True)
+        "Iterable[tuple[npt.NDArray[Any], npt.NDArray[Any]]]", zip(buffer, larger, strict=True)
     )
     for old, new in pairs:
         new[: len(old)] = old

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from factor_worker.engine.siqs.solve.sparse import WORD, Rows
+from factor_worker.engine.siqs.solve.sparse import WORD_BITS, Rows
 from factor_worker.engine.siqs.words.arithmetic import ONE, leading_zeros
 from factor_worker.engine.siqs.words.arrays import Index, Words
 
@@ -31,7 +31,7 @@ def dependencies(rows: Rows, columns: int) -> Words:
     """
     matrix = _packed(rows, columns)
     pivots, rank = _echelon(matrix, rows.height)
-    return _kernel(matrix, pivots[:rank], rows.height)
+    return _null_space(matrix, pivots[:rank], rows.height)
 
 
 @njit(cache=True)
@@ -58,44 +58,44 @@ def _echelon(matrix: Words, width: int) -> tuple[Index, int]:
     lines, words = matrix.shape
     pivots = np.empty(min(lines, width), np.int64)
     table = np.empty((4, 256, min(STRIPE, words)), np.uint64)
-    bytes_of = np.empty((lines, 4), np.uint8)
+    panel_bytes = np.empty((lines, 4), np.uint8)
     rank = 0
     for first in range(0, width, PANEL):
         word, low = first >> 6, np.uint64(first & 63)
-        found = _panel(matrix, rank, word, low, pivots)
+        found = _find_pivots(matrix, rank, word, low, pivots)
         if not found:
             continue
         for line in range(rank + found, lines):
             bits = matrix[line, word] >> low
             for byte in range(4):
-                bytes_of[line, byte] = (bits >> np.uint64(8 * byte)) & np.uint64(255)
+                panel_bytes[line, byte] = (bits >> np.uint64(8 * byte)) & np.uint64(255)
         for start in range(word, words, STRIPE):
             stop = min(start + STRIPE, words)
             _tabulate(
                 matrix[rank : rank + found, start:stop], table, pivots[rank : rank + found], first
             )
-            _clear(matrix[:, start:stop], table, bytes_of, rank + found)
+            _clear_below(matrix[:, start:stop], table, panel_bytes, rank + found)
         rank += found
     return pivots, rank
 
 
 @njit(cache=True)
-def _panel(matrix: Words, rank: int, word: int, low: np.uint64, pivots: Index) -> int:
+def _find_pivots(matrix: Words, rank: int, word: int, low: np.uint64, pivots: Index) -> int:
     """Move the panel's pivot lines to `rank` and below, reduced against each other; count them."""
     mask = np.uint64(0xFFFFFFFF) << low
     found = 0
     for line in range(rank, len(matrix)):
         bits = matrix[line, word]
         for pivot in range(rank, rank + found):
-            if _has(bits, pivots[pivot]):
+            if _is_set(bits, pivots[pivot]):
                 bits ^= matrix[pivot, word]
         if bits & mask:
-            _join(matrix, line, rank, rank + found, pivots)
+            _move_into_panel(matrix, line, rank, rank + found, pivots)
             bit = low
             while not bits >> bit & np.uint64(1):
                 bit += np.uint64(1)
             pivots[rank + found] = (word << 6) + np.int64(bit)
-            _clear_above(matrix, rank, rank + found, pivots)
+            _clear_in_panel(matrix, rank, rank + found, pivots)
             found += 1
             if found == PANEL:
                 break
@@ -103,26 +103,26 @@ def _panel(matrix: Words, rank: int, word: int, low: np.uint64, pivots: Index) -
 
 
 @njit(cache=True)
-def _has(bits: np.uint64, bit: int) -> bool:
+def _is_set(bits: np.uint64, bit: int) -> bool:
     return bool((bits >> np.uint64(bit & 63)) & np.uint64(1))
 
 
 @njit(cache=True)
-def _join(matrix: Words, line: int, first: int, target: int, pivots: Index) -> None:
+def _move_into_panel(matrix: Words, line: int, first: int, target: int, pivots: Index) -> None:
     """Swap a line to its place behind the panel's pivot lines and reduce it by them."""
     for at in range(matrix.shape[1]):
         matrix[line, at], matrix[target, at] = matrix[target, at], matrix[line, at]
     for pivot in range(first, target):
-        if _has(matrix[target, pivots[pivot] >> 6], pivots[pivot]):
+        if _is_set(matrix[target, pivots[pivot] >> 6], pivots[pivot]):
             _add(matrix, target, pivot)
 
 
 @njit(cache=True)
-def _clear_above(matrix: Words, first: int, target: int, pivots: Index) -> None:
+def _clear_in_panel(matrix: Words, first: int, target: int, pivots: Index) -> None:
     """Clear the newest pivot's bit in the panel's other pivot lines."""
     word = pivots[target] >> 6
     for pivot in range(first, target):
-        if _has(matrix[pivot, word], pivots[target]):
+        if _is_set(matrix[pivot, word], pivots[target]):
             _add(matrix, pivot, target)
 
 
@@ -152,27 +152,29 @@ def _tabulate(lines: Words, table: Words, pivots: Index, first: int) -> None:
 
 
 @njit(cache=True)
-def _clear(stripe: Words, table: Words, bytes_of: npt.NDArray[np.uint8], start: int) -> None:
+def _clear_below(
+    stripe: Words, table: Words, panel_bytes: npt.NDArray[np.uint8], start: int
+) -> None:
     size = stripe.shape[1]
     for line in range(start, len(stripe)):
-        one = table[0, bytes_of[line, 0]]
-        two = table[1, bytes_of[line, 1]]
-        three = table[2, bytes_of[line, 2]]
-        four = table[3, bytes_of[line, 3]]
+        one = table[0, panel_bytes[line, 0]]
+        two = table[1, panel_bytes[line, 1]]
+        three = table[2, panel_bytes[line, 2]]
+        four = table[3, panel_bytes[line, 3]]
         target = stripe[line]
         for at in range(np.uint64(size)):
             target[at] ^= one[at] ^ two[at] ^ three[at] ^ four[at]
 
 
 @njit(cache=True)
-def _kernel(matrix: Words, pivots: Index, width: int) -> Words:
+def _null_space(matrix: Words, pivots: Index, width: int) -> Words:
     """Set one free bit to 1 in each combination and let every pivot, from the last on, answer."""
     words = np.zeros(width, np.uint64)
     is_pivot = np.zeros(width, np.bool_)
     is_pivot[pivots] = True
     free = 0
     for bit in range(width - 1, -1, -1):
-        if not is_pivot[bit] and free < WORD:
+        if not is_pivot[bit] and free < WORD_BITS:
             words[bit] = np.uint64(1) << np.uint64(free)
             free += 1
     for line in range(len(pivots) - 1, -1, -1):

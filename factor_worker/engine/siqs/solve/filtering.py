@@ -9,33 +9,27 @@ full relation. Source: Lenstra and Manasse, "Factoring with two large primes" (1
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from factor_worker.engine.siqs.solve.sparse import Rows, from_lengths, take
-from factor_worker.engine.siqs.words.arithmetic import Limbs
-from factor_worker.engine.siqs.words.arrays import Ids, Index
-
-Keys = npt.NDArray[np.uint64]
-Primes = npt.NDArray[np.uint64]
-Edges = npt.NDArray[np.int64]
+from factor_worker.engine.siqs.words.arrays import Bits, Ids, Index, Limbs, Words
 
 
-def keys(x: Limbs) -> Keys:
+def hashes(x: Limbs) -> Words:
     """Return 64 bits of each x ≥ 0, of as many words as there are columns, to recognise duplicates.
 
     Two different values hardly ever share a key; if so one good relation is lost, no more.
     """
     odd = np.random.default_rng(x.shape[1]).integers(1 << 63, size=x.shape[1], dtype=np.uint64)
-    mixed: Keys = ((x ^ (x >> np.uint64(32))) * (2 * odd + np.uint64(1))).sum(
+    mixed: Words = ((x ^ (x >> np.uint64(32))) * (2 * odd + np.uint64(1))).sum(
         axis=1, dtype=np.uint64
     )
     return mixed
 
 
-def distinct(marks: Keys) -> Index:
+def distinct(hashes: Words) -> Index:
     """Return the ascending indices of the first relation with each key."""
-    first: Index = np.unique(marks, return_index=True)[1]
+    first: Index = np.unique(hashes, return_index=True)[1]
     first.sort()
     return first
 
@@ -43,38 +37,38 @@ def distinct(marks: Keys) -> Index:
 class Graph(NamedTuple):
     """Relations as edges between numbered large primes; the vertex 0 is 1, for none."""
 
-    edges: Edges
+    edges: Index
     """int64[m, 2]."""
     vertices: int
 
 
-def graph(large: Primes) -> Graph:
+def graph(large: Limbs) -> Graph:
     """Return the graph of relations: `large` is uint[m, 2], 1 for none."""
     flat = np.concatenate((np.ones(1, dtype=large.dtype), large.ravel()))
     values, numbers = np.unique(flat, return_inverse=True)
     return Graph(numbers[1:].reshape(-1, 2).astype(np.int64), len(values))
 
 
-def count_usable(of: Graph) -> int:
+def count_usable(relations: Graph) -> int:
     """Return how many independent rows the relations give: full ones and independent cycles."""
-    return len(of.edges) - _unions(of.edges, of.vertices)
+    return len(relations.edges) - _count_unions(relations.edges, relations.vertices)
 
 
-def relation_sets(of: Graph, limit: int) -> Rows:
+def relation_sets(relations: Graph, limit: int) -> Rows:
     """Return at most `limit` sets of relations, the shortest ones, with no large prime left over.
 
     Row i names the relations of set i; the sets are linearly independent and, without a limit,
     `count_usable` many. Each is an edge outside a breadth-first spanning forest with the path that
     joins its ends inside the forest.
     """
-    edges, vertices = of
-    up, depth, in_forest = _forest(edges, vertices)
+    edges, vertices = relations
+    parents, depth, in_forest = _spanning_forest(edges, vertices)
     outside = np.flatnonzero(~in_forest)
-    lengths = _path_lengths(edges, outside, up, depth)
+    lengths = _path_lengths(edges, outside, parents, depth)
     shortest = np.argsort(lengths, kind="stable")[:limit]
     chosen = outside[shortest]
     offsets = from_lengths(lengths[shortest])
-    return Rows(offsets, _paths(edges, chosen, up, depth, offsets))
+    return Rows(offsets, _paths(edges, chosen, parents, depth, offsets))
 
 
 def used(sets: Rows, relations: int) -> tuple[Index, Rows]:
@@ -98,7 +92,7 @@ def lightest(rows: Rows, limit: int) -> Index:
 
 
 @njit(cache=True)
-def _unions(edges: Edges, vertices: int) -> int:
+def _count_unions(edges: Index, vertices: int) -> int:
     """Return how many edges join two components that nothing joined before (union-find)."""
     parent = np.arange(vertices)
     joined = 0
@@ -117,7 +111,7 @@ def _unions(edges: Edges, vertices: int) -> int:
 
 
 @njit(cache=True)
-def _forest(edges: Edges, vertices: int) -> tuple[Edges, Index, npt.NDArray[np.bool_]]:
+def _spanning_forest(edges: Index, vertices: int) -> tuple[Index, Index, Bits]:
     """Return per vertex (parent, edge to it), per vertex the depth, and the edges of the forest.
 
     Breadth first, and from vertex 0 first: the paths from there are as short as they can be.
@@ -134,7 +128,7 @@ def _forest(edges: Edges, vertices: int) -> tuple[Edges, Index, npt.NDArray[np.b
             vertex = edges[edge, side]
             incident[at[vertex]] = edge
             at[vertex] += 1
-    up = np.full((vertices, 2), -1, np.int64)
+    parents = np.full((vertices, 2), -1, np.int64)
     depth = np.full(vertices, -1, np.int64)
     in_forest = np.zeros(len(edges), np.bool_)
     queue = np.empty(vertices, np.int64)
@@ -151,29 +145,29 @@ def _forest(edges: Edges, vertices: int) -> tuple[Edges, Index, npt.NDArray[np.b
                 other = edges[edge, 0] + edges[edge, 1] - vertex
                 if depth[other] < 0:
                     depth[other] = depth[vertex] + 1
-                    up[other, 0] = vertex
-                    up[other, 1] = edge
+                    parents[other, 0] = vertex
+                    parents[other, 1] = edge
                     in_forest[edge] = True
                     queue[tail] = other
                     tail += 1
-    return up, depth, in_forest
+    return parents, depth, in_forest
 
 
 @njit(cache=True)
-def _path_lengths(edges: Edges, outside: Index, up: Edges, depth: Index) -> Index:
+def _path_lengths(edges: Index, outside: Index, parents: Index, depth: Index) -> Index:
     lengths = np.ones(len(outside), np.int64)
     for index in range(len(outside)):
         left, right = edges[outside[index], 0], edges[outside[index], 1]
         while left != right:
             if depth[left] < depth[right]:
                 left, right = right, left
-            left = up[left, 0]
+            left = parents[left, 0]
             lengths[index] += 1
     return lengths
 
 
 @njit(cache=True)
-def _paths(edges: Edges, outside: Index, up: Edges, depth: Index, offsets: Index) -> Ids:
+def _paths(edges: Index, outside: Index, parents: Index, depth: Index, offsets: Index) -> Ids:
     members = np.empty(offsets[-1], np.uint32)
     for index in range(len(outside)):
         at = offsets[index]
@@ -183,8 +177,8 @@ def _paths(edges: Edges, outside: Index, up: Edges, depth: Index, offsets: Index
             if depth[left] < depth[right]:
                 left, right = right, left
             at += 1
-            members[at] = up[left, 1]
-            left = up[left, 0]
+            members[at] = parents[left, 1]
+            left = parents[left, 0]
         members[offsets[index] : at + 1].sort()
     return members
 

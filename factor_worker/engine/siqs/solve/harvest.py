@@ -15,11 +15,11 @@ from factor_worker.engine.siqs.solve.square_root import Congruences
 
 EXCESS: Final = 16
 """Rows wanted beyond the columns, hence dependencies: all are trivial once in 2^16 numbers."""
-NEARLY: Final = 0.9
+COUNT_FROM: Final = 0.9
 """Below this part of the factor base it is not worth counting which primes occur at all."""
 
 
-class Sets(NamedTuple):
+class RelationSets(NamedTuple):
     """Relation-sets as the rows of a matrix."""
 
     matrix: Rows
@@ -44,7 +44,7 @@ class State(NamedTuple):
     """Independent rows that the relations give."""
     needed: int
     """Rows that it takes: more than there are primes that occur in them."""
-    sets: Sets | None
+    sets: RelationSets | None
     """The rows; None far from the end, when all primes of the base are assumed to occur."""
 
 
@@ -55,13 +55,13 @@ class Harvest:
         self.n = n
         self.primes: Sequence[int] = factor_base.primes(n, parameters)
         self._parameters = parameters
-        self._parts = [_nothing(verification.width(n * parameters.multiplier))]
-        self._marks = [np.zeros(0, dtype=np.uint64)]
+        self._parts = [_nothing(verification.x_words(n * parameters.multiplier))]
+        self._hashes = [np.zeros(0, dtype=np.uint64)]
         self._state: State | None = None
 
     def __len__(self) -> int:
         """How many relations there are, duplicates included."""
-        return sum(len(marks) for marks in self._marks)
+        return sum(len(hashes) for hashes in self._hashes)
 
     def add(self, first: int, count: int, data: bytes) -> None:
         """Verify what a unit found with a's `first` to `first + count` - 1, and keep its relations.
@@ -73,10 +73,10 @@ class Harvest:
         part = Congruences(
             found.x,
             Rows(found.offsets, found.factors.astype(np.uint32, copy=False)),
-            found.large.astype(np.uint64, copy=False),
+            found.large_primes.astype(np.uint64, copy=False),
         )
         self._parts.append(part)
-        self._marks.append(filtering.keys(found.x))
+        self._hashes.append(filtering.hashes(found.x))
         self._state = None
 
     def state(self) -> State:
@@ -86,18 +86,18 @@ class Harvest:
         return self._state
 
     def _counted(self) -> State:
-        first = filtering.distinct(np.concatenate(self._marks))
-        large = np.concatenate([part.large for part in self._parts])[first]
+        first = filtering.distinct(np.concatenate(self._hashes))
+        large = np.concatenate([part.large_primes for part in self._parts])[first]
         graph = filtering.graph(large)
         usable, most = filtering.count_usable(graph), len(self.primes)
-        if usable < NEARLY * most:
+        if usable < COUNT_FROM * most:
             return State(usable, most + EXCESS, None)
         sets = filtering.relation_sets(graph, usable)
         occurring, sets = filtering.used(sets, len(large))
-        relations = _taken(self._parts, first[occurring])
+        relations = _take(self._parts, first[occurring])
         matrix = sparse.combine(sets, relations.factors, most)
         needed = int(np.count_nonzero(np.bincount(matrix.columns))) + EXCESS
-        return State(usable, needed, Sets(matrix, sets, relations))
+        return State(usable, needed, RelationSets(matrix, sets, relations))
 
 
 def _nothing(words: int) -> Congruences:
@@ -108,7 +108,7 @@ def _nothing(words: int) -> Congruences:
     )
 
 
-def _taken(parts: Sequence[Congruences], chosen: npt.NDArray[np.int64]) -> Congruences:
+def _take(parts: Sequence[Congruences], chosen: npt.NDArray[np.int64]) -> Congruences:
     """Return the chosen relations, by their ascending numbers over all parts."""
     taken, start = [], 0
     for part in parts:
@@ -116,11 +116,13 @@ def _taken(parts: Sequence[Congruences], chosen: npt.NDArray[np.int64]) -> Congr
         low, high = np.searchsorted(chosen, (start, stop))
         inside = chosen[low:high] - start
         taken.append(
-            Congruences(part.x[inside], sparse.take(part.factors, inside), part.large[inside])
+            Congruences(
+                part.x[inside], sparse.take(part.factors, inside), part.large_primes[inside]
+            )
         )
         start = stop
     return Congruences(
         np.concatenate([part.x for part in taken]),
         sparse.stacked([part.factors for part in taken]),
-        np.concatenate([part.large for part in taken]),
+        np.concatenate([part.large_primes for part in taken]),
     )

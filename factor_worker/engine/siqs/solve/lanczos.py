@@ -16,17 +16,17 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from factor_worker.engine.siqs.solve.sparse import WORD, Rows, take, transpose
+from factor_worker.engine.siqs.solve.sparse import WORD_BITS, Rows, take, transpose
 from factor_worker.engine.siqs.words.arrays import Index, Words
 
 DENSE_SHARE: Final = 0.05
 """64 lines that are this full on average are cheaper as a bit matrix than as lists."""
-FULL: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
+ALL_COLUMNS: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 Report = Callable[[int, int], None]
 
 
-class BrokeDown(ArithmeticError):
+class Breakdown(ArithmeticError):
     """Lanczos broke down, as it does now and then: try again with another seed."""
 
 
@@ -76,16 +76,18 @@ def _matrix(rows: Rows, columns: int) -> _Matrix:
     heaviest = heaviest[: int(np.count_nonzero(lengths))]
     blocks = 0
     while (
-        lengths[heaviest[WORD * blocks : WORD * (blocks + 1)]].sum()
-        >= DENSE_SHARE * WORD * rows.height
+        lengths[heaviest[WORD_BITS * blocks : WORD_BITS * (blocks + 1)]].sum()
+        >= DENSE_SHARE * WORD_BITS * rows.height
     ):
         blocks += 1
-    listed = take(by_prime, heaviest[WORD * blocks :])
+    listed = take(by_prime, heaviest[WORD_BITS * blocks :])
     return _Matrix(
         transpose(listed, rows.height),
         listed,
         tuple(
-            _bits(take(by_prime, heaviest[WORD * block : WORD * (block + 1)]), rows.height)
+            _bits(
+                take(by_prime, heaviest[WORD_BITS * block : WORD_BITS * (block + 1)]), rows.height
+            )
             for block in range(blocks)
         ),
     )
@@ -104,10 +106,10 @@ def _iterate(matrix: _Matrix, start: Words, report: Report) -> tuple[Words, Word
     solution = np.zeros(count, dtype=np.uint64)
     v = v0 = matrix.normal(start)
     v1 = v2 = np.zeros(count, dtype=np.uint64)
-    nothing = np.zeros(WORD, dtype=np.uint64)
+    nothing = np.zeros(WORD_BITS, dtype=np.uint64)
     inverse1 = inverse2 = nothing
     f_factor = nothing
-    mask1 = FULL
+    mask1 = ALL_COLUMNS
     done = 0
     while True:
         av = matrix.normal(v)
@@ -117,8 +119,8 @@ def _iterate(matrix: _Matrix, start: Words, report: Report) -> tuple[Words, Word
         va2v = _inner(av, av)
         inverse, chosen = _select(vav, mask1)
         mask = np.uint64(chosen)
-        if not mask or mask | mask1 != FULL:
-            raise BrokeDown
+        if not mask or mask | mask1 != ALL_COLUMNS:
+            raise Breakdown
         # D, E and F of the paper, section 6; masking columns is multiplying by S·Sᵀ.
         common = (va2v & mask) ^ vav
         d = _times(inverse, common) ^ _identity()
@@ -133,8 +135,8 @@ def _iterate(matrix: _Matrix, start: Words, report: Report) -> tuple[Words, Word
         v2, v1, v = v1, v, following
         inverse2, inverse1, mask1 = inverse1, inverse, mask
         done += int(mask).bit_count()
-        if done > count + WORD:
-            raise BrokeDown
+        if done > count + WORD_BITS:
+            raise Breakdown
         report(min(done, count), count)
 
 
@@ -148,7 +150,7 @@ def _combined(matrix: _Matrix, first: Words, last: Words) -> Words:
     images = np.concatenate([_as_rows(_image(matrix, block)) for block in (first, last)])
     rank = _reduce(images, vectors)
     kernel = vectors[rank:]
-    kernel = kernel[: _reduce(kernel, kernel[:, :0])][:WORD]
+    kernel = kernel[: _reduce(kernel, kernel[:, :0])][:WORD_BITS]
     return _as_words(kernel, len(first))
 
 
@@ -164,7 +166,7 @@ def _as_rows(words: Words) -> npt.NDArray[np.uint8]:
 
 
 def _as_words(rows: npt.NDArray[np.uint8], count: int) -> Words:
-    bits = np.zeros((count, WORD), dtype=np.uint8)
+    bits = np.zeros((count, WORD_BITS), dtype=np.uint8)
     bits[:, : len(rows)] = np.unpackbits(rows, axis=1, count=count, bitorder="little").T
     return np.packbits(bits, axis=1, bitorder="little").view(np.uint64).ravel()
 
@@ -189,12 +191,12 @@ def _reduce(rows: npt.NDArray[np.uint8], along: npt.NDArray[np.uint8]) -> int:
 
 
 def _identity() -> Words:
-    return np.uint64(1) << np.arange(WORD, dtype=np.uint64)
+    return np.uint64(1) << np.arange(WORD_BITS, dtype=np.uint64)
 
 
 def _times(left: Words, right: Words) -> Words:
     """Return the product of two 64 by 64 matrices; word r is row r."""
-    result = np.zeros(WORD, dtype=np.uint64)
+    result = np.zeros(WORD_BITS, dtype=np.uint64)
     _add_product(left, right, result)
     return result
 
@@ -295,8 +297,8 @@ def _pivot(tested: Words, other: Words, order: Index, step: int, bit: np.uint64)
 
 def warm() -> None:
     """Compile, or load from the cache, everything in this module."""
-    words = np.zeros(WORD, dtype=np.uint64)
+    words = np.zeros(WORD_BITS, dtype=np.uint64)
     _gather(Rows(np.zeros(2, dtype=np.int64), np.zeros(0, dtype=np.uint32)), words)
     _inner(words, words)
     _add_product(words, words, words.copy())
-    _select(words, FULL)
+    _select(words, ALL_COLUMNS)

@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 
 from factor_worker.engine.siqs.solve import dense, filtering, lanczos, merging, sparse
-from factor_worker.engine.siqs.solve.sparse import WORD, Rows
+from factor_worker.engine.siqs.solve.sparse import WORD_BITS, Rows
 from factor_worker.engine.siqs.words.arrays import Index, Words
 
-SPARE: Final = 64
+EXCESS: Final = 64
 """Rows of the merged matrix beyond its columns that are kept: more dependencies do not fit a word."""
 DENSE_ROWS: Final = 4_000
 """Up to here the dense elimination is faster, and Lanczos dislikes small matrices."""
@@ -34,7 +34,7 @@ def dependencies(rows: Rows, columns: int, report: Report) -> Words:
     small = merged.rows
     report(small.height, 0, small.height)
     occupied = int(np.count_nonzero(np.bincount(small.columns)))
-    kept = filtering.lightest(small, occupied + SPARE)
+    kept = filtering.lightest(small, occupied + EXCESS)
     vectors = np.zeros(small.height, dtype=np.uint64)
     vectors[kept] = _solve(sparse.take(small, kept), columns, report)
     words = merged.expand(vectors)
@@ -49,7 +49,7 @@ def count(words: Words) -> int:
 
 def members(words: Words) -> list[Index]:
     """Return the rows of each dependency."""
-    found = [np.flatnonzero(words >> np.uint64(bit) & np.uint64(1)) for bit in range(WORD)]
+    found = [np.flatnonzero(words >> np.uint64(bit) & np.uint64(1)) for bit in range(WORD_BITS)]
     return [rows for rows in found if len(rows)]
 
 
@@ -58,7 +58,7 @@ def _solve(rows: Rows, columns: int, report: Report) -> Words:
         return dense.dependencies(rows, columns)
     throttled = _Throttled(report, rows.height)
     for seed in range(ATTEMPTS):
-        with contextlib.suppress(lanczos.BrokeDown):
+        with contextlib.suppress(lanczos.Breakdown):
             words = lanczos.dependencies(rows, columns, seed=seed, report=throttled)
             if words.any():
                 return words

@@ -27,7 +27,7 @@ COMMON: Final = 8
 """Entries that the two rows of a tree's edge have in common, as a rule: small primes are in many."""
 GROWTH: Final = 1.3
 """Room for a pass, as a multiple of the entries: what does not fit waits for the next pass."""
-FAR: Final = 1 << 62
+INFINITY: Final = 1 << 62
 """Farther apart than any two rows."""
 MIN_ROOM: Final = 100_000
 """Room for a pass with few entries."""
@@ -81,7 +81,7 @@ class _Table(NamedTuple):
     alive: Bits
     changed: Index
     """The pass that last changed a row."""
-    tried: Index
+    weighed: Index
     """int64[columns, 3]: the pass that last weighed a column's merge, with how many rows, its fill."""
 
 
@@ -149,11 +149,11 @@ def _distance(table: _Table, one: int, other: int) -> int:
     """Return how many entries the sum of two rows has."""
     left = table.pool[table.starts[one] : table.starts[one] + table.lengths[one]]
     right = table.pool[table.starts[other] : table.starts[other] + table.lengths[other]]
-    at = to = common = 0
-    while at < len(left) and to < len(right):
-        a, b = left[at], right[to]
+    at = other_at = common = 0
+    while at < len(left) and other_at < len(right):
+        a, b = left[at], right[other_at]
         at += a <= b
-        to += b <= a
+        other_at += b <= a
         common += a == b
     return len(left) + len(right) - 2 * common
 
@@ -164,14 +164,14 @@ def _add(table: _Table, source: int, target: int, end: int) -> int:
     left = table.pool[table.starts[source] : table.starts[source] + table.lengths[source]]
     right = table.pool[table.starts[target] : table.starts[target] + table.lengths[target]]
     room = table.pool[end : end + len(left) + len(right)]
-    at = to = size = 0
-    while at < len(left) and to < len(right):
-        a, b = left[at], right[to]
+    at = other_at = size = 0
+    while at < len(left) and other_at < len(right):
+        a, b = left[at], right[other_at]
         room[size] = min(a, b)  # equal ones cancel: the next write covers this one
         at += a <= b
-        to += b <= a
+        other_at += b <= a
         size += a != b
-    for rest in (left[at:], right[to:]):
+    for rest in (left[at:], right[other_at:]):
         room[size : size + len(rest)] = rest
         size += len(rest)
     table.starts[target], table.lengths[target] = end, size
@@ -202,7 +202,7 @@ def _light_columns(table: _Table) -> tuple[Index, Index, Index]:
 
 @njit(cache=True)
 def _weights(table: _Table) -> Index:
-    weights = np.zeros(len(table.tried), np.int64)
+    weights = np.zeros(len(table.weighed), np.int64)
     for row in np.flatnonzero(table.alive):
         for column in table.pool[table.starts[row] : table.starts[row] + table.lengths[row]]:
             weights[column] += 1
@@ -216,7 +216,7 @@ def _spanning_tree(table: _Table, rows: Index, order: Index, parent: Index) -> i
     `order` receives the rows' positions as they join the tree, `parent` where each one hangs. The
     root, the shortest row, joins first and is the row that a merge removes.
     """
-    nearest = np.full(len(rows), FAR, np.int64)
+    nearest = np.full(len(rows), INFINITY, np.int64)
     inside = np.zeros(len(rows), np.bool_)
     current = int(np.argmin(table.lengths[rows]))
     total = 0
@@ -245,8 +245,8 @@ def _is_known_to_fill(table: _Table, column: int, weight: int, newest: int, boun
 
     Had a row lost the column, there would be fewer now, or a new one, which has changed since.
     """
-    tried, rows, fill = table.tried[column]
-    return bool(tried > newest and rows == weight and fill > bound)
+    weighed, rows, fill = table.weighed[column]
+    return bool(weighed > newest and rows == weight and fill > bound)
 
 
 @njit(cache=True)
@@ -270,7 +270,7 @@ def _eliminate(table: _Table, end: int, number: int, bound: int) -> Index:
             continue  # a later pass, with a higher bound, looks more closely
         after = _spanning_tree(table, rows, order, parent)
         fill = after - table.lengths[rows].sum()
-        table.tried[column] = number, len(rows), fill
+        table.weighed[column] = number, len(rows), fill
         if fill > bound or end + after >= len(table.pool):
             continue
         # The last to join are leaves: going backwards, every parent is still as it was.

@@ -9,7 +9,7 @@ from factor_worker.engine.siqs.relations import verification
 from factor_worker.engine.siqs.solve import filtering, linear_algebra, square_root
 from factor_worker.engine.siqs.solve.harvest import Harvest
 
-MORE: Final = 64
+RETRY_ROWS: Final = 64
 """Rows asked for beyond those there are when every dependency was trivial."""
 
 Stage = Literal["verify", "filter", "matrix", "square root"]
@@ -26,12 +26,12 @@ class StoredBatch:
 
 
 class Progress(NamedTuple):
-    """How far solving is: `rows` is the size of what is worked on, `done` of `of` its work."""
+    """How far solving is: `rows` is the size of what is worked on, `done` of `total` its work."""
 
     stage: Stage
     rows: int
     done: int
-    of: int
+    total: int
 
 
 class Solved(NamedTuple):
@@ -81,14 +81,14 @@ def split(harvest: Harvest, report: Report) -> Solved:
     words = linear_algebra.dependencies(
         matrix,
         len(harvest.primes),
-        lambda rows, done, of: report(Progress("matrix", rows, done, of)),
+        lambda rows, done, total: report(Progress("matrix", rows, done, total)),
     )
-    count, of = len(relations.x), linear_algebra.count(words)
+    count, total = len(relations.x), linear_algebra.count(words)
     found = square_root.divisors(
         harvest.n,
         harvest.primes,
         relations,
         (filtering.members(sets, chosen) for chosen in linear_algebra.members(words)),
-        lambda done: report(Progress("square root", count, done, of)),
+        lambda done: report(Progress("square root", count, done, total)),
     )
-    return Solved(found, usable, needed if found else usable + MORE, {})
+    return Solved(found, usable, needed if found else usable + RETRY_ROWS, {})

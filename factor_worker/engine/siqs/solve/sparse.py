@@ -8,7 +8,7 @@ from numba import njit
 
 from factor_worker.engine.siqs.words.arrays import Ids, Index, Words
 
-WORD: Final = 64
+WORD_BITS: Final = 64
 """Vectors over GF(2) travel 64 at a time: bit i of word j is coordinate j of vector i."""
 
 

@@ -6,17 +6,16 @@ gcd(x - y, n) is a divisor, and at least half of the dependencies give a nontriv
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from math import gcd
 from typing import Final, NamedTuple
 
 import gmpy2
 import numpy as np
-import numpy.typing as npt
 
+from factor_worker.engine import coprime
 from factor_worker.engine.siqs.solve import sparse
 from factor_worker.engine.siqs.solve.sparse import Rows
-from factor_worker.engine.siqs.words.arithmetic import Limbs, wholes
-from factor_worker.engine.siqs.words.arrays import Index
+from factor_worker.engine.siqs.words.arithmetic import to_integers
+from factor_worker.engine.siqs.words.arrays import Index, Limbs
 
 PRIME_ROUNDS: Final = 25
 """Miller-Rabin rounds that say when there is nothing left to split; the caller proves what it keeps."""
@@ -29,7 +28,7 @@ class Congruences(NamedTuple):
     """uint64[m, words]: |x|."""
     factors: Rows
     """Indices into the factor base with multiplicity; index 0 is -1."""
-    large: npt.NDArray[np.uint64]
+    large_primes: Limbs
     """uint64[m, 2]: large primes, 1 for none."""
 
 
@@ -59,7 +58,7 @@ def divisors(
         if all(_is_finished(piece) for piece in pieces):
             break
         x, y = _roots(n, primes, relations, members)
-        split = [divisor for piece in pieces for divisor in _halves(piece, x - y)]
+        split = [divisor for piece in pieces for divisor in coprime.split_value(piece, x - y)]
         found.update(set(split) - {n})
         pieces = split
     return tuple(sorted(found))
@@ -67,11 +66,6 @@ def divisors(
 
 def _is_finished(piece: int) -> bool:
     return bool(gmpy2.is_prime(piece, PRIME_ROUNDS))
-
-
-def _halves(piece: int, difference: int) -> list[int]:
-    common = gcd(piece, difference)
-    return [piece] if common in {1, piece} else [common, piece // common]
 
 
 def _roots(
@@ -82,10 +76,10 @@ def _roots(
 ) -> tuple[int, int]:
     modulus = gmpy2.mpz(n)
     x = y = gmpy2.mpz(1)
-    for factor in wholes(relations.x[members]):
+    for factor in to_integers(relations.x[members]):
         x = x * factor % modulus
     exponents = np.bincount(sparse.take(relations.factors, members).columns, minlength=len(primes))
-    large, counts = np.unique(relations.large[members], return_counts=True)
+    large, counts = np.unique(relations.large_primes[members], return_counts=True)
     if (exponents % 2).any() or (counts[large > 1] % 2).any():
         raise NotASquare
     for prime, exponent in zip(primes[1:], exponents[1:].tolist(), strict=True):

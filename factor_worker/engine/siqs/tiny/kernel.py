@@ -1,8 +1,22 @@
-"""The tiny sieve's kernel: from a factor base to enough relations, without coming up for air.
+"""The tiny sieve's kernel: from a factor base to enough relations, in one compiled call.
 
-`tiny` says what for. Leading coefficients fit into a word, values divided by them into two, and the
-interval into the first-level cache. Functions take tables and hand single arrays on to loops: a call
-with a whole table costs more than a division.
+Theory of operation
+-------------------
+The mathematics is that of the big sieve (`polynomials.polynomials`, `sieve.kernel`): the same Q(x), an a
+that is a product of primes of the base, b's in the order of the Gray code, one addition per root and
+polynomial. At 19 to 43 digits a whole factorization takes milliseconds, so everything that serves
+sharing and size is gone. There are no a-indices: a's are drawn at random, from a fixed seed. There are no
+units, no codec and no verification, no far primes and no buffers that grow.
+
+Small sizes buy shortcuts. An a fits into one word, so |X² - kn| / a takes one exact division and fits into
+two words. The interval has at most 32 768 positions and stays in the first-level cache. A position is
+evaluated only if its sieve byte is high enough once the unsieved small primes are added, sixteen of them
+at a time (`_worth_dividing`). A relation has at most one large prime, and a hash table finds the first
+relation with the same one (`_partner_of`): one full relation, or two partial ones with the same large
+prime, make a row of the matrix. `collect_relations` ends when there are `EXCESS` more rows than columns.
+
+Functions take whole tables and hand single arrays on to their inner loops: a call with a table costs more
+than a division.
 """
 
 from typing import Final, NamedTuple
@@ -11,274 +25,285 @@ import numpy as np
 from numba import njit
 
 from factor_worker.engine.siqs.polynomials.factor_base import FIRST_ODD, MINUS_ONE, TWO, FactorBase
-from factor_worker.engine.siqs.sieve.interval import advance, scan, sieve_whole
+from factor_worker.engine.siqs.sieve.interval import advance, scan, sieve_whole_interval
 from factor_worker.engine.siqs.solve.sparse import Rows
 from factor_worker.engine.siqs.words import lanes
 from factor_worker.engine.siqs.words.arithmetic import (
     ONE,
     TOP_BIT,
     ZERO,
-    Limbs,
     Word,
     add_product,
-    divide,
-    high,
+    divide_exact,
     is_negative,
+    modular_inverse,
+    multiply_high,
     negate,
-    reciprocal,
     subtract_product,
     trailing_zeros,
     word_inverse,
 )
-from factor_worker.engine.siqs.words.arrays import Bytes, Ids, Index
+from factor_worker.engine.siqs.words.arrays import Bytes, Ids, Index, Limbs
 from factor_worker.engine.siqs.words.lanes import LANES
 
-WORDS: Final = 3
-"""Of kn; X itself has two."""
-SPARE: Final = 12
-"""Relations beyond the size of the base: so many dependencies at least, half of which split."""
-ROOM: Final = 8
-"""Relations for which there is room, for each row that is wanted: there are three or four."""
-FACTORS: Final = 24
-"""Factors of a relation for which there is room, on average: there are 17 or so."""
-MOST_FACTORS: Final = 160
-"""Factors of one relation: values have fewer bits."""
-POOL: Final = 16
-"""Primes around the ideal size that those of a are drawn from, all but the last."""
-TRIES: Final = 200
-"""Draws for an a that is new, before there is none left."""
-MOST_A: Final = 4096
-"""a's that are ever tried; ten are enough for 30 digits."""
-WIDEST: Final = 2.0
-"""How much larger or smaller than the best a an a may be."""
-MULTIPLIER: Final = np.uint64(6364136223846793005)
-INCREMENT: Final = np.uint64(1442695040888963407)
-"""Of the random numbers (Knuth's MMIX); their upper half is used."""
-HALF: Final = np.uint64(32)
+KN_WORDS: Final = 3
+"""Words of kn, a, b and values before the division by a. X needs two."""
+EXCESS: Final = 12
+"""Rows beyond the size of the factor base: at least as many dependencies, half of which split n."""
+RELATIONS_PER_ROW: Final = 8
+"""Room for relations, for each row that is wanted. Three or four are used."""
+FACTORS_PER_RELATION: Final = 24
+"""Room for factors, for each relation on average. About 17 are used."""
+FACTORS_LIMIT: Final = 160
+"""More prime factors, with multiplicity, than a relation can have: values have fewer bits."""
+POOL_SIZE: Final = 16
+"""Primes of about the ideal size, from which all primes of a but the last are drawn."""
+MAX_DRAWS: Final = 200
+"""Draws in search of a new a, before the a's count as used up."""
+MAX_AS: Final = 4096
+"""The most a's that are ever tried; ten are enough for 30 digits."""
+MAX_RATIO: Final = 2.0
+"""An a is at most this many times larger or smaller than the ideal one."""
+RANDOM_MULTIPLIER: Final = np.uint64(6364136223846793005)
+RANDOM_INCREMENT: Final = np.uint64(1442695040888963407)
+"""Knuth's MMIX generator of pseudo-random words, of which the upper half is used."""
+HALF_WORD: Final = np.uint64(32)
 SLOT_BITS: Final = 13
-"""Logarithm of the slots for first relations with a large prime."""
-SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
-"""The golden ratio, which spreads large primes over the slots (Fibonacci hashing)."""
+"""The hash table of large primes has 2^`SLOT_BITS` slots."""
+HASH_MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
+"""2^64 divided by the golden ratio, which spreads large primes over the slots (Fibonacci hashing)."""
 
 
-class Plan(NamedTuple):
-    """How to sieve a number: single numbers."""
+class TinyParameters(NamedTuple):
+    """How to sieve a number: the counterpart of `Parameters` and `Limits` of the big sieve."""
 
     size: int
     """Entries of the factor base."""
-    reach: int
+    half_interval: int
     """M: polynomials are sieved at -M ≤ x < M."""
-    sieved: int
+    first_sieved: int
     """Index of the smallest prime that is sieved."""
-    start: int
-    """What sieve bytes start from, so that `HIT_BIT` appears when a position is worth a look."""
+    initial_byte: int
+    """What sieve bytes start from, so that `CANDIDATE_BIT` gets set where a position is worth a look."""
     enough: int
-    """What a byte must come to once the smallest primes are counted, to be worth a division."""
+    """What a byte must reach, once the unsieved primes are added, for its value to be trial divided."""
     factors: int
-    """Primes of a."""
-    ideal: float
-    """The best a."""
+    """s, the primes of a."""
+    ideal_a: float
+    """The a that would give the smallest values."""
     large_bound: int
-    """Largest large prime."""
+    """The largest large prime."""
 
 
-class Polynomials(NamedTuple):
-    """All polynomials of one a."""
+class Workspace(NamedTuple):
+    """The current polynomial, and what changes with it; see the big sieve's `Workspace`."""
 
     a: Limbs
-    """uint64[3], like b and the parts."""
+    """uint64[3], of which one word is used."""
     b: Limbs
-    parts: Limbs
+    """uint64[3]."""
+    b_terms: Limbs
     """uint64[s, 3]: B_l."""
-    indices: Index
-    """Of the primes of a."""
-    first: Ids
-    """Where each prime has its first hits, below the prime."""
-    second: Ids
+    a_factors: Index
+    """int64[s]: the primes of a, as indices into the factor base."""
+    roots1: Ids
+    """uint32[size]: the first position, below p, where each prime divides the value ..."""
+    roots2: Ids
+    """uint32[size]: ... and the same for the other square root of kn."""
     deltas: Ids
-    """uint32[s, size]: what roots move by when the sign of B_l changes."""
+    """uint32[s, size]: the distance that roots move when the sign of B_l changes."""
     logs: Bytes
-    """Logarithms, 0 for the primes of a."""
+    """uint8[size]: logarithms, 0 for the primes of a."""
     x: Limbs
-    """uint64[3], room."""
+    """uint64[3]: |X| of the position that is looked at."""
     value: Limbs
+    """uint64[3]: its value."""
 
 
-class Found(NamedTuple):
-    """Relations X² ≡ ∏ factors · large (mod n), and which of them have no large prime left over."""
+class RelationBuffer(NamedTuple):
+    """Relations X² ≡ ∏ factors · large prime (mod n), and the rows of the matrix that they make."""
 
     x: Limbs
     """uint64[m, 2]: |X|."""
     ends: Index
-    """Where each relation's factors end."""
+    """int64[m]: where each relation's factors end."""
     factors: Ids
-    """Indices into the base, with multiplicity, those of -1 and 2 among them."""
-    large: Limbs
-    """The large prime, or 1."""
+    """uint32: indices into the factor base with multiplicity, -1, 2 and the primes of a among them."""
+    large_primes: Limbs
+    """uint64[m]: the large prime, or 1."""
     rows: Index
-    """int64[m, 2]: a relation and -1, or two relations with the same large prime."""
+    """int64[m, 2]: a full relation and -1, or two partial ones with the same large prime."""
     slots: Index
-    """The first relation with each large prime, or -1, by a hash."""
+    """int64[2^`SLOT_BITS`]: a hash table of the first relation with each large prime; -1 is empty."""
     counts: Index
-    """Relations, factors, rows."""
+    """int64[3]: how many relations, factors and rows there are."""
 
 
 @njit(cache=True)
-def collect(number: Limbs, base: FactorBase, plan: Plan) -> Found:
-    """Sieve until there are `SPARE` more rows than columns, or no more a's."""
-    wanted = plan.size + SPARE
-    found = Found(
-        np.empty((ROOM * wanted, 2), np.uint64),
-        np.empty(ROOM * wanted, np.int64),
-        np.empty(ROOM * wanted * FACTORS, np.uint32),
-        np.empty(ROOM * wanted, np.uint64),
-        np.empty((ROOM * wanted, 2), np.int64),
+def collect_relations(kn: Limbs, base: FactorBase, parameters: TinyParameters) -> RelationBuffer:
+    """Sieve until there are `EXCESS` more rows than columns, or no further a is found.
+
+    `kn` is uint64[`KN_WORDS`]. The buffer has room enough in practice; if it should fill up, sieving ends.
+    """
+    wanted = parameters.size + EXCESS
+    buffer = RelationBuffer(
+        np.empty((RELATIONS_PER_ROW * wanted, 2), np.uint64),
+        np.empty(RELATIONS_PER_ROW * wanted, np.int64),
+        np.empty(RELATIONS_PER_ROW * wanted * FACTORS_PER_RELATION, np.uint32),
+        np.empty(RELATIONS_PER_ROW * wanted, np.uint64),
+        np.empty((RELATIONS_PER_ROW * wanted, 2), np.int64),
         np.full(1 << SLOT_BITS, -1, np.int64),
         np.zeros(3, np.int64),
     )
-    chosen = Polynomials(
-        np.zeros(WORDS, np.uint64),
-        np.zeros(WORDS, np.uint64),
-        np.zeros((plan.factors, WORDS), np.uint64),
-        np.zeros(plan.factors, np.int64),
-        np.zeros(plan.size, np.uint32),
-        np.zeros(plan.size, np.uint32),
-        np.zeros((plan.factors, plan.size), np.uint32),
+    work = Workspace(
+        np.zeros(KN_WORDS, np.uint64),
+        np.zeros(KN_WORDS, np.uint64),
+        np.zeros((parameters.factors, KN_WORDS), np.uint64),
+        np.zeros(parameters.factors, np.int64),
+        np.zeros(parameters.size, np.uint32),
+        np.zeros(parameters.size, np.uint32),
+        np.zeros((parameters.factors, parameters.size), np.uint32),
         base.logs.copy(),
-        np.zeros(WORDS, np.uint64),
-        np.zeros(WORDS, np.uint64),
+        np.zeros(KN_WORDS, np.uint64),
+        np.zeros(KN_WORDS, np.uint64),
     )
-    interval = np.empty(2 * plan.reach, np.uint8)
-    positions = np.empty(2 * plan.reach, np.uint32)
-    used = np.zeros(MOST_A, np.uint64)
-    state = ONE
-    for count in range(MOST_A):
-        state = _choose(base, plan, chosen, used[: count + 1], state)
-        if state == ZERO:
+    interval = np.empty(2 * parameters.half_interval, np.uint8)
+    positions = np.empty(2 * parameters.half_interval, np.uint32)
+    used = np.zeros(MAX_AS, np.uint64)
+    random = ONE
+    for count in range(MAX_AS):
+        random = _choose_a(base, parameters, work, used[: count + 1], random)
+        if random == ZERO:
             break
-        _begin(base, plan, chosen)
-        for polynomial in range(1 << (plan.factors - 1)):
+        _start(base, parameters, work)
+        for polynomial in range(1 << (parameters.factors - 1)):
             if polynomial:
-                _next(base, chosen, polynomial)
-            listed = _sieve(base, plan, chosen, interval, positions)
-            listed = _promising(base, plan, chosen, interval, positions[:listed])
-            if not _examine(number, base, plan, chosen, positions[:listed], found):
-                return found
-            if found.counts[2] >= wanted:
-                return found
-    return found
+                _next_polynomial(base, work, polynomial)
+            listed = _sieve(base, parameters, work, interval, positions)
+            listed = _worth_dividing(base, parameters, work, interval, positions[:listed])
+            if not _examine(kn, base, parameters, work, positions[:listed], buffer):
+                return buffer
+            if buffer.counts[2] >= wanted:
+                return buffer
+    return buffer
 
 
 @njit(cache=True)
-def _choose(base: FactorBase, plan: Plan, chosen: Polynomials, used: Limbs, state: Word) -> Word:
-    """Draw an a that is not in use yet; return the state of the random numbers, or 0 if there is none."""
+def _choose_a(
+    base: FactorBase, parameters: TinyParameters, work: Workspace, used: Limbs, random: Word
+) -> Word:
+    """Draw an a that was not used before; return the random generator's state, or 0 if none was found.
+
+    All primes but the last come from the pool; the last is the one that brings a closest to its ideal.
+    The chosen a is written to the last entry of `used`.
+    """
     size = len(base.primes)
-    root = plan.ideal ** (1.0 / plan.factors)
+    root = parameters.ideal_a ** (1.0 / parameters.factors)
     centre = FIRST_ODD + 2
     while centre < size - 1 and base.primes[centre] < root:
         centre += 1
-    low = max(FIRST_ODD + 1, min(centre - POOL // 2, size - POOL))
-    for _ in range(TRIES):
+    low = max(FIRST_ODD + 1, min(centre - POOL_SIZE // 2, size - POOL_SIZE))
+    for _ in range(MAX_DRAWS):
         a, taken = ONE, np.int64(0)
-        while taken < plan.factors - 1:
-            state = state * MULTIPLIER + INCREMENT
-            drawn = low + np.int64((state >> HALF) % np.uint64(POOL))
-            if base.roots[drawn] and drawn not in chosen.indices[:taken]:
-                chosen.indices[taken] = drawn
+        while taken < parameters.factors - 1:
+            random = random * RANDOM_MULTIPLIER + RANDOM_INCREMENT
+            drawn = low + np.int64((random >> HALF_WORD) % np.uint64(POOL_SIZE))
+            if base.roots[drawn] and drawn not in work.a_factors[:taken]:
+                work.a_factors[taken] = drawn
                 a *= np.uint64(base.primes[drawn])
                 taken += 1
-        wanted = plan.ideal / np.float64(a)
+        wanted = parameters.ideal_a / np.float64(a)
         error = np.inf
         for index in range(FIRST_ODD, size):
             p = np.float64(base.primes[index])
             ratio = max(p / wanted, wanted / p)
-            if ratio < error and base.roots[index] and index not in chosen.indices[:taken]:
-                chosen.indices[taken], error = index, ratio
-        a *= np.uint64(base.primes[chosen.indices[taken]])
-        if error <= WIDEST and a not in used:
+            if ratio < error and base.roots[index] and index not in work.a_factors[:taken]:
+                work.a_factors[taken], error = index, ratio
+        a *= np.uint64(base.primes[work.a_factors[taken]])
+        if error <= MAX_RATIO and a not in used:
             used[-1] = a
-            chosen.a[0] = a
-            return state
+            work.a[0] = a
+            return random
     return ZERO
 
 
 @njit(cache=True)
-def _begin(base: FactorBase, plan: Plan, chosen: Polynomials) -> None:
-    """Set everything to the first polynomial of an a."""
-    a = chosen.a[0]
-    chosen.b[:] = ZERO
-    chosen.logs[:] = base.logs
-    for place, index in enumerate(chosen.indices):
+def _start(base: FactorBase, parameters: TinyParameters, work: Workspace) -> None:
+    """Set the workspace to the first polynomial of the chosen a."""
+    a = work.a[0]
+    work.b[:] = ZERO
+    work.logs[:] = base.logs
+    for place, index in enumerate(work.a_factors):
         q = np.uint64(base.primes[index])
-        rest = a // q
-        gamma = np.uint64(base.roots[index]) * reciprocal(rest % q, q) % q
-        chosen.parts[place, 0] = min(gamma, q - gamma) * rest
-        add_product(chosen.b, chosen.parts[place], ONE)
-        chosen.logs[index] = 0
-    shift = chosen.b[0] & ONE ^ ONE
-    add_product(chosen.b, chosen.a, shift)
-    for index in range(FIRST_ODD, plan.size):
+        cofactor = a // q
+        gamma = np.uint64(base.roots[index]) * modular_inverse(cofactor % q, q) % q
+        work.b_terms[place, 0] = min(gamma, q - gamma) * cofactor
+        add_product(work.b, work.b_terms[place], ONE)
+        work.logs[index] = 0
+    shift = work.b[0] & ONE ^ ONE
+    add_product(work.b, work.a, shift)
+    for index in range(FIRST_ODD, parameters.size):
         p = np.uint64(base.primes[index])
-        inverse = reciprocal(a % p, p)
+        inverse = modular_inverse(a % p, p)
         middle = shift
-        for place in range(plan.factors):
-            delta = chosen.parts[place, 0] % p * inverse % p
-            chosen.deltas[place, index] = np.uint32(delta)
+        for place in range(parameters.factors):
+            delta = work.b_terms[place, 0] % p * inverse % p
+            work.deltas[place, index] = np.uint32(delta)
             middle += delta
         middle %= p
         root = np.uint64(base.roots[index]) * inverse % p
-        half, reach = (p + ONE) >> ONE, np.uint64(plan.reach)
-        chosen.first[index] = np.uint32(((root + p - middle) * half + reach) % p)
-        chosen.second[index] = np.uint32(((p - root + p - middle) * half + reach) % p)
+        half, half_interval = (p + ONE) >> ONE, np.uint64(parameters.half_interval)
+        work.roots1[index] = np.uint32(((root + p - middle) * half + half_interval) % p)
+        work.roots2[index] = np.uint32(((p - root + p - middle) * half + half_interval) % p)
 
 
 @njit(cache=True)
-def _next(base: FactorBase, chosen: Polynomials, number: int) -> None:
-    """Go on to the next polynomial in the order of the Gray code, see `kernel.sieve`."""
-    place = np.int64(trailing_zeros(np.uint64(number)))
-    becomes_negative = bool((number ^ (number >> 1)) >> place & 1)
+def _next_polynomial(base: FactorBase, work: Workspace, polynomial: int) -> None:
+    """Go on to the next polynomial in the order of the Gray code, as `sieve.kernel.sieve_next` does."""
+    term = np.int64(trailing_zeros(np.uint64(polynomial)))
+    becomes_negative = bool((polynomial ^ (polynomial >> 1)) >> term & 1)
     if becomes_negative:
-        subtract_product(chosen.b, chosen.parts[place], np.uint64(2))
+        subtract_product(work.b, work.b_terms[term], np.uint64(2))
     else:
-        add_product(chosen.b, chosen.parts[place], np.uint64(2))
-    advance(chosen.first, chosen.deltas[place], base.primes, becomes_negative)
-    advance(chosen.second, chosen.deltas[place], base.primes, becomes_negative)
+        add_product(work.b, work.b_terms[term], np.uint64(2))
+    advance(work.roots1, work.deltas[term], base.primes, becomes_negative)
+    advance(work.roots2, work.deltas[term], base.primes, becomes_negative)
 
 
 @njit(cache=True)
 def _sieve(
-    base: FactorBase, plan: Plan, chosen: Polynomials, interval: Bytes, positions: Ids
+    base: FactorBase, parameters: TinyParameters, work: Workspace, interval: Bytes, positions: Ids
 ) -> int:
-    """Sieve; return how many positions worth a look were listed."""
-    interval[:] = np.uint8(plan.start)
-    low = plan.sieved
-    sieve_whole(
+    """Sieve the interval; return how many positions were listed as worth a look."""
+    interval[:] = np.uint8(parameters.initial_byte)
+    low = parameters.first_sieved
+    sieve_whole_interval(
         interval,
         base.primes[low:],
-        chosen.logs[low:],
-        (chosen.first[low:], chosen.second[low:]),
+        work.logs[low:],
+        (work.roots1[low:], work.roots2[low:]),
     )
     return scan(interval, interval.view(np.uint64), 0, positions, 0)
 
 
 @njit(cache=True)
-def _promising(
-    base: FactorBase, plan: Plan, chosen: Polynomials, interval: Bytes, positions: Ids
+def _worth_dividing(
+    base: FactorBase, parameters: TinyParameters, work: Workspace, interval: Bytes, positions: Ids
 ) -> int:
-    """Keep the positions to which the unsieved primes bring what was hoped for; return how many."""
-    first, second, logs = chosen.first, chosen.second, chosen.logs
+    """Keep the positions whose byte reaches `enough` with the unsieved primes; return how many."""
+    first, second, logs = work.roots1, work.roots2, work.logs
     inverses, quotients = base.inverses32, base.quotients32
     kept = 0
     for position in positions:
         total = np.int64(interval[position])
-        for place in range(FIRST_ODD, plan.sieved, LANES):
-            hits = lanes.congruent(first, second, inverses, quotients, place, position)
+        for place in range(FIRST_ODD, parameters.first_sieved, LANES):
+            hits = lanes.root_hits(first, second, inverses, quotients, place, position)
             while hits:
                 index = place + np.int64(trailing_zeros(hits))
                 hits &= hits - ONE
-                if index < plan.sieved:
+                if index < parameters.first_sieved:
                     total += np.int64(logs[index])
-        if total >= plan.enough:
+        if total >= parameters.enough:
             positions[kept] = position
             kept += 1
     return kept
@@ -286,57 +311,62 @@ def _promising(
 
 @njit(cache=True)
 def _examine(  # noqa: PLR0913, PLR0917 kernels have no keywords
-    number: Limbs, base: FactorBase, plan: Plan, chosen: Polynomials, positions: Ids, found: Found
+    kn: Limbs,
+    base: FactorBase,
+    parameters: TinyParameters,
+    work: Workspace,
+    positions: Ids,
+    buffer: RelationBuffer,
 ) -> bool:
-    """Divide values out, and keep those of which no more than a large prime is left.
+    """Trial divide the values at some positions, and keep those that leave 1 or a large prime.
 
-    Returns False if there is no room for more.
+    Returns False if the buffer is full.
     """
-    roots = chosen.first, chosen.second, base.inverses32, base.quotients32
-    primes, inverses, factors = base.primes, base.inverses, found.factors
-    largest, large_bound = np.uint64(primes[-1]), np.uint64(plan.large_bound)
-    inverse_of_a = word_inverse(chosen.a[0])
+    roots = work.roots1, work.roots2, base.inverses32, base.quotients32
+    primes, inverses, factors = base.primes, base.inverses, buffer.factors
+    largest, large_bound = np.uint64(primes[-1]), np.uint64(parameters.large_bound)
+    inverse_of_a = word_inverse(work.a[0])
     for position in positions:
-        relation, count = found.counts[0], found.counts[1]
-        if relation == len(found.large) or count + MOST_FACTORS > len(factors):
+        relation, count = buffer.counts[0], buffer.counts[1]
+        if relation == len(buffer.large_primes) or count + FACTORS_LIMIT > len(factors):
             return False
-        if _evaluate(number, chosen, np.int64(position) - plan.reach, inverse_of_a):
+        if _evaluate(kn, work, np.int64(position) - parameters.half_interval, inverse_of_a):
             factors[count] = MINUS_ONE
             count += 1
-        rest, count = _rest(
-            chosen.value, chosen.indices, primes, inverses, roots, position, factors, count
+        cofactor, count = _trial_divide(
+            work.value, work.a_factors, primes, inverses, roots, position, factors, count
         )
-        if rest == ONE or largest < rest <= large_bound:
-            _keep(found, chosen.x, rest, count)
+        if cofactor == ONE or largest < cofactor <= large_bound:
+            _keep(buffer, work.x, cofactor, count)
     return True
 
 
 @njit(cache=True)
-def _evaluate(number: Limbs, chosen: Polynomials, offset: np.int64, inverse_of_a: Word) -> bool:
-    """Set x to |X| = |2ax + b| and the value to |X² - kn| / a; say whether that was negative."""
-    x, value = chosen.x, chosen.value
-    x[:] = chosen.b
+def _evaluate(kn: Limbs, work: Workspace, offset: np.int64, inverse_of_a: Word) -> bool:
+    """Set x to |X| = |2a·offset + b| and the value to |X² - kn| / a; return whether X² < kn."""
+    x, value = work.x, work.value
+    x[:] = work.b
     if offset >= 0:
-        add_product(x, chosen.a, np.uint64(2 * offset))
+        add_product(x, work.a, np.uint64(2 * offset))
     else:
-        subtract_product(x, chosen.a, np.uint64(-2 * offset))
+        subtract_product(x, work.a, np.uint64(-2 * offset))
     if is_negative(x):
         negate(x)
     value[:] = ZERO
-    subtract_product(value, number, ONE)
+    subtract_product(value, kn, ONE)
     add_product(value, x, x[0])
     add_product(value[1:], x[:-1], x[1])
     negative = is_negative(value)
     if negative:
         negate(value)
-    divide(value, value, chosen.a[0], inverse_of_a)
+    divide_exact(value, value, work.a[0], inverse_of_a)
     return negative
 
 
 @njit(cache=True)
-def _rest(  # noqa: PLR0913, PLR0917
+def _trial_divide(  # noqa: PLR0913, PLR0917
     value: Limbs,
-    indices_of_a: Index,
+    a_factors: Index,
     primes: Ids,
     inverses: Limbs,
     roots: tuple[Ids, Ids, Ids, Ids],
@@ -344,30 +374,30 @@ def _rest(  # noqa: PLR0913, PLR0917
     factors: Ids,
     count: int,
 ) -> tuple[Word, int]:
-    """Note the prime factors of a·value; return what is left (0 for too much), and their count."""
-    low, up = value[0], value[1]
+    """Write the prime factors of a·value; return the cofactor (0 if it has two words) and their count."""
+    low, high = value[0], value[1]
     first, second, inverses32, quotients32 = roots
     while low & ONE == ZERO:
-        low, up = low >> ONE | up << TOP_BIT, up >> ONE
+        low, high = low >> ONE | high << TOP_BIT, high >> ONE
         factors[count] = TWO
         count += 1
-    for index in indices_of_a:
-        low, up, times = _stripped(low, up, np.uint64(primes[index]), inverses[index])
-        count = _noted(factors, count, index, times + 1)
+    for index in a_factors:
+        low, high, times = _divide_out(low, high, np.uint64(primes[index]), inverses[index])
+        count = _append(factors, count, index, times + 1)
     for place in range(FIRST_ODD, len(primes), LANES):
         start = min(place, len(primes) - LANES)
-        hits = lanes.congruent(first, second, inverses32, quotients32, start, position)
+        hits = lanes.root_hits(first, second, inverses32, quotients32, start, position)
         hits >>= np.uint64(place - start)
         while hits:
             index = place + np.int64(trailing_zeros(hits))
             hits &= hits - ONE
-            low, up, times = _stripped(low, up, np.uint64(primes[index]), inverses[index])
-            count = _noted(factors, count, index, times)
-    return ZERO if up else low, count
+            low, high, times = _divide_out(low, high, np.uint64(primes[index]), inverses[index])
+            count = _append(factors, count, index, times)
+    return ZERO if high else low, count
 
 
 @njit(cache=True, inline="always")
-def _noted(factors: Ids, count: int, index: np.int64, times: int) -> int:
+def _append(factors: Ids, count: int, index: np.int64, times: int) -> int:
     for _ in range(times):
         factors[count] = index
         count += 1
@@ -375,84 +405,87 @@ def _noted(factors: Ids, count: int, index: np.int64, times: int) -> int:
 
 
 @njit(cache=True)
-def _keep(found: Found, x: Limbs, rest: Word, count: int) -> None:
-    """Keep a relation, unless there is one with the same X, and the row that it makes, if it does."""
-    relation, row = found.counts[0], found.counts[2]
+def _keep(buffer: RelationBuffer, x: Limbs, cofactor: Word, count: int) -> None:
+    """Keep a relation unless there is one with the same X, and with it the row that it completes, if any."""
+    relation, row = buffer.counts[0], buffer.counts[2]
     partner = np.int64(-1)
-    if rest == ONE:
+    if cofactor == ONE:
         for other in range(relation):
-            if found.x[other, 0] == x[0]:
+            if buffer.x[other, 0] == x[0]:
                 return
     else:
-        partner = _partner(found, rest, relation)
-        if partner >= 0 and found.x[partner, 0] == x[0]:
+        partner = _partner_of(buffer, cofactor, relation)
+        if partner >= 0 and buffer.x[partner, 0] == x[0]:
             return
-    found.x[relation, 0], found.x[relation, 1] = x[0], x[1]
-    found.ends[relation] = count
-    found.large[relation] = rest
-    found.counts[0], found.counts[1] = relation + 1, count
-    if rest == ONE or partner >= 0:
-        found.rows[row, 0], found.rows[row, 1] = relation, partner
-        found.counts[2] = row + 1
+    buffer.x[relation, 0], buffer.x[relation, 1] = x[0], x[1]
+    buffer.ends[relation] = count
+    buffer.large_primes[relation] = cofactor
+    buffer.counts[0], buffer.counts[1] = relation + 1, count
+    if cofactor == ONE or partner >= 0:
+        buffer.rows[row, 0], buffer.rows[row, 1] = relation, partner
+        buffer.counts[2] = row + 1
 
 
 @njit(cache=True)
-def _partner(found: Found, prime: Word, relation: np.int64) -> np.int64:
-    """Return the first relation with a large prime, or -1: then it is this one from now on."""
-    slot = np.int64(prime * SPREAD >> np.uint64(64 - SLOT_BITS))
-    while found.slots[slot] >= 0:
-        if found.large[found.slots[slot]] == prime:
-            return np.int64(found.slots[slot])
-        slot = (slot + 1) % len(found.slots)
-    found.slots[slot] = relation
+def _partner_of(buffer: RelationBuffer, prime: Word, relation: np.int64) -> np.int64:
+    """Return the first relation with this large prime; if there is none, enter this one and return -1."""
+    slot = np.int64(prime * HASH_MULTIPLIER >> np.uint64(64 - SLOT_BITS))
+    while buffer.slots[slot] >= 0:
+        if buffer.large_primes[buffer.slots[slot]] == prime:
+            return np.int64(buffer.slots[slot])
+        slot = (slot + 1) % len(buffer.slots)
+    buffer.slots[slot] = relation
     return np.int64(-1)
 
 
 @njit(cache=True, inline="always")
-def _stripped(low: Word, up: Word, p: Word, inverse: Word) -> tuple[Word, Word, int]:
-    """Divide by an odd prime as often as it goes, and say how often (see `arithmetic.divide`)."""
+def _divide_out(low: Word, high: Word, p: Word, inverse: Word) -> tuple[Word, Word, int]:
+    """Divide two words by an odd prime as often as possible; return them and how often it was.
+
+    See `arithmetic.divide_exact` for the method.
+    """
     times = 0
     while True:
         digit = low * inverse
-        borrow = high(digit, p)
-        upper = (up - borrow) * inverse
-        if up < borrow or high(upper, p):
-            return low, up, times
-        low, up, times = digit, upper, times + 1
+        borrow = multiply_high(digit, p)
+        upper = (high - borrow) * inverse
+        if high < borrow or multiply_high(upper, p):
+            return low, high, times
+        low, high, times = digit, upper, times + 1
 
 
 @njit(cache=True)
-def joined(found: Found) -> Rows:
-    """Return the factors of each row, with multiplicity."""
-    count = found.counts[2]
+def row_factors(buffer: RelationBuffer) -> Rows:
+    """Return the factors of each row of the matrix, with multiplicity."""
+    count = buffer.counts[2]
     offsets = np.zeros(count + 1, np.int64)
     for row in range(count):
-        first, second = found.rows[row]
-        length = _length(found, first) + (_length(found, second) if second >= 0 else 0)
+        first, second = buffer.rows[row]
+        length = _length(buffer, first) + (_length(buffer, second) if second >= 0 else 0)
         offsets[row + 1] = offsets[row] + length
     columns = np.empty(offsets[count], np.uint32)
     for row in range(count):
-        first, second = found.rows[row]
+        first, second = buffer.rows[row]
         start, stop = offsets[row], offsets[row + 1]
-        middle = start + _length(found, first)
-        columns[start:middle] = found.factors[
-            found.ends[first] - (middle - start) : found.ends[first]
+        middle = start + _length(buffer, first)
+        columns[start:middle] = buffer.factors[
+            buffer.ends[first] - (middle - start) : buffer.ends[first]
         ]
         if second >= 0:
-            columns[middle:stop] = found.factors[
-                found.ends[second] - (stop - middle) : found.ends[second]
+            columns[middle:stop] = buffer.factors[
+                buffer.ends[second] - (stop - middle) : buffer.ends[second]
             ]
     return Rows(offsets, columns)
 
 
 @njit(cache=True)
-def _length(found: Found, relation: np.int64) -> np.int64:
-    return np.int64(found.ends[relation] - (found.ends[relation - 1] if relation else 0))
+def _length(buffer: RelationBuffer, relation: np.int64) -> np.int64:
+    return np.int64(buffer.ends[relation] - (buffer.ends[relation - 1] if relation else 0))
 
 
 @njit(cache=True)
-def halves(rows: Rows, members: Index, size: int) -> Index:
-    """Return half of the exponent that each prime has in the product of some rows; 0 for -1."""
+def half_exponents(rows: Rows, members: Index, size: int) -> Index:
+    """Return half the exponent of each prime in the product of some rows, 0 for -1: int64[size]."""
     sums = np.zeros(size, np.int64)
     for row in members:
         for column in rows.columns[rows.offsets[row] : rows.offsets[row + 1]]:

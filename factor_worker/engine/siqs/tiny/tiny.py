@@ -1,9 +1,8 @@
-"""The tiny sieve: numbers of 19 to 43 digits, whole, in one call.
+"""The tiny sieve: numbers of 60 to 144 bits (19 to 43 digits), whole, in one call.
 
-At that size the tables, batches and matrices that let a sieve be shared cost more than the sieving. Here
-one compiled function goes from the factor base to enough relations (`tiny_sieve`); leading
-coefficients fit into a word, the interval is short, there is one large prime at most, and nothing is
-sent anywhere. `polynomials` and `initialisation` say what the polynomials are and how roots move.
+At that size the tables, batches and sparse matrices that let several workers share a sieve cost more than
+the sieving. Here one compiled function goes from the factor base to enough relations (`kernel`), and a
+dense matrix with one or two dependencies ends it.
 """
 
 import math
@@ -16,28 +15,28 @@ from factor_worker.engine.siqs.polynomials import factor_base, parameters
 from factor_worker.engine.siqs.polynomials.factor_base import FIRST_ODD, FactorBase
 from factor_worker.engine.siqs.polynomials.parameters import Row
 from factor_worker.engine.siqs.sieve import interval
-from factor_worker.engine.siqs.sieve.tables import HIT_BIT
+from factor_worker.engine.siqs.sieve.tables import CANDIDATE_BIT
 from factor_worker.engine.siqs.solve import dense
-from factor_worker.engine.siqs.solve.sparse import WORD, Rows
+from factor_worker.engine.siqs.solve.sparse import WORD_BITS, Rows
 from factor_worker.engine.siqs.tiny import kernel
-from factor_worker.engine.siqs.tiny.kernel import WORDS, Found, Plan
-from factor_worker.engine.siqs.words.arithmetic import ONE, limbs
+from factor_worker.engine.siqs.tiny.kernel import KN_WORDS, RelationBuffer, TinyParameters
+from factor_worker.engine.siqs.words.arithmetic import ONE, to_limbs
 from factor_worker.engine.siqs.words.arrays import Index
 
 SMALLEST_BITS: Final = 60
-"""Below, there are not enough primes to make leading coefficients of."""
+"""Smaller numbers have too few primes to make a-coefficients of."""
 LARGEST_BITS: Final = 144
-"""Above, a leading coefficient might not fit into a word."""
-LENIENCE: Final = 6
-"""Bits that powers of small primes and rounding may bring unseen."""
-UNIT: Final = interval.WORD * interval.LINE
-"""Intervals are multiples of what is scanned at a time."""
-LARGEST_FACTOR: Final = 1000
-"""Primes of a are about as large at most ..."""
-FACTOR_SHARE: Final = 5
-"""... and so many times smaller than the largest of the base: few are missed in the sieve."""
-JUDGES: Final = 100
-"""Odd primes that a multiplier is judged by: more take longer than they bring."""
+"""Larger numbers might have a-coefficients that do not fit into a word."""
+TOLERANCE_BITS: Final = 6
+"""Bits that prime powers and rounding may contribute without being seen in a sieve byte."""
+SCAN_POSITIONS: Final = interval.WORD_BYTES * interval.LINE_WORDS
+"""Sieve intervals are multiples of what is scanned at a time, a cache line."""
+LARGEST_A_PRIME: Final = 1000
+"""Primes of a are at most about this large ..."""
+A_PRIME_SHARE: Final = 5
+"""... and about this many times smaller than the largest prime of the base: the sieve misses few hits."""
+SCORED_PRIMES: Final = 100
+"""How many odd primes score a multiplier: more would take longer than they gain."""
 
 _TABLE: Final = (
     Row(bits=66, size=40, interval=4096, skip=12, slack=7, large_multiple=20),
@@ -50,18 +49,18 @@ _TABLE: Final = (
 
 
 def takes(n: int) -> bool:
-    """Return whether a number is neither too small nor too large."""
+    """Return whether a number has the right size, `SMALLEST_BITS` to `LARGEST_BITS`."""
     return SMALLEST_BITS <= n.bit_length() <= LARGEST_BITS
 
 
 def factor(n: int) -> tuple[int, ...]:
-    """Return nontrivial divisors of n, ascending; or none, for one number in some thousand.
+    """Return two complementary divisors of n, or more if a prime of the base divides n, ascending.
 
-    It takes 0.5 ms for 24 digits, 1.3 ms for 30, 10 ms for 40. The same n gives the same divisors.
+    The result is empty for one composite number in some thousands, and for primes; of a perfect power no
+    divisor may be found. The same n gives the same divisors.
 
     Raises:
-        ValueError: n is even, a square, or of the wrong size. Of primes and other perfect powers
-            no divisors are found.
+        ValueError: n is even, a square, or not of a size that `takes` accepts.
     """
     if n % 2 == 0 or not takes(n) or gmpy2.is_square(n):
         message = (
@@ -69,64 +68,68 @@ def factor(n: int) -> tuple[int, ...]:
             " that are no squares"
         )
         raise ValueError(message)
-    multiplier = parameters.multiplier(n, judges=JUDGES)
-    base, plan = prepare(n, multiplier)
-    # a prime that divides kn hits every value once or none: it has no place in a sieve
+    multiplier = parameters.multiplier(n, scored_primes=SCORED_PRIMES)
+    base, tiny_parameters = prepare(n, multiplier)
+    # A prime that divides n or k cannot be sieved with, and one that divides n is a divisor already.
     shared = {math.gcd(int(p), n) for p in base.primes[base.roots == 0]} | {math.gcd(multiplier, n)}
     if divisors := shared - {1, n}:
         return tuple(sorted(divisors | {n // divisor for divisor in divisors}))
-    found = kernel.collect(limbs(n * multiplier, WORDS), base, plan)
-    rows = kernel.joined(found)
-    return _divisors(n, base, found, rows)
+    buffer = kernel.collect_relations(to_limbs(n * multiplier, KN_WORDS), base, tiny_parameters)
+    rows = kernel.row_factors(buffer)
+    return _divisors(n, base, buffer, rows)
 
 
-def prepare(n: int, multiplier: int) -> tuple[FactorBase, Plan]:
-    """Return the factor base of a number, and how to sieve it."""
-    number = n * multiplier
+def prepare(n: int, multiplier: int) -> tuple[FactorBase, TinyParameters]:
+    """Return the factor base of n with this multiplier, and how to sieve it."""
+    kn = n * multiplier
     row = parameters.interpolated(_TABLE, n.bit_length())
-    reach = row.interval // UNIT * UNIT // 2
-    base = factor_base.of(number, row.size)
+    half_interval = row.interval // SCAN_POSITIONS * SCAN_POSITIONS // 2
+    base = factor_base.build(kn, row.size)
     largest = int(base.primes[-1])
     large_bound = largest * row.large_multiple
-    ideal = math.isqrt(number // 2) // reach
-    value_bits = number.bit_length() // 2 + reach.bit_length() - 2
+    ideal = math.isqrt(kn // 2) // half_interval
+    value_bits = kn.bit_length() // 2 + half_interval.bit_length() - 2
     threshold = value_bits - large_bound.bit_length() - row.slack
-    return base, Plan(
+    return base, TinyParameters(
         size=row.size,
-        reach=reach,
-        sieved=max(FIRST_ODD, int(np.searchsorted(base.primes, row.skip))),
-        start=HIT_BIT - threshold,
-        enough=HIT_BIT + row.slack - LENIENCE,
-        factors=max(2, round(math.log(ideal, min(LARGEST_FACTOR, largest // FACTOR_SHARE)))),
-        ideal=float(ideal),
+        half_interval=half_interval,
+        first_sieved=max(FIRST_ODD, int(np.searchsorted(base.primes, row.skip))),
+        initial_byte=CANDIDATE_BIT - threshold,
+        enough=CANDIDATE_BIT + row.slack - TOLERANCE_BITS,
+        factors=max(2, round(math.log(ideal, min(LARGEST_A_PRIME, largest // A_PRIME_SHARE)))),
+        ideal_a=float(ideal),
         large_bound=large_bound,
     )
 
 
-def _divisors(n: int, base: FactorBase, found: Found, rows: Rows) -> tuple[int, ...]:
-    """Return what the first dependency that splits n splits it into (see `square_root`)."""
+def _divisors(n: int, base: FactorBase, buffer: RelationBuffer, rows: Rows) -> tuple[int, ...]:
+    """Return the two divisors that the first nontrivial dependency gives (see `square_root`), or none."""
     primes = base.primes.tolist()
     words = dense.dependencies(rows, len(primes))
-    for bit in range(WORD):
+    for bit in range(WORD_BITS):
         members = np.flatnonzero(words >> np.uint64(bit) & ONE)
         if not len(members):
             break
-        x, y = _roots(primes, found, rows, members)
+        x, y = _roots(primes, buffer, rows, members)
         divisor = math.gcd(x - y, n)
         if divisor not in {1, n}:
             return tuple(sorted((divisor, n // divisor)))
     return ()
 
 
-def _roots(primes: list[int], found: Found, rows: Rows, members: Index) -> tuple[int, int]:
-    """Return x and y with x² ≡ y² (mod n), from the rows of a dependency."""
-    pairs = found.rows[members]
+def _roots(
+    primes: list[int], buffer: RelationBuffer, rows: Rows, members: Index
+) -> tuple[int, int]:
+    """Return x and y with x² ≡ y² (mod n) from the rows of a dependency."""
+    pairs = buffer.rows[members]
     x = y = gmpy2.mpz(1)
-    for low, high in found.x[pairs[pairs >= 0]].tolist():
-        x *= low | high << WORD
-    # both relations of a pair have the same large prime
-    for large in found.large[pairs[pairs[:, 1] >= 0, 0]].tolist():
+    for low, high in buffer.x[pairs[pairs >= 0]].tolist():
+        x *= low | high << WORD_BITS
+    # Both relations of a pair have the same large prime, which is a square in their product.
+    for large in buffer.large_primes[pairs[pairs[:, 1] >= 0, 0]].tolist():
         y *= large
-    for p, exponent in zip(primes, kernel.halves(rows, members, len(primes)).tolist(), strict=True):
+    for p, exponent in zip(
+        primes, kernel.half_exponents(rows, members, len(primes)).tolist(), strict=True
+    ):
         y *= p**exponent
     return int(x), int(y)

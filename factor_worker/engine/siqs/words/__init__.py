@@ -1,4 +1,6 @@
-"""Arithmetic on machine words and arrays of them, compiled.
+"""Arithmetic on machine words that numba has no names for, compiled: the ground floor of the sieve.
 
-Importing this package imports nothing else.
+`arithmetic` has words and multi-word integers, `lanes` vectors of sixteen words, `cofactor` the splitting
+of what is left of a value into large primes; `arrays` names the arrays that kernels work on.
+Importing this package loads none of its modules.
 """

@@ -1,31 +1,33 @@
-"""Words and little-endian multi-word integers modulo 2^64: the arithmetic that numba has no names for.
+"""Words and multi-word integers: the arithmetic that numba has no names for.
 
-A number of L words is uint64[L], negative ones in two's complement. Everything is `uint64`: numba
-turns a mix of signed and unsigned into a float.
+A number of L words is uint64[L], little-endian, in two's complement if it may be negative; results are
+modulo 2^(64·L). Everything is `uint64`, constants too: numba turns a mix of signed and unsigned
+integers into a float.
 """
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
+
+from factor_worker.engine.siqs.words.arrays import Limbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Word = np.uint64
-Limbs = npt.NDArray[np.uint64]
 
 ZERO: Final = np.uint64(0)
 ONE: Final = np.uint64(1)
 TOP_BIT: Final = np.uint64(63)
+"""The place of a word's highest bit."""
 
 
 @intrinsic
-def _high(_typing: Any, left: Any, right: Any) -> Any:
+def _multiply_high(_typing: Any, left: Any, right: Any) -> Any:
     def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         double = ir.IntType(128)
         left_wide, right_wide = (builder.zext(one, double) for one in arguments)
@@ -51,17 +53,17 @@ def _leading_zeros(_typing: Any, word: Any) -> Any:
     return types.uint64(word), code
 
 
-high = cast("Callable[[Word, Word], Word]", _high)
-"""The upper 64 bits of a product of two words."""
+multiply_high = cast("Callable[[Word, Word], Word]", _multiply_high)
+"""Return the upper 64 bits of the product of two words."""
 trailing_zeros = cast("Callable[[Word], Word]", _trailing_zeros)
-"""How many zero bits a word ends in; 64 for 0."""
+"""Return how many zero bits a word ends in; 64 for 0."""
 leading_zeros = cast("Callable[[Word], Word]", _leading_zeros)
-"""How many zero bits a word begins with; 64 for 0."""
+"""Return how many zero bits a word begins with; 64 for 0."""
 
 
 @njit(cache=True)
 def is_negative(number: Limbs) -> bool:
-    """Say whether a number in two's complement is below zero."""
+    """Return whether a number in two's complement is below zero."""
     return bool(number[len(number) - 1] >> TOP_BIT)
 
 
@@ -76,7 +78,7 @@ def bit_length(number: Limbs) -> np.int64:
 
 @njit(cache=True)
 def negate(number: Limbs) -> None:
-    """Change the sign, in place."""
+    """Change the sign of a number, in place."""
     carry = ONE
     for limb in range(len(number)):
         word = ~number[limb] + carry
@@ -90,7 +92,7 @@ def add_product(total: Limbs, number: Limbs, factor: Word) -> None:
     carry = ZERO
     for limb in range(len(total)):
         low = number[limb] * factor
-        upper = high(number[limb], factor)
+        upper = multiply_high(number[limb], factor)
         low += carry
         upper += ONE if low < carry else ZERO
         low += total[limb]
@@ -105,7 +107,7 @@ def subtract_product(total: Limbs, number: Limbs, factor: Word) -> None:
     borrow = ZERO
     for limb in range(len(total)):
         low = number[limb] * factor
-        upper = high(number[limb], factor)
+        upper = multiply_high(number[limb], factor)
         low += borrow
         upper += ONE if low < borrow else ZERO
         upper += ONE if total[limb] < low else ZERO
@@ -115,11 +117,11 @@ def subtract_product(total: Limbs, number: Limbs, factor: Word) -> None:
 
 @njit(cache=True)
 def multiply(number: Limbs, factor: Word) -> Word:
-    """Multiply by a word, in place; return the word that was carried out."""
+    """Multiply a number ≥ 0 by a word, in place; return the word that is carried out."""
     carry = ZERO
     for limb in range(len(number)):
         low = number[limb] * factor
-        upper = high(number[limb], factor)
+        upper = multiply_high(number[limb], factor)
         low += carry
         upper += ONE if low < carry else ZERO
         number[limb] = low
@@ -128,34 +130,35 @@ def multiply(number: Limbs, factor: Word) -> Word:
 
 
 @njit(cache=True)
-def divide(quotient: Limbs, number: Limbs, divisor: Word, inverse: Word) -> bool:
-    """Write number / divisor to `quotient`; say whether the division leaves no remainder.
+def divide_exact(quotient: Limbs, number: Limbs, divisor: Word, inverse: Word) -> bool:
+    """Write number / divisor to `quotient`; return whether the divisor divides the number.
 
-    `inverse` is the inverse of the odd divisor modulo 2^64. The quotient is right modulo 2^(64·L)
-    whenever the number, read with its sign, is a multiple; the answer is about numbers ≥ 0.
-    (Jebelean 1993, "An algorithm for exact division".)
+    `inverse` is the inverse of the odd divisor modulo 2^64. The returned answer holds for numbers ≥ 0.
+    If a negative number is a multiple of the divisor, its quotient is right all the same.
+
+    Source: Jebelean, "An algorithm for exact division" (1993).
     """
     borrow = ZERO
     for limb in range(len(number)):
         word = number[limb]
         digit = (word - borrow) * inverse
-        borrow = high(digit, divisor) + (ONE if word < borrow else ZERO)
+        borrow = multiply_high(digit, divisor) + (ONE if word < borrow else ZERO)
         quotient[limb] = digit
     return not borrow
 
 
 @njit(cache=True)
 def word_inverse(n: Word) -> Word:
-    """Return the inverse of an odd word modulo 2^64."""
-    inverse = n
+    """Return the inverse of an odd word modulo 2^64: Newton's iteration doubles the correct bits."""
+    inverse = n  # correct modulo 8
     for _ in range(5):
         inverse *= np.uint64(2) - n * inverse
     return inverse
 
 
 @njit(cache=True)
-def reciprocal(value: Word, n: Word) -> Word:
-    """Return the inverse modulo n, or 0 if there is none (Euclid)."""
+def modular_inverse(value: Word, n: Word) -> Word:
+    """Return the inverse of a value below n < 2^63 modulo n, or 0 if there is none (Euclid)."""
     low, upper = np.int64(value), np.int64(n)
     x, y = np.int64(1), np.int64(0)
     while low > 1:
@@ -167,15 +170,15 @@ def reciprocal(value: Word, n: Word) -> Word:
     return np.uint64(x + np.int64(n) if x < 0 else x)
 
 
-def limbs(number: int, count: int) -> Limbs:
-    """Return a number as so many words, modulo 2^(64·count)."""
+def to_limbs(number: int, count: int) -> Limbs:
+    """Return an integer as uint64[count], modulo 2^(64·count)."""
     size = 8 * count
     return np.frombuffer((number % (1 << (8 * size))).to_bytes(size, "little"), dtype="<u8").astype(
         np.uint64
     )
 
 
-def wholes(rows: Limbs) -> Iterator[int]:
-    """Yield the numbers ≥ 0 that the rows of uint64[m, words] are."""
+def to_integers(rows: Limbs) -> Iterator[int]:
+    """Yield each row of uint64[m, words] as an integer ≥ 0."""
     flat, size = rows.astype("<u8").tobytes(), 8 * rows.shape[1]
     return (int.from_bytes(flat[at : at + size], "little") for at in range(0, len(flat), size))
