@@ -4,7 +4,14 @@ import math
 from collections.abc import Iterable
 
 from factor_worker.engine import powers, primality
-from factor_worker.engine.parts import Certainty, Decomposition, Part, ordered, raised
+from factor_worker.engine.parts import (
+    Certainty,
+    Decomposition,
+    Part,
+    ordered,
+    raised,
+    split_value,
+)
 
 
 def refine(values: Iterable[int]) -> tuple[tuple[int, int], ...]:
@@ -57,12 +64,6 @@ def _split_part(part: Part, divisors: list[int]) -> Decomposition:
         return (part,)
     found = [_classified(base, times) for base, times in refine(pieces)]
     return raised(found, part.exponent)
-
-
-def split_value(value: int, divisor: int) -> list[int]:
-    """Return value as two factors if it shares a nontrivial one with `divisor`, else value alone."""
-    common = math.gcd(value, divisor)
-    return [value] if common in {1, value} else [common, value // common]
 
 
 def _classified(value: int, exponent: int) -> Part:

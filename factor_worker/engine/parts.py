@@ -54,6 +54,12 @@ def digits(n: int) -> int:
     return fewest + int(n >= 10**fewest)
 
 
+def split_value(value: int, divisor: int) -> list[int]:
+    """Return value as two factors if it shares a nontrivial one with `divisor`, else value alone."""
+    common = math.gcd(value, divisor)
+    return [value] if common in {1, value} else [common, value // common]
+
+
 def require_above_one(n: int) -> None:
     """Raise ValueError for 0, 1 and negative numbers, which have no decomposition."""
     if n < 2:  # noqa: PLR2004 - the first number that has one

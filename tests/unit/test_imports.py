@@ -50,8 +50,8 @@ LAYERS = {
         {"__main__"},
     ],
     "factor_worker.engine": [
-        {"aurifeuillian", "fermat", "parts", "siqs"},
-        {"powers", "primality", "trial", "verify"},
+        {"aurifeuillian", "fermat", "parts"},
+        {"powers", "primality", "siqs", "trial", "verify"},
         {"algebraic", "coprime"},
         {"whole"},
         {"curves", "survey"},

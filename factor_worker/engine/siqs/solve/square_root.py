@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import gmpy2
 import numpy as np
 
-from factor_worker.engine import coprime
+from factor_worker.engine.parts import split_value
 from factor_worker.engine.siqs.solve import sparse
 from factor_worker.engine.siqs.solve.sparse import Rows
 from factor_worker.engine.siqs.words.arithmetic import to_integers
@@ -58,7 +58,7 @@ def divisors(
         if all(_is_finished(piece) for piece in pieces):
             break
         x, y = _roots(n, primes, relations, members)
-        split = [divisor for piece in pieces for divisor in coprime.split_value(piece, x - y)]
+        split = [divisor for piece in pieces for divisor in split_value(piece, x - y)]
         found.update(set(split) - {n})
         pieces = split
     return tuple(sorted(found))
