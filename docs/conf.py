@@ -33,6 +33,7 @@ html_use_index = False
 NAVIGATION = {
     "Start": ["docs/README", "docs/tutorial/first-numbers"],
     "How to": [
+        "docs/how-to/install",
         "docs/how-to/watch",
         "docs/how-to/use-the-command",
         "docs/how-to/write-a-client",
