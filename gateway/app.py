@@ -7,35 +7,44 @@ from common.broker import Broker
 from common.lifecycle import Lifecycle
 from common.runtime.settings import Settings
 from common.store import Store
-from gateway import metrics
-from gateway.access import doorkeeper
-from gateway.access.doorkeeper import DOORKEEPER, Doorkeeper
-from gateway.access.limits import LIMITER, RATELIMIT, Limiter
+from gateway.access import Doorkeeper, Limiter, check_exposure
 from gateway.api import asyncapi, openapi
 from gateway.api.routes import ROUTES, setup_routes
 from gateway.context import (
     ASYNCAPI,
     BROKER,
+    DOORKEEPER,
     HUB,
     LIFECYCLE,
+    LIMITER,
     OPENAPI,
     READINESS,
     SETTINGS,
     STORE,
     Readiness,
 )
-from gateway.http import responses
+from gateway.http import middlewares, responses
 from gateway.hub import Hub
 
 
 def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Application:
-    """Return the application. Whoever opened the store and the broker closes them after it."""
+    """Return the application.
+
+        app = create_app(settings, store=store, broker=broker)
+        runner = web.AppRunner(app)
+
+    The caller has opened the store and the broker, and closes them after the application has stopped.
+
+    Raises:
+        errors.SettingError: The address is public, and nothing says that it may be.
+
+    """
+    check_exposure(settings)
     app = web.Application(
         client_max_size=settings.max_body_bytes,
-        middlewares=[metrics.middleware, responses.middleware],
+        middlewares=[middlewares.measure, middlewares.answer_errors],
     )
     app[SETTINGS], app[STORE], app[BROKER] = settings, store, broker
-    doorkeeper.check_exposure(settings)
     app[DOORKEEPER], app[LIMITER] = Doorkeeper(settings, store), Limiter(store)
     app[LIFECYCLE] = Lifecycle(store, broker)
     app[HUB] = Hub(store, broker, app[LIFECYCLE])
@@ -45,24 +54,18 @@ def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Appli
     )
     app[ASYNCAPI] = msgspec.json.encode(asyncapi.document())
     setup_routes(app)
-    app.on_startup.append(_start_hub)
-    app.on_shutdown.append(_stop_hub)
-    app.on_response_prepare.append(_harden)
+    app.on_startup.append(_start)
+    app.on_shutdown.append(_stop)
+    app.on_response_prepare.append(responses.add_headers)
     return app
 
 
-async def _start_hub(app: web.Application) -> None:
+async def _start(app: web.Application) -> None:
     await app[HUB].start()
     await app[DOORKEEPER].start()
 
 
-async def _stop_hub(app: web.Application) -> None:
-    """End sockets and long polls; at clean-up it would be too late, aiohttp waits for them first."""
+async def _stop(app: web.Application) -> None:
+    """End sockets and long polls. Clean-up would be too late: before it, aiohttp waits for them to end."""
     await app[DOORKEEPER].stop()
     await app[HUB].stop()
-
-
-async def _harden(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    for name, value in request.get(RATELIMIT, {}).items():
-        response.headers.setdefault(name, value)

@@ -1,7 +1,19 @@
-"""The hub: reads what changed from the store, once per change, for whoever follows it in this gateway.
+"""The hub tells whoever follows a task in this gateway, a socket or a long poll, that it has changed.
 
-Events are hints. Whoever follows a task registers first and reads the store second, so no change can
-fall between; after a gap, and every few seconds anyway, everything that is followed is read again.
+Theory of operation. Workers and gateways announce every new version of a factorization with an event.
+Events are hints: they may be late, doubled or lost, and they say only that a number has changed. The hub
+reads what has changed from the store.
+
+    watch     A watcher is registered first and reads the store second. A change before the read is in
+              what it reads, and a change after it finds the watcher registered.
+    event     Marks the number as stale and starts a reader for it, unless one is running. The reader
+              reads each watcher's task, tells the watcher, and starts again while the number is stale:
+              at once after an urgent event (an ending), otherwise after a second, so that fast progress is
+              read once a second.
+    gap       After a reconnection to the broker events may be missing, so every watched number is read.
+    recheck   The same happens every few seconds, which bounds how long a lost event is missed.
+
+If the store does not answer, the reader leaves its number marked as stale and tries again.
 """
 
 import asyncio
@@ -22,18 +34,23 @@ from gateway.views.representation import version_of
 log = structlog.stdlib.get_logger(__name__)
 
 COALESCE_SECONDS = 1.0
-"""Progress of one number that comes faster is read together; an end is read at once."""
+"""A number whose progress comes faster is read this often; an ending is read at once."""
 RECHECK_SECONDS = 8.0
-"""How long a follower does not know of an end whose event was lost."""
+"""How long it can take until a watcher learns of a change whose event was lost."""
+RETRY_SECONDS = 1.0
+"""Pause before a number is read again after the store did not answer."""
 CONCURRENT_READS = 32
+
+OnChange = Callable[[Task, Factorization | None], None]
+"""Takes the state of a task, which may be one that it was given before."""
 
 
 class Watcher:
-    """Somebody who wants to hear of one task."""
+    """Somebody who follows one task."""
 
-    def __init__(self, task: Task, hear: Callable[[Task, Factorization | None], None]) -> None:
+    def __init__(self, task: Task, on_change: OnChange) -> None:
         self.task = task
-        self.hear = hear
+        self.on_change = on_change
 
 
 class Hub:
@@ -45,66 +62,61 @@ class Hub:
         self._lifecycle = lifecycle
         self._watchers: dict[BigInt, set[Watcher]] = {}
         self._stale: set[BigInt] = set()
-        self._reading: dict[BigInt, asyncio.Task[None]] = {}
+        self._readers: dict[BigInt, asyncio.Task[None]] = {}
         self._urgent: dict[BigInt, asyncio.Event] = {}
         self._reads = asyncio.Semaphore(CONCURRENT_READS)
         self._subscription: Subscription | None = None
         self._recheck: asyncio.Task[None] | None = None
-        self.closers: set[Callable[[], Awaitable[None]]] = set()
-        """How to close each open socket."""
+        self.sockets: set[Callable[[], Awaitable[None]]] = set()
+        """How to close each open WebSocket when the gateway stops."""
         self._polls: set[asyncio.Event] = set()
-        """What long polls wait for."""
+        """What each long poll waits for."""
         self._stopping = False
 
     async def start(self) -> None:
-        """Begin to hear of changes."""
+        """Begin to listen to events."""
         self._subscription = await self._broker.subscribe_events(self._on_event, self._on_gap)
         self._recheck = asyncio.create_task(self._recheck_forever())
 
     async def stop(self) -> None:
-        """Close every socket, end every long poll, hear no more."""
+        """Close every socket, end every long poll, and stop listening."""
         self._stopping = True
         for enough in self._polls:
             enough.set()
-        await asyncio.gather(*(close() for close in list(self.closers)))
+        await asyncio.gather(*(close() for close in list(self.sockets)))
         if self._subscription is not None:
             await self._subscription.cancel()
-        running = [task for task in (self._recheck, *self._reading.values()) if task is not None]
+        running = [task for task in (self._recheck, *self._readers.values()) if task is not None]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def watch(
-        self, task_id: str, owner: str, hear: Callable[[Task, Factorization | None], None]
-    ) -> Watcher:
-        """Call ``hear`` with the task's state now and whenever it may have changed.
+    async def watch(self, task_id: str, owner: str, on_change: OnChange) -> Watcher:
+        """Call ``on_change`` with the task's state now, and whenever it may have changed.
 
         Raises:
-            errors.UnknownTask: There is no such task, or it is somebody else's.
+            errors.UnknownTask: The owner has no such task.
             errors.StoreUnavailable: The store does not answer.
 
         """
         async with self._reads:
             task = await self._store.get_task(task_id, owner)
-        return await self._follow(task, hear)
+        return await self._follow(task, on_change)
 
-    async def _follow(
-        self, task: Task, hear: Callable[[Task, Factorization | None], None]
-    ) -> Watcher:
-        """Do as `watch` does with a task that was read before."""
-        watcher = Watcher(task, hear)
+    async def _follow(self, task: Task, on_change: OnChange) -> Watcher:
+        watcher = Watcher(task, on_change)
         async with self._reads:
             self._watchers.setdefault(task.key, set()).add(watcher)
             metrics.FOLLOWED.set(len(self._watchers))
             try:
-                hear(*await self._lifecycle.read(task.task_id, task.owner))
+                on_change(*await self._lifecycle.read(task.task_id, task.owner))
             except BaseException:
                 self.unwatch(watcher)
                 raise
         return watcher
 
     def unwatch(self, watcher: Watcher) -> None:
-        """Forget a watcher; twice is harmless."""
+        """Forget a watcher. Calling it again does nothing."""
         watchers = self._watchers.get(watcher.task.key, set())
         watchers.discard(watcher)
         if not watchers:
@@ -114,17 +126,22 @@ class Hub:
     async def wait_done(
         self, task: Task, timeout_s: float, *, newer_than: int | None = None
     ) -> State:
-        """Return the task's state when it is done, newer than a version, or the time is over."""
+        """Wait until a task is done, or newer than a version, or the time is over; return its state.
+
+        Raises:
+            errors.StoreUnavailable: The store does not answer.
+
+        """
         latest: list[State] = []
         enough = asyncio.Event()
 
-        def hear(task: Task, known: Factorization | None) -> None:
+        def on_change(task: Task, known: Factorization | None) -> None:
             latest[:] = [(task, known)]
             newer = newer_than is not None and version_of(task, known) > newer_than
             if self._stopping or newer or task.ended is not None:
                 enough.set()
 
-        watcher = await self._follow(task, hear)
+        watcher = await self._follow(task, on_change)
         self._polls.add(enough)
         try:
             with contextlib.suppress(TimeoutError):
@@ -153,13 +170,13 @@ class Hub:
             self._refresh_all()
 
     def _refresh(self, number: BigInt, *, urgent: bool) -> None:
-        """Have a number read again, once for all that is heard of it meanwhile."""
+        """Have a number read again, by the reader that is running for it or by a new one."""
         if number not in self._watchers:
             return
         self._stale.add(number)
-        if number not in self._reading:
+        if number not in self._readers:
             self._urgent[number] = asyncio.Event()
-            self._reading[number] = asyncio.create_task(self._read(number))
+            self._readers[number] = asyncio.create_task(self._read(number))
         elif urgent:
             self._urgent[number].set()
 
@@ -169,22 +186,27 @@ class Hub:
             while number in self._stale:
                 self._stale.discard(number)
                 urgent.clear()
-                await self._inform(number)
+                await self._notify(number)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(COALESCE_SECONDS):
                         await urgent.wait()
         finally:
-            del self._reading[number], self._urgent[number]
+            del self._readers[number], self._urgent[number]
 
-    async def _inform(self, number: BigInt) -> None:
+    async def _notify(self, number: BigInt) -> None:
+        """Read the task of each of a number's watchers, and tell the watcher."""
         for watcher in list(self._watchers.get(number, ())):
             try:
                 async with self._reads:
                     task = watcher.task
                     state = await self._lifecycle.read(task.task_id, task.owner)
             except errors.StoreUnavailable as error:
-                log.warning("Followers wait", why=str(error), **about(number))
+                log.warning(
+                    "The store does not answer: updates are delayed",
+                    why=str(error),
+                    **about(number),
+                )
                 self._stale.add(number)
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(RETRY_SECONDS)
                 return
-            watcher.hear(*state)
+            watcher.on_change(*state)

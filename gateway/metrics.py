@@ -1,14 +1,8 @@
 """What a gateway counts, for Prometheus."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
 
-from aiohttp import hdrs, web
 from prometheus_client import Counter, Gauge, Histogram
-from structlog.contextvars import bound_contextvars
-
-from common.runtime import tracing
 
 REQUESTS = Counter(
     "factorline_http_requests",
@@ -49,30 +43,3 @@ def _count_tasks() -> int:
 
 
 ASYNCIO_TASKS.set_function(_count_tasks)
-
-
-@web.middleware
-async def middleware(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Count every request; a WebSocket counts when it ends, and has no latency."""
-    resource = request.match_info.route.resource
-    route = resource.canonical if resource is not None else "unknown"
-    method = request.method if request.method in hdrs.METH_ALL else "other"
-    started = time.perf_counter()
-    with (
-        tracing.serving(method, route, request.headers) as span,
-        bound_contextvars(method=method, route=route, **_task_named(request)),
-    ):
-        response = await handler(request)
-        span.set_attribute("http.response.status_code", response.status)
-    REQUESTS.labels(route, method, response.status).inc()
-    if not isinstance(response, web.WebSocketResponse):
-        REQUEST_SECONDS.labels(route).observe(time.perf_counter() - started)
-    return response
-
-
-def _task_named(request: web.Request) -> dict[str, str]:
-    """Return the field of a log line that names the task of a request, if its path does."""
-    task_id = request.match_info.get("task_id")
-    return {} if task_id is None else {"task_id": task_id}

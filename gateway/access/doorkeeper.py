@@ -1,8 +1,13 @@
-"""Who may do what: API keys on requests and sockets, and what their owners may use.
+"""Who may use the service: API keys on requests and sockets.
 
-Without keys (`Settings.keys`) everybody is the owner `anonymous` and may do everything. With them,
-every call but the public ones needs `Authorization: Bearer` and a key; an owner sees only what is its
-own, and only an operator's key opens what tells of the machines.
+    identity = await doorkeeper.admit(request.headers.getall("Authorization", ()), Access.OWNER)
+
+Without keys (`Settings.keys`) everybody is the owner `anonymous` and may do everything. With them, every
+route that is not public needs the header `Authorization: Bearer` with a key. An owner sees only its own
+tasks, and only an operator's key opens the routes that describe the machines.
+
+A key is looked up in the store when it is first used, and remembered. Every two seconds all remembered
+keys are looked up again, in one call; the sockets of a key that has been revoked meanwhile are closed.
 """
 
 import asyncio
@@ -11,11 +16,10 @@ import enum
 import re
 import time
 import urllib.parse
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from aiohttp import web
 
 from common import errors
 from common.domain import ApiKey, digest_of_secret, looks_like_a_key
@@ -29,75 +33,68 @@ log = structlog.stdlib.get_logger(__name__)
 
 ANONYMOUS = "anonymous"
 RECHECK_SECONDS = 2.0
-"""A revoked key is refused, and its sockets are closed, so much later at most."""
+"""How often keys in use are looked up again: a revoked key works this much longer at most."""
 TRUST_SECONDS = 10.0
-"""A key that could not be checked again for so long, because the store is down, opens nothing."""
+"""How long a key is accepted without a new look-up while the store is down."""
 FORGET_SECONDS = 60.0
-STRANGERS_SHARE = 4
-"""One in so many sockets may be waiting for its key: strangers never take all places."""
+"""A key without sockets that was not used for so long is forgotten."""
+UNAUTHENTICATED_SHARE = 4
+"""One in this many sockets may still owe its key, so that strangers never take all of them."""
 _BEARER = re.compile(r"bearer +([!-~]+) *", re.ASCII | re.IGNORECASE)
 
 
 class Access(enum.Enum):
-    """What a call asks of whoever makes it."""
+    """What a route requires of its caller."""
 
     PUBLIC = "public"
     """Nothing."""
     OWNER = "owner"
-    """Any key."""
+    """Any valid key."""
     OPERATOR = "operator"
     """A key that was made with --operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose request it is; without a key where keys are off."""
+    """Who makes a request. There is no key where keys are off."""
 
     owner: str
     key: ApiKey | None = None
 
 
-IDENTITY = web.RequestKey("IDENTITY", Identity)
-
-
-def owner_of(request: web.Request) -> str:
-    """Return whose tasks a request may see and make."""
-    return request[IDENTITY].owner
-
-
 class Quota:
-    """Subscriptions of one key in this gateway, shared by its sockets."""
+    """How many subscriptions the sockets of one key share in this gateway."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
 
     def take(self, count: int) -> bool:
-        """Take places if there are so many."""
+        """Take this many if they are free; return whether they were."""
         if self.used + count > self.limit:
             return False
         self.used += count
         return True
 
-    def give(self, count: int = 1) -> None:
-        """Give places back."""
+    def give_back(self, count: int = 1) -> None:
+        """Return what was taken."""
         self.used -= count
 
 
 @dataclass
 class _Known:
-    """A key that was shown lately."""
+    """A key that is in use."""
 
     key: ApiKey
     checked_at: float
     used_at: float
     subscriptions: Quota
     sockets: set[Callable[[], Awaitable[None]]] = field(default_factory=set)
-    """How to close each socket, because the key was revoked."""
+    """How to close each of the key's sockets if it is revoked."""
 
 
 class Doorkeeper:
-    """Knows the keys that are in use, and asks the store again whether they are still good."""
+    """Checks API keys, and remembers those that are in use."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.enabled = settings.keys
@@ -106,54 +103,74 @@ class Doorkeeper:
         self._known: dict[str, _Known] = {}
         self._origins = {origin.strip() for origin in settings.origins.split(",")} - {""}
         self._rechecking: asyncio.Task[None] | None = None
-        self.strangers = 0
+        self.unauthenticated = 0
         """Sockets that have not shown a key yet."""
-        self._free = Quota(settings.max_sockets * settings.max_subscriptions)
+        self._unlimited = Quota(settings.max_sockets * settings.max_subscriptions)
 
     @property
     def crowded(self) -> bool:
-        """Whether so many sockets wait for their keys that no more may."""
-        return self.strangers * STRANGERS_SHARE >= self._settings.max_sockets
+        """Whether too many sockets have not shown a key yet for another one to be accepted."""
+        return self.unauthenticated * UNAUTHENTICATED_SHARE >= self._settings.max_sockets
 
     async def start(self) -> None:
-        """Begin to look for revocations; warn if nobody can come in."""
+        """Begin to look for revoked keys; warn if there is no valid key at all."""
         if not self.enabled:
             return
         self._rechecking = asyncio.create_task(self._recheck_forever())
         with contextlib.suppress(errors.StoreUnavailable):
             if all(key.revoked_at is not None for key in await self._store.list_keys()):
-                log.warning("No API key opens anything yet: make one with `factorline keys make`")
+                log.warning("There is no valid API key yet: make one with `factorline keys make`")
 
     async def stop(self) -> None:
-        """Look no more."""
+        """Stop looking for revoked keys."""
         if self._rechecking is not None:
             self._rechecking.cancel()
             await asyncio.gather(self._rechecking, return_exceptions=True)
 
-    async def identify(self, request: web.Request) -> Identity:
-        """Return whose request it is, by its Authorization header.
+    async def admit(self, authorization: Sequence[str], access: Access) -> Identity:
+        """Return who makes a request, if that caller may use the route.
+
+        Args:
+            authorization: The values of the request's Authorization headers.
+            access: What the route requires.
 
         Raises:
-            problems.Unauthenticated: There is no key, or none that is good.
-            errors.StoreUnavailable: It cannot be looked up.
+            problems.Unauthenticated: There is no key, or it is not valid.
+            problems.NotAllowed: The key is valid, and the route needs an operator's.
+            errors.StoreUnavailable: The key cannot be looked up.
 
         """
+        try:
+            identity = await self._identify(authorization)
+            if access is Access.OPERATOR and identity.key is not None and not identity.key.operator:
+                raise problems.NotAllowed
+        except problems.RequestError as error:
+            metrics.REFUSED.labels(problems.name_of(error)).inc()
+            raise
+        return identity
+
+    async def _identify(self, authorization: Sequence[str]) -> Identity:
         if not self.enabled:
             return Identity(ANONYMOUS)
-        given = request.headers.getall("Authorization", [])
-        if not given:
+        if not authorization:
             raise problems.Unauthenticated("This needs an API key")
-        found = _BEARER.fullmatch(given[0])
-        if len(given) > 1 or found is None:
+        found = _BEARER.fullmatch(authorization[0])
+        if len(authorization) > 1 or found is None:
             raise problems.Unauthenticated(
                 "The Authorization header is not `Bearer` followed by one key", invalid=True
             )
         return await self.identify_secret(found[1])
 
     async def identify_secret(self, secret: str) -> Identity:
-        """Return whose key it is; the errors are those of `identify`."""
+        """Return whose key this is.
+
+        Raises:
+            problems.Unauthenticated: It is not a valid key.
+            errors.StoreUnavailable: It cannot be looked up.
+
+        """
         if not looks_like_a_key(secret):
-            raise problems.Unauthenticated("This is not a valid API key", invalid=True)
+            raise problems.Unauthenticated("This is not an API key", invalid=True)
         digest, now = digest_of_secret(secret), time.monotonic()
         known = self._known.get(digest)
         if known is None or now - known.checked_at > TRUST_SECONDS:
@@ -163,34 +180,46 @@ class Doorkeeper:
 
     async def _look_up(self, digest: str, now: float) -> _Known:
         found = await self._store.find_keys([digest])
-        good = [key for key in found if key.revoked_at is None]
-        if not good:
+        valid = [key for key in found if key.revoked_at is None]
+        if not valid:
             raise problems.Unauthenticated("Unknown or revoked API key", invalid=True)
         known = self._known.get(digest)
         if known is None:
             quota = Quota(self._settings.max_key_subscriptions)
-            known = self._known.setdefault(digest, _Known(good[0], now, now, quota))
-        known.key, known.checked_at = good[0], now
+            known = self._known.setdefault(digest, _Known(valid[0], now, now, quota))
+        known.key, known.checked_at = valid[0], now
         return known
 
-    def check_origin(self, request: web.Request) -> None:
-        """Refuse the WebSocket of a page of another site that is not on the list."""
-        origin = request.headers.get("Origin")
+    def check_origin(self, origin: str | None, *, host: str) -> None:
+        """Refuse a WebSocket of a web page of another site, unless FACTORLINE_ORIGINS allows it.
+
+        Args:
+            origin: The header Origin; browsers send it, other clients do not.
+            host: The header Host, under which the caller reached this gateway.
+
+        Raises:
+            problems.OriginRefused: The page is of another site.
+
+        """
         if origin is None or origin in self._origins:
             return
-        if urllib.parse.urlsplit(origin).netloc != request.host:
+        if urllib.parse.urlsplit(origin).netloc != host:
             raise problems.OriginRefused(origin=origin)
 
     def open_socket(self, identity: Identity, close: Callable[[], Awaitable[None]]) -> Quota:
-        """Count a socket for its key; return the key's subscriptions.
+        """Count a socket of a key; return the subscriptions that the key's sockets share.
+
+        Args:
+            identity: Who opens it.
+            close: Closes the socket. It is called if the key is revoked.
 
         Raises:
-            problems.TooManySockets: The key has as many here as it may.
+            problems.TooManySockets: The key has as many sockets here as it may have.
             problems.Unauthenticated: The key has just been revoked.
 
         """
         if identity.key is None:
-            return self._free
+            return self._unlimited
         known = self._known.get(identity.key.digest)
         if known is None:  # it was revoked a moment ago
             raise problems.Unauthenticated("Unknown or revoked API key", invalid=True)
@@ -200,7 +229,7 @@ class Doorkeeper:
         return known.subscriptions
 
     def close_socket(self, identity: Identity, close: Callable[[], Awaitable[None]]) -> None:
-        """Count a socket no more; twice is harmless."""
+        """Stop counting a socket. Calling it again does nothing."""
         known = self._known.get(identity.key.digest) if identity.key else None
         if known is not None:
             known.sockets.discard(close)
@@ -211,60 +240,47 @@ class Doorkeeper:
             try:
                 await self.recheck()
             except errors.StoreUnavailable as error:
-                log.warning("Keys cannot be checked again", why=str(error))
+                log.warning("API keys could not be checked for revocation", why=str(error))
 
     async def recheck(self) -> None:
-        """Ask the store about every key in use; close the sockets of those that are not good now."""
+        """Look up every key in use again; close the sockets of those that are no longer valid.
+
+        Raises:
+            errors.StoreUnavailable: The keys cannot be looked up.
+
+        """
         now = time.monotonic()
         for digest, known in list(self._known.items()):
             if not known.sockets and now - known.used_at > FORGET_SECONDS:
                 del self._known[digest]
         asked = list(self._known)
         found = {key.digest: key for key in await self._store.find_keys(asked)} if asked else {}
-        gone: list[_Known] = []
+        revoked: list[_Known] = []
         for digest in asked:
             key = found.get(digest)
             if key is None or key.revoked_at is not None:
-                gone.append(self._known.pop(digest))
+                revoked.append(self._known.pop(digest))
             else:
                 self._known[digest].key, self._known[digest].checked_at = key, now
         closing: Iterable[Awaitable[None]] = (
-            close() for known in gone for close in list(known.sockets)
+            close() for known in revoked for close in list(known.sockets)
         )
         await asyncio.gather(*closing)
 
 
-DOORKEEPER = web.AppKey("DOORKEEPER", Doorkeeper)
-
-
-async def admit(request: web.Request, access: Access) -> None:
-    """Find out whose request it is and whether it may come in; what it needs is kept with it.
+def check_exposure(settings: Settings) -> None:
+    """Refuse to serve a public address without keys, unless the operator asked for it.
 
     Raises:
-        problems.Unauthenticated: There is no good key.
-        problems.NotAllowed: The key does not open this.
+        errors.SettingError: The address is not loopback, and anybody could use the service.
 
     """
-    if access is Access.PUBLIC:
-        return
-    try:
-        identity = await request.app[DOORKEEPER].identify(request)
-        if access is Access.OPERATOR and identity.key is not None and not identity.key.operator:
-            raise problems.NotAllowed(path=request.path)
-    except problems.RequestError as error:
-        metrics.REFUSED.labels(problems.name_of(error)).inc()
-        raise
-    request[IDENTITY] = identity
-
-
-def check_exposure(settings: Settings) -> None:
-    """Refuse to serve everybody who can reach a public address, unless that was asked for."""
     if settings.keys or settings.insecure or is_loopback(settings.host):
         return
     raise errors.SettingError(
         name="FACTORLINE_HOST",
         value=settings.host,
-        why="everybody who reaches this address could use the service. Make a key with `factorline "
-        "keys make NAME` and set FACTORLINE_KEYS=true; or, if everybody may, start it with "
-        "--insecure or FACTORLINE_INSECURE=true",
+        why="everybody who can reach this address could use the service. Make a key with "
+        "`factorline keys make NAME` and set FACTORLINE_KEYS=true; or, if everybody may use it, start "
+        "it with --insecure or FACTORLINE_INSECURE=true",
     )

@@ -1,7 +1,11 @@
-"""What an owner may use: requests a second, tasks in progress, CPU seconds a day.
+"""What an owner may use: requests per second, tasks in progress, CPU seconds per day.
 
-The accounts are in the store, see `common.domain.accounts`: the limits hold over all gateways. The fields in
-answers follow draft-ietf-httpapi-ratelimit-headers-10.
+    fields = await limiter.request(identity)
+    async with limiter.submission(identity, count=2, until=None) as more_fields:
+        ...  # insert two tasks
+
+The accounts are in the store (`common.domain.accounts`), so that limits hold over all gateways. Header
+fields follow draft-ietf-httpapi-ratelimit-headers-10.
 """
 
 import asyncio
@@ -12,8 +16,6 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from aiohttp import web
-
 from common import errors
 from common.domain import KeyLimits, accounts
 from common.store import Store
@@ -22,35 +24,35 @@ from gateway.access.doorkeeper import Identity
 from gateway.views import problems
 
 TASKS_RETRY_SECONDS = 5
-"""When to look again for tasks that have ended; nobody knows when they will."""
-RATELIMIT = web.RequestKey("RATELIMIT", dict[str, str])
-"""Fields for the answer, whatever it is."""
+"""What Retry-After says when an owner has too many tasks: nobody knows when one will end."""
 
 
 @dataclass
 class _Lease:
-    """Requests that this gateway has drawn for an owner in advance."""
+    """Requests that this gateway has drawn from an owner's account in advance."""
 
     granted: int = 0
     left: int = 0
+    """Requests that remained in the account."""
     drawn_at: float = 0.0
     closed_until: float = 0.0
+    """Until this time the account is empty, and is not asked again."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Limiter:
-    """Draws on the accounts of owners whose keys have limits; all others cost nothing."""
+    """Draws on the accounts of owners whose keys have limits. Other owners cost nothing."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._leases: dict[str, _Lease] = {}
         self._submitting: dict[str, asyncio.Lock] = {}
 
-    async def request(self, identity: Identity) -> dict[str, str]:
-        """Count a request; return the fields that tell how many are left.
+    async def request(self, identity: Identity) -> Mapping[str, str]:
+        """Count a request; return the header fields that say how many are left.
 
         Raises:
-            problems.TooManyRequests: None is left.
+            problems.TooManyRequests: None are left.
             errors.StoreUnavailable: The account cannot be reached.
 
         """
@@ -60,13 +62,13 @@ class Limiter:
         lease = self._leases.setdefault(identity.owner, _Lease())
         async with lease.lock:
             if lease.granted and time.time() - lease.drawn_at > 2 * accounts.LEASE_SECONDS:
-                lease.granted = 0  # it would let through too much, too late
+                lease.granted = 0  # it was drawn for a time that is over
             if not lease.granted:
                 await self._draw(identity.owner, lease, limits)
-            fields = _request_fields(limits, lease)
             if lease.granted:
                 lease.granted -= 1
                 return _request_fields(limits, lease)
+            fields = _request_fields(limits, lease)
         wait = max(1, math.ceil(lease.closed_until - time.time()))
         raise _counted(
             problems.TooManyRequests(
@@ -88,14 +90,21 @@ class Limiter:
     async def submission(
         self, identity: Identity, count: int, *, until: float | None
     ) -> AsyncIterator[Mapping[str, str]]:
-        """Hold places for new tasks while they are inserted; yield fields for the answer.
+        """Reserve room for new tasks while they are inserted; yield header fields for the answer.
 
-        The places are written into the account before the tasks are, so that two gateways do not
-        give away the same ones. They are given back until that time of the event loop, or lapse.
+        The reservation is written into the account before the tasks are inserted, so that two gateways
+        do not give the same room away. It is returned afterwards, also if the tasks are refused. If
+        nobody knows whether they were inserted (the store does not answer, or the request is
+        cancelled), it lapses after `accounts.TICKET_SECONDS`.
+
+        Args:
+            identity: Who submits.
+            count: How many of the tasks need work.
+            until: The event loop's time after which the reservation is left to lapse.
 
         Raises:
-            problems.TooManyTasks: The owner has too many in progress.
-            problems.CpuUsedUp: The CPU seconds of the day are used up.
+            problems.TooManyTasks: The owner has too many tasks in progress.
+            problems.CpuUsedUp: The owner's CPU seconds of the day are used up.
             errors.StoreUnavailable: The account cannot be reached.
 
         """
@@ -106,11 +115,12 @@ class Limiter:
         ticket = secrets.token_hex(6)
         async with self._submitting.setdefault(identity.owner, asyncio.Lock()):
             fields = await self._reserve(identity.owner, limits, ticket, count)
-        yield fields
-        if limits.tasks is not None:  # after an error they lapse
-            with contextlib.suppress(TimeoutError, errors.StoreUnavailable):
-                async with asyncio.timeout_at(until):
-                    await self._release(identity.owner, ticket)
+        try:
+            yield fields
+        except errors.KeyReused:  # the tasks that were inserted count as live by now
+            await self._release(identity.owner, limits, ticket, until=until)
+            raise
+        await self._release(identity.owner, limits, ticket, until=until)
 
     async def _reserve(
         self, owner: str, limits: KeyLimits, ticket: str, count: int
@@ -139,22 +149,18 @@ class Limiter:
             if await self._store.swap_account(accounts.reserve(account, ticket, count, now)):
                 return _submission_fields(limits, left - count, cpu, now)
 
-    async def _release(self, owner: str, ticket: str) -> None:
-        while True:
-            account = await self._store.get_account(owner)
-            after = accounts.release(account, ticket)
-            if after is account or await self._store.swap_account(after):
-                return
-
-
-LIMITER = web.AppKey("LIMITER", Limiter)
-
-
-def tell(request: web.Request, fields: Mapping[str, str]) -> None:
-    """Put fields into the answer of a request, after those that are there."""
-    told = request.setdefault(RATELIMIT, {})
-    for name, value in fields.items():
-        told[name] = f"{told[name]}, {value}" if name in told else value
+    async def _release(
+        self, owner: str, limits: KeyLimits, ticket: str, *, until: float | None
+    ) -> None:
+        if limits.tasks is None:
+            return  # nothing was reserved
+        with contextlib.suppress(TimeoutError, errors.StoreUnavailable):
+            async with asyncio.timeout_at(until):
+                while True:
+                    account = await self._store.get_account(owner)
+                    after = accounts.release(account, ticket)
+                    if after is account or await self._store.swap_account(after):
+                        return
 
 
 def _counted(error: problems.Limited) -> problems.Limited:

@@ -1,1 +1,1 @@
-"""The table of calls, and the documents that are made from it."""
+"""The table of calls, and the OpenAPI and AsyncAPI documents made from it."""

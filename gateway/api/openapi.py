@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.access.doorkeeper import Access
+from gateway.access import Access
 from gateway.api.routes import Parameter, Route
 from gateway.views import models
 from gateway.views.problems import CONTENT_TYPE, KINDS

@@ -1,16 +1,13 @@
-"""The table of calls: the router and the OpenAPI document are both made from it."""
+"""The table of calls. The router and the OpenAPI document are both made from it."""
 
-import functools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 from aiohttp import web
 
-from gateway.access import limits
-from gateway.access.doorkeeper import IDENTITY, Access, admit
-from gateway.access.limits import LIMITER
-from gateway.http import assets, deadline, handlers, pages, parameters
+from gateway.access import Access
+from gateway.http import assets, handlers, middlewares, pages, parameters
 from gateway.views import models
 from gateway.websocket.session import websocket
 
@@ -20,7 +17,7 @@ JSON_DOCUMENT = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """Something that a call takes beside its body."""
+    """Something that a call takes besides its body."""
 
     name: str
     where: str
@@ -31,37 +28,43 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One call. ``answers`` maps a status to its model, its media type, or None for no body."""
+    """One call."""
 
     method: str
     path: str
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     answers: Mapping[int, type[msgspec.Struct] | str | None]
+    """Maps each status to its model, to its media type, or to None if the answer has no body."""
     problems: tuple[str, ...] = ()
+    """Names of the problems that it answers with, besides those of its access."""
     body: type[msgspec.Struct] | None = None
-    parameters: tuple[Parameter, ...] = field(default=())
+    parameters: tuple[Parameter, ...] = ()
     access: Access = Access.OWNER
+    socket: bool = False
+    """Whether it becomes a WebSocket: that has no deadline, and its key may come later."""
 
 
 _SECONDS = {"type": "integer", "minimum": 0, "maximum": parameters.LONGEST_WAIT}
 _PAGE = {"type": "integer", "minimum": 1, "maximum": parameters.LARGEST_PAGE}
 _PRINTABLE = {"type": "string", "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"}
 
-_TASK_ID = Parameter("task_id", "path", "The id that submitting gave.")
+_TASK_ID = Parameter("task_id", "path", "The id that the service gave when the task was submitted.")
 _WAIT = Parameter("wait", "query", "Seconds to wait for news.", _SECONDS)
-_HELD = Parameter("If-None-Match", "header", "The entity tag of what the client holds.")
+_HELD = Parameter("If-None-Match", "header", "The entity tag of what the client already has.")
 _KEY = Parameter(
     "Idempotency-Key",
     "header",
-    "Repeating a request with its key makes no second task.",
+    "A request that is repeated with the same key creates no second task.",
     _PRINTABLE,
 )
-_PREFER = Parameter("Prefer", "header", "wait=N stays up to N seconds (60 at most) for the answer.")
-_CURSOR = Parameter("cursor", "query", "The next_cursor of the page before.")
-_LIMIT = Parameter("limit", "query", "Tasks on a page.", _PAGE)
+_PREFER = Parameter(
+    "Prefer", "header", "wait=N waits up to N seconds (at most 60) for the factors."
+)
+_CURSOR = Parameter("cursor", "query", "The next_cursor of the previous page.")
+_LIMIT = Parameter("limit", "query", "How many tasks a page has.", _PAGE)
 _NUMBER = Parameter("number", "path", "Digits or an expression, percent-encoded.")
 _NAME = Parameter("name", "path", "The last part of a problem's type.")
-_VERSION = Parameter("version", "path", "Changes with every change of any file.")
+_VERSION = Parameter("version", "path", "A digest of all files of the page.")
 _FILE = Parameter("file", "path", "The name of a file.")
 
 _BODY = ("bad-request", "body-too-large", "store-unavailable")
@@ -76,11 +79,16 @@ ROUTES = (
         handlers.submit,
         {202: models.TaskView, 200: models.TaskView},
         (*_BODY, *_NO_NUMBER, "key-reused", *_FULL),
-        models.FactorRequest,
-        (_KEY, _PREFER),
+        body=models.FactorRequest,
+        parameters=(_KEY, _PREFER),
     ),
     Route(
-        "GET", "/get/{task_id}", handlers.get_result, {200: models.Legacy}, _TASK, None, (_TASK_ID,)
+        "GET",
+        "/get/{task_id}",
+        handlers.get_result,
+        {200: models.Legacy},
+        _TASK,
+        parameters=(_TASK_ID,),
     ),
     Route(
         "GET",
@@ -88,8 +96,7 @@ ROUTES = (
         handlers.get_task,
         {200: models.TaskView, 304: None},
         ("bad-request", *_TASK),
-        None,
-        (_TASK_ID, _WAIT, _HELD),
+        parameters=(_TASK_ID, _WAIT, _HELD),
     ),
     Route(
         "DELETE",
@@ -97,8 +104,7 @@ ROUTES = (
         handlers.cancel_task,
         {200: models.TaskView},
         _TASK,
-        None,
-        (_TASK_ID,),
+        parameters=(_TASK_ID,),
     ),
     Route(
         "GET",
@@ -106,8 +112,7 @@ ROUTES = (
         handlers.list_tasks,
         {200: models.TaskPage},
         ("bad-request", "store-unavailable"),
-        None,
-        (_CURSOR, _LIMIT),
+        parameters=(_CURSOR, _LIMIT),
     ),
     Route(
         "POST",
@@ -115,8 +120,8 @@ ROUTES = (
         handlers.submit_batch,
         {200: models.BatchResult},
         (*_BODY, "batch-too-large", "key-reused", *_FULL),
-        models.BatchRequest,
-        (_KEY,),
+        body=models.BatchRequest,
+        parameters=(_KEY,),
     ),
     Route(
         "GET",
@@ -124,10 +129,9 @@ ROUTES = (
         handlers.get_number,
         {200: models.NumberView},
         (*_NO_NUMBER, "store-unavailable"),
-        None,
-        (_NUMBER,),
+        parameters=(_NUMBER,),
     ),
-    Route("GET", "/ws", websocket, {101: None}, ("http-error", "origin-refused")),
+    Route("GET", "/ws", websocket, {101: None}, ("http-error", "origin-refused"), socket=True),
     Route("GET", "/healthz", pages.healthz, {200: models.Health}, access=Access.PUBLIC),
     Route(
         "GET",
@@ -141,49 +145,50 @@ ROUTES = (
     Route("GET", "/metrics", pages.metrics, {200: TEXT}, access=Access.OPERATOR),
     Route("GET", "/openapi.json", pages.openapi, {200: JSON_DOCUMENT}, access=Access.PUBLIC),
     Route("GET", "/asyncapi.json", pages.asyncapi, {200: JSON_DOCUMENT}, access=Access.PUBLIC),
-    Route("GET", "/docs", pages.docs, {200: HTML, 304: None}, (), None, (_HELD,), Access.PUBLIC),
+    Route(
+        "GET",
+        "/docs",
+        pages.docs,
+        {200: HTML, 304: None},
+        parameters=(_HELD,),
+        access=Access.PUBLIC,
+    ),
     Route(
         "GET",
         "/problems/{name}",
         pages.explain_problem,
         {200: TEXT},
         ("not-found",),
-        None,
-        (_NAME,),
-        Access.PUBLIC,
+        parameters=(_NAME,),
+        access=Access.PUBLIC,
     ),
-    Route("GET", "/", pages.home, {200: TEXT, 304: None}, (), None, (_HELD,), Access.PUBLIC),
+    Route(
+        "GET",
+        "/",
+        pages.home,
+        {200: TEXT, 304: None},
+        parameters=(_HELD,),
+        access=Access.PUBLIC,
+    ),
     Route(
         "GET",
         "/web/{version}/{file}",
         assets.serve,
         {200: ANY, 304: None},
         ("not-found",),
-        None,
-        (_VERSION, _FILE, _HELD),
-        Access.PUBLIC,
+        parameters=(_VERSION, _FILE, _HELD),
+        access=Access.PUBLIC,
     ),
 )
 
 
 def setup_routes(app: web.Application) -> None:
-    """Add every call of the table; a GET answers HEAD as well."""
+    """Add every call of the table to an application. A GET answers HEAD too."""
     for route in ROUTES:
-        handler = route.handler if route.handler is websocket else _guarded(route)
+        if route.socket:
+            app.router.add_route(route.method, route.path, route.handler)
+            continue
+        handler = middlewares.guarded(route.handler, route.access)
         app.router.add_route(route.method, route.path, handler)
-        if route.method == "GET" and route.handler is not websocket:
+        if route.method == "GET":
             app.router.add_route("HEAD", route.path, handler)
-
-
-def _guarded(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """Return the handler behind the door: first the key, then its limits, then the call."""
-
-    @functools.wraps(route.handler)
-    async def handle(request: web.Request) -> web.StreamResponse:
-        async with deadline.bounded(request):
-            await admit(request, route.access)
-            if route.access is not Access.PUBLIC:
-                limits.tell(request, await request.app[LIMITER].request(request[IDENTITY]))
-            return await route.handler(request)
-
-    return handle

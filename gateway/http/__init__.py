@@ -1,1 +1,1 @@
-"""Answers HTTP requests: reads them, asks `common.lifecycle`, shows what it says."""
+"""Answers HTTP requests: reads them into values, acts through `common.lifecycle`, shows the result."""

@@ -1,7 +1,8 @@
-"""Serves the files of the page: read once, and cached by browsers for good under a digest of them all."""
+"""Serves the files of the page. They are read once, and browsers cache them for good under their digest."""
 
 import functools
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ _TYPES = {
     ".woff2": "font/woff2",
 }
 _THIS_VERSION = b"/web/@/"
-"""How the pages name their files; the digest takes the place of the @ sign."""
+"""How pages refer to their files; the digest replaces the @ sign."""
 
 FOREVER = "public, max-age=31536000, immutable"
 POLICY = (
@@ -28,7 +29,7 @@ POLICY = (
 
 
 class Asset(NamedTuple):
-    """One file as it is sent."""
+    """A file as it is sent."""
 
     body: bytes
     content_type: str
@@ -37,7 +38,7 @@ class Asset(NamedTuple):
 
 @functools.cache
 def load() -> tuple[str, dict[str, Asset]]:
-    """Return the version of the page and its files by name.
+    """Return the version of the page, and its files by name.
 
     The version is in the path and not in a query, so that the relative imports of modules and the
     relative addresses of fonts lead to files of the same version.
@@ -64,25 +65,27 @@ def _asset(name: str, body: bytes, version: str) -> Asset:
 async def serve(request: web.Request) -> web.Response:
     """Return a file of the page.
 
-    During an upgrade a page of one gateway may ask another one for its files: it gets that one's, and
-    its browser does not keep them.
+    During an upgrade a page of one gateway may ask another gateway for its files. It gets that gateway's
+    version of them, which the browser does not cache.
     """
     version, files = load()
     name = request.match_info["file"]
     if name not in files:
         raise problems.UnknownPage
     current = request.match_info["version"] == version
-    return respond(request, name, cache=FOREVER if current else "no-cache")
+    return respond(name, request.if_none_match, cache=FOREVER if current else "no-cache")
 
 
-def respond(request: web.Request, name: str, *, cache: str = "no-cache") -> web.Response:
+def respond(
+    name: str, if_none_match: Iterable[ETag] | None, *, cache: str = "no-cache"
+) -> web.Response:
     """Return a file, or 304 if the browser holds it."""
     _, files = load()
     body, content_type, etag = files[name]
     headers = {"Cache-Control": cache}
     if content_type == "text/html":
         headers |= {"Content-Security-Policy": POLICY, "Vary": "Accept"}
-    held = any(tag.value == etag for tag in request.if_none_match or ())
+    held = any(tag.value == etag for tag in if_none_match or ())
     response = web.Response(status=304 if held else 200, headers=headers)
     response.etag = ETag(etag)
     if not held:

@@ -1,203 +1,198 @@
-"""Answers the calls about tasks and numbers; each handler reads, asks `common.lifecycle`, shows."""
+"""Answers the calls about tasks and numbers.
+
+Each handler reads its request into values, acts on them through `common.lifecycle`, and shows the result.
+What a handler calls to act takes values and never the request.
+"""
 
 import asyncio
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-import msgspec
 from aiohttp import web
 
 from common import errors
 from common.domain import Task
-from common.lifecycle import State, Submission
+from common.lifecycle import Lifecycle, State, Submission
 from common.numbers import NumberError, ParsedNumber, parse
 from common.runtime import failpoints
 from common.runtime.concurrency import gather_limited
 from gateway import metrics
-from gateway.access.doorkeeper import IDENTITY, owner_of
-from gateway.access.limits import LIMITER, tell
-from gateway.context import HUB, LIFECYCLE, SETTINGS, STORE
-from gateway.http import bodies, deadline, parameters
+from gateway.access import Identity, Limiter
+from gateway.context import HUB, IDENTITY, LIFECYCLE, LIMITER, SETTINGS, STORE
+from gateway.http import bodies, parameters, responses
+from gateway.http.deadline import DEADLINE, Deadline
+from gateway.hub import Hub
 from gateway.views import models, problems, representation
 
 CONCURRENT_READS = 16
-POLL_SECONDS = "1"
-
-_ENCODER = msgspec.json.Encoder()
-
-
-def answer(
-    model: msgspec.Struct, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> web.Response:
-    """Return a JSON response that no cache may keep without asking."""
-    return web.Response(
-        body=_ENCODER.encode(model),
-        status=status,
-        content_type="application/json",
-        headers={"Cache-Control": "no-cache", **(headers or {})},
-    )
-
-
-def _answer_task(
-    shown: models.TaskView, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> web.Response:
-    more = {"ETag": f'"{shown.version}"', **(headers or {})}
-    if not shown.done:
-        more["Retry-After"] = POLL_SECONDS
-    return answer(shown, status=status, headers=more)
 
 
 async def submit(request: web.Request) -> web.Response:
-    """Accept a number; with ``Prefer: wait=N`` stay up to N seconds for its answer."""
-    settings, key = request.app[SETTINGS], parameters.idempotency_key(request)
-    document = await bodies.read_object(request)
-    if "number" not in document:
-        raise problems.BadRequest('The object has no member "number".')
-    submission = Submission(
-        owner=owner_of(request),
-        numbers=(bodies.parse_number(document["number"], settings.max_digits),),
-        idempotency_keys=() if key is None else (key,),
-        wait_seconds=parameters.preferred_wait(request),
-        expires_at=deadline.end_of(request),
-    )
-    [stored] = await _accept(request, submission)
-    headers = {"Location": f"/tasks/{stored.task_id}"}
-    seconds = submission.wait_seconds
+    """Accept a number. With ``Prefer: wait=N``, wait up to N seconds for its factors."""
+    app, identity, deadline = request.app, request[IDENTITY], request[DEADLINE]
+    submission = await _read_submission(request)
+    accepted = await _accept(submission, identity, app[LIMITER], app[LIFECYCLE])
+    responses.add_fields(request, accepted.fields)
     failpoints.hit("submit.reply")
+    [task] = accepted.tasks
+    state = await _outcome(task, submission, deadline, app[HUB], app[LIFECYCLE])
+    shown = representation.view(*state)
+    headers = {"Location": shown.links.self_}
+    seconds = submission.wait_seconds
     if seconds:
         headers["Preference-Applied"] = f"wait={seconds:.0f}"
-    shown = representation.view(*await _state(request, stored, submission))
-    return _answer_task(shown, status=200 if seconds and shown.done else 202, headers=headers)
+    status = 200 if seconds and shown.done else 202
+    return responses.of_task(shown, status=status, headers=headers)
 
 
-async def _state(request: web.Request, task: Task, submission: Submission) -> State:
-    """Return the state of a task that was just accepted, after the client's wait unless it is done.
+async def _read_submission(request: web.Request) -> Submission:
+    key = parameters.idempotency_key(request.headers)
+    number = await bodies.read_number(request, max_digits=request.app[SETTINGS].max_digits)
+    return Submission(
+        owner=request[IDENTITY].owner,
+        numbers=(number,),
+        idempotency_keys=() if key is None else (key,),
+        wait_seconds=parameters.preferred_wait(request.headers.getall("Prefer", ())),
+        expires_at=request[DEADLINE].expires_at,
+    )
 
-    That it is accepted is what the client has to hear, should the store have no more to tell in time.
+
+class _Accepted(NamedTuple):
+    tasks: list[Task]
+    fields: Mapping[str, str]
+    """Header fields that tell the owner what is left of its limits."""
+
+
+async def _accept(
+    submission: Submission, identity: Identity, limiter: Limiter, lifecycle: Lifecycle
+) -> _Accepted:
+    """Accept a submission within the limits of its owner.
+
+    An owner that is at its limit gets the tasks of an earlier attempt of the same request, if there was
+    one: they may be what fills the limit.
+    """
+    count, until = submission.unanswered, submission.expires_at
+    try:
+        async with limiter.submission(identity, count, until=until) as fields:
+            tasks = await lifecycle.accept(submission)
+    except problems.Limited:
+        earlier = await lifecycle.accepted_before(submission)
+        if earlier is None:
+            raise
+        return _Accepted(earlier, {})
+    ended = sum(task.ended is not None for task in tasks)
+    metrics.TASKS.labels("yes").inc(ended)
+    metrics.TASKS.labels("no").inc(len(tasks) - ended)
+    return _Accepted(tasks, fields)
+
+
+async def _outcome(
+    task: Task, submission: Submission, deadline: Deadline, hub: Hub, lifecycle: Lifecycle
+) -> State:
+    """Return the state of a task that was just accepted, after waiting for it if the client asked to.
+
+    The client must learn that its task is accepted, so a store that stops answering now is no error.
     """
     with contextlib.suppress(TimeoutError, errors.StoreUnavailable):
         if submission.wait_seconds:
-            with deadline.unhurried(request):
-                return await request.app[HUB].wait_done(task, submission.wait_seconds)
-        async with asyncio.timeout_at(deadline.end_of(request)):
-            return await request.app[LIFECYCLE].read_current(task)
+            with deadline.paused():
+                return await hub.wait_done(task, submission.wait_seconds)
+        async with asyncio.timeout_at(deadline.expires_at):
+            return await lifecycle.read_current(task)
     return task, None
 
 
-async def _accept(request: web.Request, submission: Submission) -> list[Task]:
-    """Accept numbers within the limits of their owner."""
-    app = request.app
-    reserved = app[LIMITER].submission(
-        request[IDENTITY], submission.unanswered, until=submission.expires_at
-    )
-    try:
-        async with reserved as fields:
-            tell(request, fields)
-            stored = await app[LIFECYCLE].accept(submission)
-    except problems.Limited:
-        if (before := await app[LIFECYCLE].accepted_before(submission)) is None:
-            raise
-        return before
-    ended = sum(task.ended is not None for task in stored)
-    metrics.TASKS.labels("yes").inc(ended)
-    metrics.TASKS.labels("no").inc(len(stored) - ended)
-    return stored
-
-
 async def submit_batch(request: web.Request) -> web.Response:
-    """Accept many numbers; each gets a task or a problem of its own."""
-    settings, key = request.app[SETTINGS], parameters.idempotency_key(request)
-    document = await bodies.read_object(request)
-    values = document.get("numbers")
-    if not isinstance(values, list):
-        raise problems.BadRequest('The object has no member "numbers" with an array.')
-    if len(values) > settings.max_batch:
-        raise problems.BatchTooLarge(count=len(values), limit=settings.max_batch)
-    with deadline.unhurried(request):
-        return await _submit_all(request, values, key)
-
-
-async def _submit_all(
-    request: web.Request, values: Sequence[object], key: str | None
-) -> web.Response:
-    parsed: dict[int, ParsedNumber] = {}
-    refused: dict[int, models.Problem] = {}
-    for index, value in enumerate(values):
-        await asyncio.sleep(0)  # a thousand expressions must not hold up everybody else
-        try:
-            parsed[index] = bodies.parse_number(value, request.app[SETTINGS].max_digits)
-        except NumberError as error:
-            refused[index] = problems.problem_of(error)
-    submission = Submission(
-        owner=owner_of(request),
-        numbers=tuple(parsed.values()),
-        idempotency_keys=() if key is None else tuple(f"{key} #{index}" for index in parsed),
-    )
-    stored = await _accept(request, submission)
-    shown = dict(zip(parsed, await _shown(request, stored), strict=True))
+    """Accept many numbers. Each gets a task or a problem of its own."""
+    app, identity = request.app, request[IDENTITY]
+    settings, lifecycle = app[SETTINGS], app[LIFECYCLE]
+    key = parameters.idempotency_key(request.headers)
+    values = await bodies.read_batch(request, max_numbers=settings.max_batch)
+    with request[DEADLINE].paused():
+        parsed, refused = await _parse_all(values, settings.max_digits)
+        submission = Submission(
+            owner=identity.owner,
+            numbers=tuple(parsed.values()),
+            idempotency_keys=() if key is None else tuple(f"{key} #{index}" for index in parsed),
+        )
+        accepted = await _accept(submission, identity, app[LIMITER], lifecycle)
+        responses.add_fields(request, accepted.fields)
+        views = await _views(accepted.tasks, lifecycle)
+    shown = dict(zip(parsed, views, strict=True))
     items = [
         models.BatchItem(index=index, task=shown.get(index), problem=refused.get(index))
         for index in range(len(values))
     ]
-    return answer(models.BatchResult(accepted=len(shown), refused=len(refused), items=items))
+    return responses.of_model(
+        models.BatchResult(accepted=len(shown), refused=len(refused), items=items)
+    )
 
 
-async def _shown(request: web.Request, tasks: Sequence[Task]) -> list[models.TaskView]:
-    """Return the tasks' representations, reading a few at a time."""
-    read_current = request.app[LIFECYCLE].read_current
-    states = await gather_limited(read_current, tasks, limit=CONCURRENT_READS)
+async def _parse_all(
+    values: Sequence[object], max_digits: int
+) -> tuple[dict[int, ParsedNumber], dict[int, models.Problem]]:
+    """Return the numbers, and the problems of what is not a number, by position in the batch."""
+    parsed: dict[int, ParsedNumber] = {}
+    refused: dict[int, models.Problem] = {}
+    for index, value in enumerate(values):
+        await asyncio.sleep(0)  # a thousand expressions must not hold up other requests
+        try:
+            parsed[index] = bodies.parse_number(value, max_digits)
+        except NumberError as error:
+            refused[index] = problems.problem_of(error)
+    return parsed, refused
+
+
+async def _views(tasks: Sequence[Task], lifecycle: Lifecycle) -> list[models.TaskView]:
+    states = await gather_limited(lifecycle.read_current, tasks, limit=CONCURRENT_READS)
     return [representation.view(*state) for state in states]
 
 
 async def get_result(request: web.Request) -> web.Response:
-    """Answer the seed's own call: the factors in one string, or that it is calculating."""
-    task_id, owner = parameters.task_id(request), owner_of(request)
-    task, known = await request.app[LIFECYCLE].read(task_id, owner)
-    return answer(representation.legacy(task, known))
+    """Return the factors of a task in one string, or ``Calculating...``."""
+    task_id = parameters.task_id(request.match_info)
+    task, known = await request.app[LIFECYCLE].read(task_id, request[IDENTITY].owner)
+    return responses.of_model(representation.legacy(task, known))
 
 
 async def get_task(request: web.Request) -> web.Response:
-    """Show a task; ``?wait=`` stays until it is done, or newer than what If-None-Match names."""
-    task_id, owner = parameters.task_id(request), owner_of(request)
-    seconds, held = parameters.wait(request), parameters.versions_held(request)
-    task = await request.app[STORE].get_task(task_id, owner)
+    """Show a task. ``?wait=`` waits until it is done, or newer than the version in If-None-Match."""
+    app, task_id = request.app, parameters.task_id(request.match_info)
+    seconds = parameters.wait(request.query)
+    held = parameters.versions_held(request.if_none_match)
+    task = await app[STORE].get_task(task_id, request[IDENTITY].owner)
     if seconds:
-        newest = max(held, default=None)
-        with deadline.unhurried(request):
-            pair = await request.app[HUB].wait_done(task, seconds, newer_than=newest)
+        with request[DEADLINE].paused():
+            state = await app[HUB].wait_done(task, seconds, newer_than=max(held, default=None))
     else:
-        pair = await request.app[LIFECYCLE].read_current(task)
-    shown = representation.view(*pair)
-    if shown.version in held:
-        etag = f'"{shown.version}"'
-        return web.Response(status=304, headers={"ETag": etag, "Cache-Control": "no-cache"})
-    return _answer_task(shown)
+        state = await app[LIFECYCLE].read_current(task)
+    shown = representation.view(*state)
+    return responses.not_modified(shown) if shown.version in held else responses.of_task(shown)
 
 
 async def list_tasks(request: web.Request) -> web.Response:
-    """Show the owner's tasks, newest first, a page at a time."""
-    store, limit, before = (
-        request.app[STORE],
-        parameters.limit(request),
-        parameters.cursor(request),
-    )
-    found = await store.list_tasks(owner_of(request), before=before, limit=limit + 1)
+    """Show the owner's tasks, newest first, one page at a time."""
+    app, limit = request.app, parameters.limit(request.query)
+    before = parameters.cursor(request.query)
+    found = await app[STORE].list_tasks(request[IDENTITY].owner, before=before, limit=limit + 1)
     page = found[:limit]
-    more = parameters.cursor_after(page[-1]) if len(found) > limit else None
-    return answer(models.TaskPage(tasks=await _shown(request, page), next_cursor=more))
+    next_cursor = parameters.cursor_after(page[-1]) if len(found) > limit else None
+    tasks = await _views(page, app[LIFECYCLE])
+    return responses.of_model(models.TaskPage(tasks=tasks, next_cursor=next_cursor))
 
 
 async def cancel_task(request: web.Request) -> web.Response:
-    """Cancel a task unless it has ended; the answer shows how it ended in fact."""
-    lifecycle, task_id = request.app[LIFECYCLE], parameters.task_id(request)
-    task = await request.app[STORE].get_task(task_id, owner_of(request))
-    task = await lifecycle.cancel(task)
-    return _answer_task(representation.view(*await lifecycle.read_current(task)))
+    """Cancel a task unless it has ended already. The answer shows how it ended."""
+    app, task_id = request.app, parameters.task_id(request.match_info)
+    task = await app[STORE].get_task(task_id, request[IDENTITY].owner)
+    task = await app[LIFECYCLE].cancel(task)
+    return responses.of_task(representation.view(*await app[LIFECYCLE].read_current(task)))
 
 
 async def get_number(request: web.Request) -> web.Response:
     """Show what is known of a number, or of the value of an expression."""
     parsed = parse(request.match_info["number"], max_digits=request.app[SETTINGS].max_digits)
     known = await request.app[LIFECYCLE].look_up(abs(parsed.value), at=time.time())
-    return answer(representation.number_view(parsed.value, known))
+    return responses.of_model(representation.number_view(parsed.value, known))

@@ -1,4 +1,4 @@
-"""Answers the calls that are not about numbers: pages, documents, health, metrics."""
+"""Answers the calls that are not about numbers: pages, documents, health, status, metrics."""
 
 import asyncio
 import time
@@ -11,25 +11,25 @@ from common.broker import Broker, Queue
 from common.domain import ALIVE_SECONDS
 from common.store import Store
 from gateway.context import ASYNCAPI, BROKER, HUB, OPENAPI, READINESS, SETTINGS, STORE
-from gateway.http import assets, deadline
-from gateway.http.handlers import answer
+from gateway.http import assets, responses
+from gateway.http.deadline import DEADLINE
 from gateway.views import problems
 from gateway.views.models import Health, QueueStatus, ServiceStatus, WorkerView
 from gateway.views.representation import rfc3339
 
-HELLO = "Hello Factor app!"
+HELLO = "Hello Factor app!\n"
 
 
 async def home(request: web.Request) -> web.Response:
-    """Show the page to a browser; say hello to everything else."""
+    """Show the page to a browser, and one line of text to every other client."""
     if "text/html" in request.headers.get("Accept", ""):
-        return assets.respond(request, "index.html")
+        return assets.respond("index.html", request.if_none_match)
     return web.Response(text=HELLO, headers={"Vary": "Accept"})
 
 
 async def docs(request: web.Request) -> web.Response:
-    """Show the OpenAPI document to people."""
-    return assets.respond(request, "docs.html")
+    """Show the OpenAPI document as a page."""
+    return assets.respond("docs.html", request.if_none_match)
 
 
 async def openapi(request: web.Request) -> web.Response:
@@ -51,44 +51,43 @@ async def explain_problem(request: web.Request) -> web.Response:
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """Say that the process is alive, whatever it depends on."""
-    return answer(Health(status="alive", broker_connected=request.app[BROKER].connected))
+    """Say that the process is alive, even if what it depends on is not."""
+    connected = request.app[BROKER].connected
+    return responses.of_model(Health(status="alive", broker_connected=connected))
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Say whether new clients are welcome: 404 while draining, 503 while the store is down.
+    """Say whether new clients are welcome: 404 while draining, 503 while the database is down.
 
-    A broker that is down is no reason to turn clients away: what is accepted is published later.
+    A broker that is down does not matter here: numbers are accepted, and published later.
     """
     connected = request.app[BROKER].connected
     if request.app[READINESS].draining:
-        return answer(Health(status="draining", broker_connected=connected), status=404)
-    try:
-        await request.app[STORE].ping()
-    except errors.StoreUnavailable as error:
-        return problems.response_of(error)
-    return answer(Health(status="ready", broker_connected=connected))
+        draining = Health(status="draining", broker_connected=connected)
+        return responses.of_model(draining, status=404)
+    await request.app[STORE].ping()
+    return responses.of_model(Health(status="ready", broker_connected=connected))
 
 
 async def metrics(_request: web.Request) -> web.Response:
-    """Return what this process counts, for Prometheus."""
+    """Return the metrics of this process in Prometheus's format."""
     return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 async def status(request: web.Request) -> web.Response:
-    """Show workers, queues and connections to an operator, whatever is down."""
+    """Show workers, queues and connections to an operator, even if some of them are down."""
     app = request.app
     broker = app[BROKER]
-    with deadline.unhurried(request):  # it takes as long as what is down takes to say so
+    with request[DEADLINE].paused():  # a database that is down takes a while to say so
         workers, waiting = await asyncio.gather(
             _workers(app[STORE]), asyncio.gather(*(_waiting(broker, queue) for queue in Queue))
         )
-    return answer(
+    return responses.of_model(
         ServiceStatus(
             at=rfc3339(time.time()),
             version=app[SETTINGS].version,
             broker_connected=broker.connected,
-            sockets=len(app[HUB].closers),
+            sockets=len(app[HUB].sockets),
             queues=[
                 QueueStatus(name=queue, waiting=count)
                 for queue, count in zip(Queue, waiting, strict=True)

@@ -1,11 +1,15 @@
-"""Reads what a request says outside its body: ids, query, headers."""
+"""Reads what a request says outside its body: ids in the path, the query, headers.
+
+Each function takes the part of the request that it reads and returns a value, or raises `BadRequest`.
+"""
 
 import base64
 import binascii
 import math
 import re
+from collections.abc import Iterable, Mapping, Sequence
 
-from aiohttp import web
+from aiohttp import ETag
 
 from common import errors
 from common.domain import Task
@@ -13,7 +17,7 @@ from common.store import TaskCursor
 from gateway.views.problems import BadRequest
 
 LONGEST_WAIT = 60
-"""Seconds that a request may wait for news."""
+"""Seconds that a client may wait for news in one request."""
 LARGEST_PAGE = 100
 DEFAULT_PAGE = 20
 
@@ -26,52 +30,57 @@ _PREFER_WAIT = re.compile(
 )
 
 
-def task_id(request: web.Request) -> str:
-    """Return the id in the path. Raises `errors.UnknownTask` if it cannot be one of ours."""
-    given = request.match_info["task_id"]
+def task_id(path: Mapping[str, str]) -> str:
+    """Return the id in the path.
+
+    Raises:
+        errors.UnknownTask: No task can have this id.
+
+    """
+    given = path["task_id"]
     if not _TASK_ID.fullmatch(given):
-        raise errors.UnknownTask(task_id="of that id: ours look like a UUID")
+        raise errors.UnknownTask(task_id="with that id: task ids look like UUIDs")
     return given
 
 
-def wait(request: web.Request) -> float:
-    """Return the seconds that ``?wait=`` asks for, 0 without it."""
-    given = request.query.get("wait", "0")
+def wait(query: Mapping[str, str]) -> float:
+    """Return the seconds that ``?wait=`` asks for; 0 without it."""
+    given = query.get("wait", "0")
     if not _SECONDS.fullmatch(given) or float(given) > LONGEST_WAIT:
-        raise BadRequest(f"wait must be 0 to {LONGEST_WAIT} seconds.")
+        raise BadRequest(f"wait must be a number of seconds from 0 to {LONGEST_WAIT}.")
     return float(given)
 
 
-def preferred_wait(request: web.Request) -> int:
-    """Return the seconds of ``Prefer: wait=`` (RFC 7240), 0 without; preferences never fail."""
-    found = _PREFER_WAIT.search(",".join(request.headers.getall("Prefer", [])))
+def preferred_wait(prefer: Sequence[str]) -> int:
+    """Return the seconds of ``Prefer: wait=`` (RFC 7240); 0 without it. Preferences never fail."""
+    found = _PREFER_WAIT.search(",".join(prefer))
     return min(int(found[1]), LONGEST_WAIT) if found else 0
 
 
-def limit(request: web.Request) -> int:
+def limit(query: Mapping[str, str]) -> int:
     """Return how many tasks a page may have."""
-    given = request.query.get("limit", str(DEFAULT_PAGE))
+    given = query.get("limit", str(DEFAULT_PAGE))
     if not _COUNT.fullmatch(given) or not 1 <= int(given) <= LARGEST_PAGE:
-        raise BadRequest(f"limit must be 1 to {LARGEST_PAGE}.")
+        raise BadRequest(f"limit must be an integer from 1 to {LARGEST_PAGE}.")
     return int(given)
 
 
-def idempotency_key(request: web.Request) -> str | None:
-    """Return the Idempotency-Key header."""
-    given = request.headers.get("Idempotency-Key")
+def idempotency_key(headers: Mapping[str, str]) -> str | None:
+    """Return the Idempotency-Key, if there is one."""
+    given = headers.get("Idempotency-Key")
     if given is not None and not _KEY.fullmatch(given):
         raise BadRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
     return given
 
 
-def versions_held(request: web.Request) -> list[int]:
-    """Return the versions that If-None-Match names, in any order."""
-    return [int(tag.value) for tag in request.if_none_match or () if _COUNT.fullmatch(tag.value)]
+def versions_held(if_none_match: Iterable[ETag] | None) -> list[int]:
+    """Return the versions of a task that the client holds, in any order."""
+    return [int(tag.value) for tag in if_none_match or () if _COUNT.fullmatch(tag.value)]
 
 
-def cursor(request: web.Request) -> TaskCursor | None:
-    """Return where the page before ended."""
-    given = request.query.get("cursor")
+def cursor(query: Mapping[str, str]) -> TaskCursor | None:
+    """Return where the previous page ended; None for the first page."""
+    given = query.get("cursor")
     if given is None:
         return None
     try:
@@ -81,10 +90,10 @@ def cursor(request: web.Request) -> TaskCursor | None:
     except (binascii.Error, ValueError, OverflowError):
         found = TaskCursor(math.nan, "")
     if not math.isfinite(found.created_at) or not _TASK_ID.fullmatch(found.task_id):
-        raise BadRequest("cursor must be a next_cursor that a page gave, unchanged.")
+        raise BadRequest("cursor must be the next_cursor of a page, unchanged.")
     return found
 
 
 def cursor_after(task: Task) -> str:
-    """Return the cursor for the tasks older than this one."""
+    """Return the cursor that continues after this task, with older ones."""
     return base64.urlsafe_b64encode(f"{task.created_at.hex()} {task.task_id}".encode()).decode()

@@ -1,24 +1,103 @@
-"""Answers a call whose handler raised an error."""
+"""Makes responses out of values: results as JSON with ETag and Retry-After, errors as problems."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 
+import msgspec
+import structlog
 from aiohttp import web
 
+from common import errors
+from gateway.context import ANSWER_FIELDS
 from gateway.views import problems
+from gateway.views.models import Problem, TaskView
+
+log = structlog.stdlib.get_logger(__name__)
+
+POLL_SECONDS = "1"
+"""How soon a client that polls should look at an unfinished task again."""
+UNAVAILABLE_RETRY_SECONDS = "2"
+_ENCODER = msgspec.json.Encoder()
 
 
-@web.middleware
-async def middleware(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Answer with a problem whatever a handler raises."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        if error.status < web.HTTPBadRequest.status_code:
-            raise
-        return problems.response_of(error)
-    except ConnectionError:
-        raise  # the client went away: there is nobody to answer
-    except Exception as error:  # noqa: BLE001 the last resort; faults of ours are logged
-        return problems.response_of(error)
+def of_model(
+    model: msgspec.Struct, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return a model as JSON that caches must revalidate."""
+    return web.Response(
+        body=_ENCODER.encode(model),
+        status=status,
+        content_type="application/json",
+        headers={"Cache-Control": "no-cache", **(headers or {})},
+    )
+
+
+def of_task(
+    shown: TaskView, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return a task with its entity tag and, until it is done, with the time to ask again."""
+    more = {"ETag": _etag(shown), **(headers or {})}
+    if not shown.done:
+        more["Retry-After"] = POLL_SECONDS
+    return of_model(shown, status=status, headers=more)
+
+
+def not_modified(shown: TaskView) -> web.Response:
+    """Return the answer to a client that already has this version of a task."""
+    headers = {"ETag": _etag(shown), "Cache-Control": "no-cache"}
+    return web.Response(status=304, headers=headers)
+
+
+def _etag(shown: TaskView) -> str:
+    return f'"{shown.version}"'
+
+
+def of_error(error: Exception) -> web.Response:
+    """Return the problem that tells a client of an error. Errors that nobody planned for are logged."""
+    if isinstance(error, web.HTTPException):
+        return _of_aiohttp_error(error)
+    problem = problems.problem_of(error)
+    response = _of_problem(problem)
+    if isinstance(error, problems.RequestError):
+        response.headers.update(error.headers)
+    elif isinstance(error, errors.Unavailable):
+        response.headers["Retry-After"] = UNAVAILABLE_RETRY_SECONDS
+    if problem.status == web.HTTPInternalServerError.status_code:
+        log.error("Internal error while answering a request", exc_info=error)
+    return response
+
+
+def _of_aiohttp_error(error: web.HTTPException) -> web.Response:
+    """Return the problem for an error of aiohttp itself, such as a path that no route has."""
+    if isinstance(error, web.HTTPNotFound):
+        return of_error(problems.UnknownPage())
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        response = _of_problem(
+            problems.of_kind(problems.METHOD_NOT_ALLOWED, f"Allowed: {allowed}.")
+        )
+        response.headers["Allow"] = allowed
+        return response
+    kind = problems.HTTP_ERROR._replace(status=error.status)
+    return _of_problem(problems.of_kind(kind, error.text or error.reason))
+
+
+def _of_problem(problem: Problem) -> web.Response:
+    return web.Response(
+        body=_ENCODER.encode(problem), status=problem.status, content_type=problems.CONTENT_TYPE
+    )
+
+
+def add_fields(request: web.Request, fields: Mapping[str, str]) -> None:
+    """Add header fields to the answer of a request; a field that it already has gets a list."""
+    if not fields:
+        return
+    added = request.setdefault(ANSWER_FIELDS, {})
+    for name, value in fields.items():
+        added[name] = f"{added[name]}, {value}" if name in added else value
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Write the headers that every answer has, and the fields of `add_fields`, into a response."""
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    for name, value in request.get(ANSWER_FIELDS, {}).items():
+        response.headers.setdefault(name, value)

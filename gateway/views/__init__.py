@@ -1,1 +1,1 @@
-"""What clients see: models, representations, problems. Pure."""
+"""What clients see: models, tasks and numbers as models, errors as problems. No I/O and no event loop."""

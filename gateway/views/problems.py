@@ -1,7 +1,7 @@
-"""Turns every error into an RFC 9457 problem with a stable type; nothing else answers with errors.
+"""The errors of the gateway, and the table that turns every error into a problem (RFC 9457).
 
 FactorlineError
-├── RequestError            HTTP adds these
+├── RequestError            the gateway's own
 │   ├── BadRequest          400 bad-request
 │   ├── UnknownPage         404 not-found
 │   ├── BodyTooLarge        413 body-too-large
@@ -14,53 +14,48 @@ FactorlineError
 │       ├── TooManyRequests 429 too-many-requests
 │       ├── TooManyTasks    429 too-many-tasks
 │       └── CpuUsedUp       429 cpu-used-up
+├── NumberError
+│   ├── NotANumber          400 not-a-number
+│   ├── NumberTooLarge      400 number-too-large
+│   └── ExpressionError     400 bad-expression
 ├── UnknownTask             404 unknown-task
 ├── KeyReused               422 key-reused
 └── Unavailable
     ├── StoreUnavailable    503 store-unavailable
     └── BrokerUnavailable   503 broker-unavailable
-NumberError
-├── NotANumber              400 not-a-number
-├── NumberTooLarge          400 number-too-large
-└── ExpressionError         400 bad-expression
-aiohttp's HTTPException     not-found, method-not-allowed, body-too-large, http-error
-anything else               500 internal-error: a fault of ours, logged
+aiohttp's HTTPException     not-found, method-not-allowed, http-error (see gateway.http.responses)
+anything else               500 internal-error
+
+`str(error)` becomes the problem's ``detail``: one or two sentences that say what happened and what to do.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import msgspec
-import structlog
-from aiohttp import web
-
 from common import errors
 from common.numbers import ExpressionError, NotANumber, NumberError, NumberTooLarge
 from gateway.views.models import Problem
 
-log = structlog.stdlib.get_logger(__name__)
-
 CONTENT_TYPE = "application/problem+json"
-RETRY_SECONDS = 2
 _LONGEST_DETAIL = 1000
 
 
 class RequestError(errors.FactorlineError):
-    """The request cannot be served."""
+    """A request that cannot be fulfilled as it is."""
 
     headers: Mapping[str, str] = {}
-    """Fields that the answer has besides."""
+    """Header fields that the answer gets."""
 
 
 class BadRequest(RequestError):
-    """Something in the request cannot be read; the message is a whole sentence that says what."""
+    """Something in the request cannot be understood; the message is a sentence that says what."""
 
 
 class UnknownPage(RequestError):
     """Nothing is served at this path."""
 
     def __init__(self) -> None:
-        super().__init__("There is no such page: /docs lists the calls.")
+        super().__init__("There is nothing at this address; /docs lists the calls.")
 
 
 class BodyTooLarge(RequestError):
@@ -68,7 +63,7 @@ class BodyTooLarge(RequestError):
 
     def __init__(self, *, limit: int) -> None:
         super().__init__(
-            f"The body is over the limit of {limit} bytes: send less, or several requests."
+            f"The body is larger than the limit of {limit} bytes. Split it into several requests."
         )
 
 
@@ -77,12 +72,12 @@ class BatchTooLarge(RequestError):
 
     def __init__(self, *, count: int, limit: int) -> None:
         super().__init__(
-            f"The batch has {count} numbers; the limit is {limit}: send several batches."
+            f"The batch has {count} numbers, and the limit is {limit}. Split it into several batches."
         )
 
 
 class Unauthenticated(RequestError):
-    """The request has no API key, or not a valid one."""
+    """The request has no API key, or one that is not valid."""
 
     def __init__(self, why: str, *, invalid: bool = False) -> None:
         super().__init__(f"{why}. Send an API key as `Authorization: Bearer fl_...`.")
@@ -91,37 +86,39 @@ class Unauthenticated(RequestError):
 
 
 class NotAllowed(RequestError):
-    """The API key is valid, but does not open this page."""
+    """The API key is valid, and the route is for operators."""
 
     headers: Mapping[str, str] = {
         "WWW-Authenticate": 'Bearer realm="factorline", error="insufficient_scope"'
     }
 
-    def __init__(self, *, path: str) -> None:
+    def __init__(self) -> None:
         super().__init__(
-            f"{path} is for operators: use a key that was made with `factorline keys make --operator`."
+            "This page is for operators: use a key that was made with `factorline keys make --operator`."
         )
 
 
 class OriginRefused(RequestError):
-    """A page of another site tried to open a WebSocket."""
+    """A web page of another site tried to open a WebSocket."""
 
     def __init__(self, *, origin: str) -> None:
         super().__init__(
-            f"Pages of {origin} may not open WebSockets here. The operator can allow it "
-            "in FACTORLINE_ORIGINS."
+            f"Web pages of {origin} may not open WebSockets here. The operator can allow it "
+            "with FACTORLINE_ORIGINS."
         )
 
 
 class TooManySockets(RequestError):
-    """The key has as many WebSockets open as it may."""
+    """The key has as many WebSockets open as it may have."""
 
     def __init__(self, *, limit: int) -> None:
-        super().__init__(f"This key has {limit} WebSockets open, which is its limit: close some.")
+        super().__init__(
+            f"This API key has {limit} WebSockets open, which is its limit. Close one first."
+        )
 
 
 class Limited(RequestError):
-    """A limit of the key is reached; ``headers`` say when to come back."""
+    """A limit of the API key is reached; ``headers`` say when to try again."""
 
     def __init__(self, message: str, *, headers: Mapping[str, str]) -> None:
         super().__init__(message)
@@ -129,39 +126,39 @@ class Limited(RequestError):
 
 
 class TooManyRequests(Limited):
-    """The key made more requests than its rate allows."""
+    """The key makes more requests than its rate allows."""
 
     def __init__(self, *, rate: float, headers: Mapping[str, str]) -> None:
         super().__init__(
-            f"This key may make {rate:g} requests a second: come back after the number of seconds "
+            f"This API key may make {rate:g} requests per second. Wait for the number of seconds "
             "in Retry-After.",
             headers=headers,
         )
 
 
 class TooManyTasks(Limited):
-    """The key has too many tasks in progress for these to be accepted."""
+    """The owner has too many tasks in progress for these to be accepted."""
 
     def __init__(self, *, limit: int, left: int, count: int, headers: Mapping[str, str]) -> None:
         super().__init__(
-            f"This key may have {limit} tasks in progress, and there is room for {left} of "
-            f"these {count}.",
+            f"This API key may have {limit} tasks in progress. There is room for {left} more, and "
+            f"the request needs {count}.",
             headers=headers,
         )
 
 
 class CpuUsedUp(Limited):
-    """The key's CPU seconds of the day are used up."""
+    """The owner's CPU seconds of the day are used up."""
 
     def __init__(self, *, limit: float, headers: Mapping[str, str]) -> None:
         super().__init__(
-            f"This key may use {limit:g} CPU seconds a day (UTC), and today's are used up.",
+            f"This API key may use {limit:g} CPU seconds per day (UTC), and today's are used up.",
             headers=headers,
         )
 
 
 class Kind(NamedTuple):
-    """One type of problem; its URI is ``/problems/`` and the name."""
+    """One type of problem. Its URI is ``/problems/`` and the name."""
 
     name: str
     status: int
@@ -169,58 +166,107 @@ class Kind(NamedTuple):
     advice: str
 
 
-_AS_IS = "The same request will fail again: change it as the detail says."
-_LATER = "The service is not well. Repeat the request after the seconds in Retry-After."
-
-_KEY = "See docs/how-to/keys.md. The client and the command read the key from FACTORLINE_API_KEY."
-_SLOWER = "Repeat the request after the seconds in Retry-After; RateLimit says what is left."
+_FIX = "Change the request as the detail says: sent again unchanged, it will fail again."
+_RETRY = "This is usually over soon. Repeat the request after the seconds in Retry-After."
+_KEY = "See docs/how-to/keys.md. The Python client and the command read the key from FACTORLINE_API_KEY."
+_SLOWER = (
+    "Repeat the request after the seconds in Retry-After. The header RateLimit says what is left."
+)
 
 _KINDS: list[tuple[type[Exception], Kind]] = [
-    (NotANumber, Kind("not-a-number", 400, "This is not a number", _AS_IS)),
-    (NumberTooLarge, Kind("number-too-large", 400, "The number is too large", _AS_IS)),
-    (ExpressionError, Kind("bad-expression", 400, "The expression has no value", _AS_IS)),
-    (UnknownPage, Kind("not-found", 404, "There is no such page", "See /docs.")),
-    (BodyTooLarge, Kind("body-too-large", 413, "The body is too large", _AS_IS)),
-    (BatchTooLarge, Kind("batch-too-large", 413, "The batch is too large", _AS_IS)),
-    (BadRequest, Kind("bad-request", 400, "The request cannot be read", _AS_IS)),
-    (Unauthenticated, Kind("unauthenticated", 401, "This needs an API key", _KEY)),
-    (NotAllowed, Kind("not-allowed", 403, "This key does not open that", _KEY)),
-    (OriginRefused, Kind("origin-refused", 403, "Pages of that site may not connect", _KEY)),
-    (TooManySockets, Kind("too-many-sockets", 429, "The key has too many sockets", _AS_IS)),
+    (NotANumber, Kind("not-a-number", 400, "This is not a number", _FIX)),
+    (NumberTooLarge, Kind("number-too-large", 400, "The number is too large", _FIX)),
+    (ExpressionError, Kind("bad-expression", 400, "The expression cannot be evaluated", _FIX)),
+    (UnknownPage, Kind("not-found", 404, "Not found", "/docs lists the calls of this service.")),
+    (BodyTooLarge, Kind("body-too-large", 413, "The request's body is too large", _FIX)),
+    (BatchTooLarge, Kind("batch-too-large", 413, "The batch is too large", _FIX)),
+    (BadRequest, Kind("bad-request", 400, "The request is not valid", _FIX)),
+    (Unauthenticated, Kind("unauthenticated", 401, "A valid API key is required", _KEY)),
+    (NotAllowed, Kind("not-allowed", 403, "This API key does not give access to that", _KEY)),
+    (
+        OriginRefused,
+        Kind(
+            "origin-refused",
+            403,
+            "Web pages of this origin may not connect",
+            "Ask the operator to add the origin to FACTORLINE_ORIGINS.",
+        ),
+    ),
+    (
+        TooManySockets,
+        Kind(
+            "too-many-sockets",
+            429,
+            "Too many WebSockets for this API key",
+            "Close a WebSocket, or follow several tasks over one.",
+        ),
+    ),
     (TooManyRequests, Kind("too-many-requests", 429, "Too many requests", _SLOWER)),
     (TooManyTasks, Kind("too-many-tasks", 429, "Too many tasks in progress", _SLOWER)),
-    (CpuUsedUp, Kind("cpu-used-up", 429, "The CPU time of the day is used up", _SLOWER)),
+    (CpuUsedUp, Kind("cpu-used-up", 429, "Today's CPU time is used up", _SLOWER)),
     (
         errors.UnknownTask,
-        Kind("unknown-task", 404, "There is no such task", "Check the id; it must be yours."),
+        Kind(
+            "unknown-task",
+            404,
+            "There is no such task",
+            "Check the id, and that you use an API key of the owner who submitted the task.",
+        ),
     ),
     (
         errors.KeyReused,
-        Kind("key-reused", 422, "The Idempotency-Key was used for another number", _AS_IS),
+        Kind("key-reused", 422, "This Idempotency-Key was used for another request", _FIX),
     ),
-    (errors.StoreUnavailable, Kind("store-unavailable", 503, "The store is down", _LATER)),
-    (errors.BrokerUnavailable, Kind("broker-unavailable", 503, "The broker is down", _LATER)),
+    (
+        errors.StoreUnavailable,
+        Kind("store-unavailable", 503, "The service's database does not answer", _RETRY),
+    ),
+    (
+        errors.BrokerUnavailable,
+        Kind("broker-unavailable", 503, "The service's message broker does not answer", _RETRY),
+    ),
 ]
-_METHOD = Kind("method-not-allowed", 405, "The method does not fit the page", "See Allow.")
-_HTTP = Kind("http-error", 400, "The request cannot be served", _AS_IS)
-_INTERNAL = Kind("internal-error", 500, "A fault of ours", "It was logged. Please report it.")
+METHOD_NOT_ALLOWED = Kind(
+    "method-not-allowed", 405, "Method not allowed", "Use one of the methods in the header Allow."
+)
+HTTP_ERROR = Kind("http-error", 400, "The HTTP request cannot be served", _FIX)
+"""Its status is that of aiohttp's error."""
+INTERNAL_ERROR = Kind(
+    "internal-error",
+    500,
+    "Internal error",
+    "This is a fault in the service. It has been logged; please report it.",
+)
 
-KINDS = {kind.name: kind for kind in (*(kind for _, kind in _KINDS), _METHOD, _HTTP, _INTERNAL)}
+KINDS = {
+    kind.name: kind
+    for kind in (*(kind for _, kind in _KINDS), METHOD_NOT_ALLOWED, HTTP_ERROR, INTERNAL_ERROR)
+}
 
 
 def _kind_of(error: Exception) -> Kind:
-    return next((kind for sort, kind in _KINDS if isinstance(error, sort)), _INTERNAL)
+    return next((kind for sort, kind in _KINDS if isinstance(error, sort)), INTERNAL_ERROR)
 
 
 def name_of(error: Exception) -> str:
-    """Return the last part of the type of the problem that an error is."""
+    """Return the last part of the type of the problem that an error becomes."""
     return _kind_of(error).name
 
 
+def of_kind(kind: Kind, detail: str) -> Problem:
+    """Return a problem of a kind."""
+    return Problem(
+        type=f"/problems/{kind.name}",
+        title=kind.title,
+        status=kind.status,
+        detail=_printable(detail),
+    )
+
+
 def problem_of(error: Exception) -> Problem:
-    """Return the problem that tells an error to the client."""
+    """Return the problem that tells a client of an error. Unexpected errors keep their text to themselves."""
     kind = _kind_of(error)
-    detail = kind.advice if kind is _INTERNAL else str(error)
+    detail = kind.advice if kind is INTERNAL_ERROR else str(error)
     return Problem(
         type=f"/problems/{kind.name}",
         title=kind.title,
@@ -231,45 +277,6 @@ def problem_of(error: Exception) -> Problem:
     )
 
 
-def response_of(error: Exception) -> web.Response:
-    """Return the response that an error makes."""
-    if isinstance(error, web.HTTPException):
-        return _response_of_aiohttp(error)
-    problem = problem_of(error)
-    if problem.type == f"/problems/{_INTERNAL.name}":
-        log.error("A request met a fault of ours", exc_info=error)
-    response = _response(problem)
-    if isinstance(error, RequestError):
-        response.headers.update(error.headers)
-    if isinstance(error, errors.Unavailable):
-        response.headers["Retry-After"] = str(RETRY_SECONDS)
-    return response
-
-
-def _response_of_aiohttp(error: web.HTTPException) -> web.Response:
-    if isinstance(error, web.HTTPNotFound):
-        return response_of(UnknownPage())
-    if isinstance(error, web.HTTPMethodNotAllowed):
-        allowed = ", ".join(sorted(error.allowed_methods))
-        problem = _problem(_METHOD, _METHOD.status, f"Allowed: {allowed}.")
-        response = _response(problem)
-        response.headers["Allow"] = allowed
-        return response
-    return _response(_problem(_HTTP, error.status, error.text or error.reason))
-
-
-def _problem(kind: Kind, status: int, detail: str) -> Problem:
-    return Problem(
-        type=f"/problems/{kind.name}", title=kind.title, status=status, detail=_printable(detail)
-    )
-
-
-def _response(problem: Problem) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(problem), status=problem.status, content_type=CONTENT_TYPE
-    )
-
-
 def _printable(detail: str) -> str:
-    """Return text that UTF-8 can hold (no lone surrogates), and not too much of it."""
+    """Return a text that UTF-8 can encode (no lone surrogates), cut to a sensible length."""
     return detail[:_LONGEST_DETAIL].encode("utf-8", "backslashreplace").decode()

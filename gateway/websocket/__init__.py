@@ -1,1 +1,1 @@
-"""The WebSocket `factorline.v1`: a sans-I/O protocol, the hub that feeds it, and the socket's shell."""
+"""The WebSocket `factorline.v1`: its messages, a protocol without I/O, and the session around it."""

@@ -1,20 +1,20 @@
-"""Why the gateway closes a socket; the code tells a client what to do next."""
+"""Why the gateway closes a socket. The code tells the client what to do next."""
 
 import enum
 
 
 class CloseCode(enum.IntEnum):
-    """40xx: do not come back. 41xx: back off. 1012: come back at once, with jitter."""
+    """40xx: do not reconnect. 41xx: back off first. 1012: reconnect at once, with jitter."""
 
     SERVICE_RESTART = 1012
-    """This gateway is leaving, another one is there."""
+    """This gateway is stopping; another one is running."""
     TOO_MUCH_JUNK = 4001
-    """Too many frames could not be understood: the client has a fault."""
+    """Too many frames were invalid: the client has a fault."""
     NOT_AUTHENTICATED = 4002
-    """No good API key came in time."""
+    """No valid API key came in time."""
     KEY_REVOKED = 4003
     """The API key was revoked."""
     TOO_SLOW = 4101
     """The client reads more slowly than its tasks change."""
     TOO_MANY_SOCKETS = 4102
-    """This gateway, or the key in it, has as many sockets as it can serve."""
+    """This gateway, or the API key in it, has as many sockets as it may have."""

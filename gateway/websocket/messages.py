@@ -1,4 +1,4 @@
-"""The frames of `factorline.v1`: JSON objects told apart by their ``type``."""
+"""The frames of `factorline.v1`: JSON objects that differ by their ``type``."""
 
 import msgspec
 
@@ -13,7 +13,7 @@ class Authenticate(msgspec.Struct, frozen=True, kw_only=True, tag="authenticate"
 
 
 class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag="subscribe"):
-    """Follow tasks: each gets one snapshot, updates, and one done."""
+    """Follow tasks: for each comes one snapshot, then updates, then one done."""
 
     task_ids: list[str]
     id: str | int | None = None
@@ -32,51 +32,53 @@ class Ping(msgspec.Struct, frozen=True, kw_only=True, tag="ping"):
     id: str | int | None = None
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a socket may ask for."""
+class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one socket may use."""
 
     subscriptions: int
+    """Tasks that it can follow at a time."""
     frame_bytes: int
+    """The largest frame that it may send."""
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
-    """The first frame of all."""
+    """The first frame that the service sends."""
 
     heartbeat_s: float
-    limits: Limits
+    limits: SocketLimits
     authenticated: bool
-    """Whether subscriptions are taken; else a key comes first."""
+    """Whether subscriptions are accepted. If not, an authenticate frame has to come first."""
 
 
 class Authenticated(
     msgspec.Struct, frozen=True, kw_only=True, tag="authenticated", omit_defaults=True
 ):
-    """The key is good; subscriptions are taken from now on."""
+    """The API key is valid; subscriptions are accepted from now on."""
 
     id: str | int | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot", omit_defaults=True):
-    """A task as it is at subscription."""
+    """A task as it is when the client subscribes."""
 
     task: TaskView
     id: str | int | None = None
 
 
 class Update(msgspec.Struct, frozen=True, kw_only=True, tag="update"):
-    """A task that changed; versions in between may be left out."""
+    """A task that has changed. Versions in between may be left out."""
 
     task: TaskView
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
-    """A task that ended; the last word about it."""
+    """A task that has ended. Nothing more is sent about it."""
 
     task: TaskView
 
 
 class Error(msgspec.Struct, frozen=True, kw_only=True, tag="error", omit_defaults=True):
-    """Something that cannot be done; the socket stays open."""
+    """Something that cannot be done. The socket stays open."""
 
     problem: Problem
     task_id: str | None = None

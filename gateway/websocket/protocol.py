@@ -1,14 +1,27 @@
-"""The protocol as a sans-I/O object: frames and views in, frames out, no socket anywhere.
+"""The protocol of one socket without I/O: frames and tasks go in, frames come out.
 
-Updates coalesce: what waits to be sent holds one update a task, the newest. Snapshots, endings and
-answers are never dropped; too many of them waiting means that the client does not read.
+    protocol = Protocol(max_subscriptions=1000, shared=quota)
+    asked = protocol.receive('{"type": "subscribe", "task_ids": ["…"]}')
+    ...                             # read the tasks of asked.watch, and pass each to show()
+    while frame := protocol.next_frame():
+        await socket.send_str(frame)
+
+Theory of operation. For each task that is followed the protocol remembers the newest version that it has
+taken (0 before the first). The first state of a task becomes a snapshot, a newer one an update, one
+that is done a done frame, after which the task is forgotten; whatever else comes (an old version, the same
+one again, a task that is not followed) is dropped. So a client gets one snapshot, rising updates and
+one done, in whatever order events arrive.
+
+Updates coalesce: at most one per task waits to be sent, the newest. Snapshots, endings and answers are never
+dropped, so if too many of them wait, the client does not read, and the socket has to be closed.
 """
 
 from typing import NamedTuple
-from typing import Protocol as Shape
+from typing import Protocol as Port
 
 import msgspec
 
+from gateway.views import problems
 from gateway.views.models import Problem, TaskView
 from gateway.websocket.messages import (
     Authenticate,
@@ -17,149 +30,156 @@ from gateway.websocket.messages import (
     Done,
     Error,
     Hello,
-    Limits,
     Ping,
     Pong,
     ServerMessage,
     Snapshot,
+    SocketLimits,
     Subscribe,
     Unsubscribe,
     Update,
 )
 
 JUNK_LIMIT = 20
-"""Frames that may be beyond understanding before the socket is closed."""
+"""Invalid frames that are answered before the socket is closed."""
 FRAME_BYTES = 1 << 16
 HEARTBEAT_SECONDS = 20.0
 _SPARE_FRAMES = 100
 
 _decoder: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
 _encoder = msgspec.json.Encoder()
-_KEY_FIRST = Problem(
-    type="/problems/unauthenticated",
-    title="This needs an API key",
-    status=401,
-    detail="Send a frame of the type authenticate with the key before any other.",
+_BAD_REQUEST = problems.KINDS["bad-request"]
+_KEY_FIRST = problems.of_kind(
+    problems.KINDS["unauthenticated"],
+    "The first frame must be of the type authenticate and hold an API key.",
 )
 
 
-class Places(Shape):
-    """Subscriptions that several sockets share."""
+class Subscriptions(Port):
+    """Subscriptions that all sockets of one API key share; `gateway.access.Quota` is one."""
 
     def take(self, count: int) -> bool:
-        """Take places if there are so many."""
+        """Take this many if they are free; return whether they were."""
 
-    def give(self, count: int = 1) -> None:
-        """Give places back."""
+    def give_back(self, count: int = 1) -> None:
+        """Return what was taken."""
 
 
-class Heard(NamedTuple):
-    """What a frame asks the shell to do."""
+class Asked(NamedTuple):
+    """What a frame asks the session to do."""
 
-    begin: list[str]
-    """Ids of tasks to follow."""
-    stop: list[str]
-    """Ids of tasks to follow no more."""
+    watch: list[str]
+    """Ids of tasks to begin to follow."""
+    unwatch: list[str]
+    """Ids of tasks to stop following."""
     key: Authenticate | None = None
-    """A key to be looked up; `authenticate` or `refuse_key` tell the protocol how that ended."""
+    """An API key to look up. `authenticate` or `refuse_key` take the result."""
 
 
-_NOTHING = Heard([], [])
+_NOTHING = Asked([], [])
 
 
 class Protocol:
-    """The state of one socket: whether it is let in, what it follows, and what waits to be sent."""
+    """The state of one socket: whether it is authenticated, what it follows, and what waits to be sent."""
 
     __slots__ = (
         "_frames",
         "_ids",
         "_junk",
         "_max_subscriptions",
-        "_places",
+        "_shared",
         "_updates",
         "_versions",
     )
 
-    def __init__(self, max_subscriptions: int, places: Places | None) -> None:
-        """Begin; without places the client has to authenticate first."""
+    def __init__(self, max_subscriptions: int, shared: Subscriptions | None) -> None:
+        """Begin a socket.
+
+        Args:
+            max_subscriptions: How many tasks this socket may follow.
+            shared: The subscriptions of the client's key, or None if it has to show a key first.
+
+        """
         self._max_subscriptions = max_subscriptions
-        self._places = places
+        self._shared = shared
         self._versions: dict[str, int] = {}
         self._ids: dict[str, str | int | None] = {}
         self._frames: list[ServerMessage] = []  # an empty deque takes ten times the memory
         self._updates: dict[str, Update] = {}
         self._junk = 0
-        limits = Limits(subscriptions=max_subscriptions, frame_bytes=FRAME_BYTES)
+        limits = SocketLimits(subscriptions=max_subscriptions, frame_bytes=FRAME_BYTES)
         self._frames.append(
-            Hello(heartbeat_s=HEARTBEAT_SECONDS, limits=limits, authenticated=places is not None)
+            Hello(heartbeat_s=HEARTBEAT_SECONDS, limits=limits, authenticated=shared is not None)
         )
 
     @property
     def authenticated(self) -> bool:
-        """Whether the client is let in."""
-        return self._places is not None
+        """Whether subscriptions are accepted."""
+        return self._shared is not None
 
-    def authenticate(self, places: Places, message: Authenticate) -> None:
-        """Let the client in."""
-        self._places = places
+    def authenticate(self, shared: Subscriptions, message: Authenticate) -> None:
+        """Accept subscriptions from now on: the key of a message is valid."""
+        self._shared = shared
         self._frames.append(Authenticated(id=message.id))
 
     def refuse_key(self, problem: Problem, message: Authenticate) -> None:
-        """Take the news that a key opens nothing."""
+        """Tell the client that the key of a message was not accepted."""
         self._junk += 1
         self._frames.append(Error(problem=problem, id=message.id))
 
-    def leave(self) -> None:
-        """Give back the places of what is followed: the socket is closed."""
+    def end(self) -> None:
+        """Give back the subscriptions of a socket that has closed."""
         for task_id in list(self._versions):
             self._forget(task_id)
 
     @property
     def too_much_junk(self) -> bool:
-        """Whether the client has sent more nonsense than is borne."""
+        """Whether the client has sent so many invalid frames that the socket should be closed."""
         return self._junk > JUNK_LIMIT
 
     @property
     def behind(self) -> bool:
-        """Whether more waits to be sent than a client that reads leaves waiting."""
+        """Whether more waits to be sent than can wait for a client that reads."""
         return len(self._frames) > 2 * self._max_subscriptions + _SPARE_FRAMES
 
-    def receive(self, data: str | bytes) -> Heard:
+    def receive(self, data: str | bytes) -> Asked:
         """Take a frame; return what it asks for."""
         if isinstance(data, bytes):
-            self._refuse("binary frames have no meaning here: send JSON in text frames")
+            self._refuse("Binary frames are not supported: send JSON in text frames.")
             return _NOTHING
         try:
             message = _decoder.decode(data)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            self._refuse(f"the frame is no message: {error}")
+            self._refuse(f"The frame is not a valid message: {error}.")
             return _NOTHING
         match message:
             case Ping(id=message_id):
                 self._frames.append(Pong(id=message_id))
             case Authenticate(id=message_id):
-                if self._places is None:
-                    return Heard([], [], message)
-                self._refuse("this socket is authenticated already", message_id)
-            case _ if self._places is None:
+                if self._shared is None:
+                    return Asked([], [], message)
+                self._refuse("This socket is authenticated already.", message_id)
+            case _ if self._shared is None:
                 self._junk += 1
                 self._frames.append(Error(problem=_KEY_FIRST, id=message.id))
             case Subscribe():
-                return Heard(self._subscribe(message, self._places), [])
+                return Asked(self._subscribe(message, self._shared), [])
             case Unsubscribe(task_ids=task_ids):
-                return Heard([], [task_id for task_id in task_ids if self._forget(task_id)])
+                return Asked([], [task_id for task_id in task_ids if self._forget(task_id)])
         return _NOTHING
 
-    def _subscribe(self, message: Subscribe, places: Places) -> list[str]:
+    def _subscribe(self, message: Subscribe, shared: Subscriptions) -> list[str]:
         fresh = [key for key in dict.fromkeys(message.task_ids) if key not in self._versions]
         if len(self._versions) + len(fresh) > self._max_subscriptions:
             self._refuse(
-                f"a socket can follow {self._max_subscriptions} tasks: unsubscribe some", message.id
+                f"A socket can follow {self._max_subscriptions} tasks: unsubscribe from some first.",
+                message.id,
             )
             return []
-        if not places.take(len(fresh)):
+        if not shared.take(len(fresh)):
             self._refuse(
-                "the sockets of this key follow too many tasks: unsubscribe some", message.id
+                "The sockets of this API key follow too many tasks: unsubscribe from some first.",
+                message.id,
             )
             return []
         for task_id in fresh:
@@ -168,7 +188,7 @@ class Protocol:
         return fresh
 
     def show(self, view: TaskView) -> bool:
-        """Take a state of a task; return False if the task is not followed (any more)."""
+        """Take a state of a task; return whether the task is still followed."""
         held = self._versions.get(view.task_id)
         if held is None:
             return False
@@ -188,7 +208,7 @@ class Protocol:
         return task_id in self._versions
 
     def fail(self, task_id: str, problem: Problem) -> None:
-        """Take the news that a task cannot be followed."""
+        """Tell the client that a task cannot be followed."""
         message_id = self._ids.get(task_id)
         if self._forget(task_id):
             self._frames.append(Error(problem=problem, task_id=task_id, id=message_id))
@@ -205,13 +225,11 @@ class Protocol:
         self._updates.pop(task_id, None)
         self._ids.pop(task_id, None)
         followed = self._versions.pop(task_id, None) is not None
-        if followed and self._places is not None:
-            self._places.give()
+        if followed and self._shared is not None:
+            self._shared.give_back()
         return followed
 
     def _refuse(self, detail: str, message_id: str | int | None = None) -> None:
         self._junk += 1
-        problem = Problem(
-            type="/problems/bad-request", title="Bad request", status=400, detail=detail
-        )
+        problem = problems.of_kind(_BAD_REQUEST, detail)
         self._frames.append(Error(problem=problem, id=message_id))

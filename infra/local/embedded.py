@@ -10,7 +10,7 @@ from common import errors
 from common.program.run import Frame, run
 from common.runtime.settings import Settings
 from factor_worker.worker import Worker
-from gateway.access.doorkeeper import check_exposure
+from gateway.access import check_exposure
 from gateway.app import create_app
 
 GRACE_SECONDS = 1.0

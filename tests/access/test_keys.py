@@ -13,7 +13,7 @@ from common.broker.memory import MemoryBroker
 from common.domain import api_keys
 from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
-from gateway.access.doorkeeper import Access
+from gateway.access import Access
 from gateway.api.routes import ROUTES
 from gateway.app import create_app
 from tests import waiting

@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.domain import Account, Ending, KeyLimits, Status, accounts
+from common import errors
+from common.domain import Account, Ending, KeyLimits, Status, accounts, new_key
 from common.domain.accounts import LEASE_SECONDS
 from common.lifecycle import new_task
 from common.store.sqlite import SqliteStore
 from factor_worker.metering import Meter
+from gateway.access import Identity, Limiter
+from gateway.views import problems
 from tests.access.conftest import Client, MakeKey, bearer
 
 
@@ -134,6 +137,37 @@ async def test_a_request_is_repeated_at_the_limit_that_it_has_filled(
     assert 429 == (await ask(*one, "c"))[0]
     longer = {"numbers": [92, 93, 94]}  # its third task was never made
     assert 429 == (await ask("/tasks/batch", longer, "b"))[0]
+
+
+async def test_a_refused_request_leaves_its_room_to_the_next_one(
+    client: Client, make_key: MakeKey
+) -> None:
+    """A reused Idempotency-Key proves that nothing is on its way into the store."""
+    ann = await make_key("ann", tasks=2)
+
+    async def post(number: int, key: str) -> int:
+        headers = {**bearer(ann), "Idempotency-Key": key}
+        body = {"number": 10**30 + number}  # too large to be answered at once
+        return (await client.post("/factor", json=body, headers=headers)).status
+
+    statuses = [await post(91, "a"), await post(92, "a"), await post(93, "b"), await post(94, "c")]
+    assert [202, 422, 202, 429] == statuses
+
+
+async def test_room_lapses_while_nobody_knows_whether_it_is_taken(store: SqliteStore) -> None:
+    """The store may have inserted the tasks of a call that it did not answer."""
+    limits = KeyLimits(tasks=2)
+    identity = Identity("ann", new_key("ann", limits=limits, now=1.0).key)
+    limiter = Limiter(store)
+    for error in (errors.StoreUnavailable("a test"), asyncio.CancelledError()):
+        with pytest.raises(type(error)):
+            async with limiter.submission(identity, 1, until=None):
+                raise error
+
+    assert 2 == (await store.get_account("ann")).reserved(time.time())
+    with pytest.raises(problems.TooManyTasks):
+        async with limiter.submission(identity, 1, until=None):
+            pass
 
 
 async def test_cpu_seconds_of_a_day_are_charged_to_owners_and_end_submissions(

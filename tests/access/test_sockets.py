@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from common.store.sqlite import SqliteStore
+from gateway.context import DOORKEEPER
 from gateway.websocket import session
 from gateway.websocket.close_codes import CloseCode
 from tests import waiting
@@ -98,12 +99,10 @@ async def test_who_shows_no_key_in_time_is_sent_away(
 
 async def test_strangers_never_take_all_sockets(client: Client, make_key: MakeKey) -> None:
     """A quarter of the places is for those who have not shown a key; the rest stays free."""
-    from gateway.access.doorkeeper import DOORKEEPER  # noqa: PLC0415 only here
-
     ann = await make_key("ann")
     app = client.app
     assert app is not None
-    app[DOORKEEPER].strangers = 2500
+    app[DOORKEEPER].unauthenticated = 2500
     async with client.ws_connect("/ws") as socket:
         assert CloseCode.TOO_MANY_SOCKETS == await closed(socket)
     async with client.ws_connect("/ws", headers=bearer(ann)) as socket:

@@ -14,7 +14,7 @@ from playwright.async_api import Page, WebSocketRoute, expect
 
 from common.domain import Status
 from gateway.views import models
-from gateway.websocket.messages import Hello, Limits, ServerMessage, Snapshot, Update
+from gateway.websocket.messages import Hello, ServerMessage, Snapshot, SocketLimits, Update
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -64,7 +64,7 @@ async def show(page: Page, service: str) -> Show:
     def on_socket(route: WebSocketRoute) -> None:
         route.on_message(lambda _: None)
         opened.append(route)
-        limits = Limits(subscriptions=10, frame_bytes=1000)
+        limits = SocketLimits(subscriptions=10, frame_bytes=1000)
         send(Hello(heartbeat_s=20.0, limits=limits, authenticated=True))
 
     await page.route("**/tasks/*", lambda route: route.abort())

@@ -150,7 +150,7 @@ def test_frames_agree_both_ways(asyncapi: dict[str, Any]) -> None:
         assert properties.keys() <= known
     subscribe = {"type": "subscribe", "task_ids": ["x"]}
     Draft202012Validator(schemas["Subscribe"]).validate(subscribe)
-    assert "subscriptions" in schemas["Limits"]["required"]
+    assert "subscriptions" in schemas["SocketLimits"]["required"]
 
 
 async def test_what_the_service_says_is_what_it_describes(

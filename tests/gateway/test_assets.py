@@ -79,5 +79,5 @@ async def test_curl_is_greeted(client: Client) -> None:
     """Without text/html in Accept the home page is the seed's one line."""
     response = await client.get("/")
 
-    assert "Hello Factor app!" == await response.text()
+    assert "Hello Factor app!\n" == await response.text()
     assert "Accept" == response.headers["Vary"]

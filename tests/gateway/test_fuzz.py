@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from common.numbers import NumberError
-from gateway.access.doorkeeper import Quota
+from gateway.access import Quota
 from gateway.api import asyncapi
 from gateway.http.bodies import parse_number, read_json
 from gateway.views.problems import BadRequest
@@ -81,10 +81,10 @@ def test_any_frames_are_answered_by_the_book(sent: list[str | bytes]) -> None:
     """Nothing raises, every answer is a message of the document, and no cap is passed."""
     protocol, followed = Protocol(LIMIT, Quota(LIMIT)), set[str]()
     for frame in sent:
-        begin, stop, _ = protocol.receive(frame)
-        assert not followed & set(begin)
-        assert set(stop) <= followed
-        followed = (followed | set(begin)) - set(stop)
+        watch, unwatch, _ = protocol.receive(frame)
+        assert not followed & set(watch)
+        assert set(unwatch) <= followed
+        followed = (followed | set(watch)) - set(unwatch)
         assert len(followed) <= LIMIT
         assert all(protocol.follows(task_id) for task_id in followed)
     answers = []

@@ -262,7 +262,7 @@ async def test_home_knows_browsers_from_curl(client: Client) -> None:
     curl = await client.get("/", headers={"Accept": "*/*"})
     browser = await client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
 
-    assert "Hello Factor app!" == await curl.text()
+    assert "Hello Factor app!\n" == await curl.text()
     assert "text/html" == browser.content_type
     assert "script-src 'self';" in browser.headers["Content-Security-Policy"]
 
@@ -332,6 +332,19 @@ async def test_a_store_that_is_slow_all_the_time_is_503_soon(
 
     assert (503, "/problems/store-unavailable") == await problem(response)
     assert "0.6 s" in (await response.json())["detail"]
+
+
+async def test_a_time_out_of_our_own_code_is_500(
+    client: Client, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the deadline's own expiry says that the store does not answer."""
+
+    async def list_tasks(*_: object, **__: object) -> list[Task]:
+        raise TimeoutError("a fault")
+
+    monkeypatch.setattr(store, "list_tasks", list_tasks)
+
+    assert (500, "/problems/internal-error") == await problem(await client.get("/tasks"))
 
 
 @pytest.mark.parametrize("prefer", [{}, {"Prefer": "wait=1"}])

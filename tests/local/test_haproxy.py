@@ -118,7 +118,7 @@ async def test_a_socket_through_a_drain(front: Front) -> None:
         for _ in range(2):
             socket = await stack.enter_async_context(front.sessions.ws_connect("/ws"))
             assert "hello" == (await socket.receive_json())["type"]
-        assert (2, 4) == (len(draining[HUB].closers), len(other[HUB].closers))
+        assert (2, 4) == (len(draining[HUB].sockets), len(other[HUB].sockets))
 
 
 async def test_half_a_header_does_not_hold_a_connection(front: Front) -> None:

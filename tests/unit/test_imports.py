@@ -217,6 +217,25 @@ def test_a_pure_folder_waits_for_nothing(folder: str) -> None:
     assert set() == waiting
 
 
+def test_below_the_handlers_nothing_knows_a_request() -> None:
+    """What checks keys, keeps limits, follows tasks or shows them takes values."""
+    handlers = ("__main__", "main", "app", "context", "api", "http", "websocket.session")
+    below = {
+        name
+        for name in graph()
+        if name.startswith("gateway.") and not name.removeprefix("gateway.").startswith(handlers)
+    }
+    importers = {
+        str(module.relative_to(ROOT))
+        for module in modules("gateway")
+        if name_of(module) in below
+        and any(name.partition(".")[0] == "aiohttp" for name in imported(module))
+    }
+
+    assert {"gateway.access.doorkeeper", "gateway.hub", "gateway.websocket.protocol"} <= below
+    assert set() == importers
+
+
 def test_only_one_module_of_the_programs_imports_motor() -> None:
     """The day motor must go, one file changes (docs/adr/0003)."""
     importers = {

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from common.domain import factorizations
 from common.lifecycle import new_task
-from gateway.access.doorkeeper import Quota
-from gateway.views import representation
+from gateway.access import Quota
+from gateway.views import problems, representation
 from gateway.views.models import TaskView
-from gateway.websocket.protocol import JUNK_LIMIT, Heard, Protocol
+from gateway.websocket.protocol import JUNK_LIMIT, Asked, Protocol
 
 TASK = new_task(91, "91", "anonymous")
 VIEW = representation.view(TASK, factorizations.begin(91, 0.0))
@@ -92,6 +92,19 @@ def test_junk_gets_an_error_up_to_a_limit() -> None:
     assert protocol.too_much_junk
 
 
+def test_errors_are_the_problems_that_http_has() -> None:
+    """Type, title and status of a refused frame come from the same table."""
+    protocol = Protocol(10, None)
+    protocol.receive("junk")
+    protocol.receive('{"type": "subscribe", "task_ids": ["a"]}')
+    shown = [frame["problem"] for frame in frames(protocol) if frame["type"] == "error"]
+
+    assert ["bad-request", "unauthenticated"] == [each["type"].split("/")[-1] for each in shown]
+    for each in shown:
+        kind = problems.KINDS[each["type"].removeprefix("/problems/")]
+        assert (kind.title, kind.status) == (each["title"], each["status"])
+
+
 def test_ping_is_answered_with_its_id() -> None:
     """The id of a ping comes back on its pong."""
     protocol = Protocol(10, Quota(10))
@@ -103,7 +116,7 @@ def test_ping_is_answered_with_its_id() -> None:
 def test_too_many_subscriptions_are_refused_and_old_ones_stay() -> None:
     """The cap names itself; what was followed is followed still."""
     protocol = subscribed(limit=1)
-    assert Heard([], []) == protocol.receive('{"type": "subscribe", "task_ids": ["a", "b"]}')
+    assert Asked([], []) == protocol.receive('{"type": "subscribe", "task_ids": ["a", "b"]}')
 
     assert "error" == frames(protocol)[-1]["type"]
     assert protocol.follows(TASK.task_id)
@@ -113,7 +126,7 @@ def test_an_unsubscribed_task_is_not_shown() -> None:
     """Nothing is sent about a task after its unsubscribe."""
     protocol = subscribed()
     message = {"type": "unsubscribe", "task_ids": [TASK.task_id]}
-    assert Heard([], [TASK.task_id]) == protocol.receive(json.dumps(message))
+    assert Asked([], [TASK.task_id]) == protocol.receive(json.dumps(message))
 
     assert not protocol.show(view(3))
     assert [] == frames(protocol)
