@@ -38,7 +38,6 @@ def main() -> None:
     rows = [
         f"| {name} | {dist.version} | {licence_of(dist.metadata)} |\n"
         for name, dist in sorted(found.items(), key=lambda item: item[0].lower())
-        if name not in {"pip", "setuptools"}
     ]
     PAGE.write_text(HEAD + "".join(rows))
 

@@ -175,6 +175,18 @@ def test_every_measurement_has_a_command_a_machine_and_a_date() -> None:
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", date), question
 
 
+def test_the_dependencies_are_those_of_the_lock() -> None:
+    """`make licences` has been run since the lock changed."""
+    lock = (ROOT / "requirements-dev.lock").read_text()
+    locked = re.findall(r"^([\w.-]+)==(\S+) \\$", lock, re.MULTILINE)  # those without a condition
+    page = (DOCS / "reference" / "dependencies.md").read_text()
+    rows = re.findall(r"^\| ([\w.-]+) \| (\S+) \|", page, re.MULTILINE)
+    listed = {(re.sub(r"[._]", "-", name.lower()), version) for name, version in rows}
+
+    assert len(locked) > 100
+    assert set() == {(re.sub(r"[._]", "-", name), version) for name, version in locked} - listed
+
+
 def test_a_figure_that_two_pages_give_is_the_same() -> None:
     """The memory of a socket, and the cost of a kill."""
     [(_, socket)] = named(r"\((\d+ KiB) each\)", [OPERATE])
