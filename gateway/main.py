@@ -1,4 +1,4 @@
-"""The gateway program of the production shape, between RabbitMQ and MongoDB."""
+"""The gateway as a program of its own, with RabbitMQ and MongoDB: ``python -m gateway``."""
 
 import asyncio
 
@@ -12,9 +12,9 @@ from gateway.context import READINESS
 log = structlog.stdlib.get_logger(__name__)
 
 DRAIN_SECONDS = 2.0
-"""Between "not ready" and the end, so that a balancer that looks every second sends nobody else."""
+"""Time between "not ready" and stopping, in which load balancers notice and send no new clients."""
 SHUTDOWN_SECONDS = 5.0
-"""How long requests in progress may take to end."""
+"""How long requests in progress may still take."""
 
 
 async def _serve(frame: Frame) -> None:

@@ -1,4 +1,4 @@
-"""What a gateway counts, for Prometheus."""
+"""The metrics of a gateway, for Prometheus."""
 
 import asyncio
 
@@ -11,34 +11,39 @@ REQUESTS = Counter(
 )
 REQUEST_SECONDS = Histogram(
     "factorline_http_request_seconds",
-    "Time to answer a request, waiting for news included",
+    "Time to answer a request, including the time that the client asked to wait",
     ["route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60),
 )
 TASKS = Counter(
-    "factorline_tasks", "Tasks accepted, by whether they had ended when they were", ["ended"]
+    "factorline_tasks", "Tasks accepted, by whether the answer was known at once", ["ended"]
 )
-SOCKETS = Gauge("factorline_websockets", "WebSockets that are open")
+SOCKETS = Gauge("factorline_websockets", "Open WebSockets")
 SOCKETS_CLOSED = Counter(
-    "factorline_websockets_closed", "WebSockets that have ended, by close code", ["code"]
+    "factorline_websockets_closed", "WebSockets that have closed, by close code", ["code"]
 )
-FOLLOWED = Gauge("factorline_followed_numbers", "Numbers that somebody follows in this gateway")
+FOLLOWED = Gauge("factorline_followed_numbers", "Numbers that a client of this gateway follows")
 EVENTS = Counter(
-    "factorline_events", "Events heard, by whether anybody here follows the number", ["followed"]
+    "factorline_events",
+    "Events received, by whether a client of this gateway follows the number",
+    ["followed"],
 )
-EVENT_GAPS = Counter("factorline_event_gaps", "Reconnections, after which all is read again")
+EVENT_GAPS = Counter(
+    "factorline_event_gaps",
+    "Reconnections to the broker, after which everything that is followed is read again",
+)
 REFUSED = Counter(
-    "factorline_refused", "Requests and sockets refused for their key or its limits", ["why"]
+    "factorline_refused",
+    "Requests and WebSockets refused because of the API key or its limits",
+    ["why"],
 )
-ASYNCIO_TASKS = Gauge(
-    "factorline_asyncio_tasks", "Asyncio tasks of this gateway that have not ended"
-)
+ASYNCIO_TASKS = Gauge("factorline_asyncio_tasks", "Asyncio tasks in this gateway")
 
 
 def _count_tasks() -> int:
     try:
         return len(asyncio.all_tasks())
-    except RuntimeError:  # asked outside of the event loop
+    except RuntimeError:  # called outside of the event loop
         return 0
 
 

@@ -1,6 +1,10 @@
-"""`python -m gateway.access.keyring make|list|revoke`: API keys, in the store that the settings name.
+"""Makes, lists and revokes API keys in the store that the settings name.
 
-`factorline keys` is the same. It works on the store directly, with a gateway running or not.
+    python -m gateway.access.keyring make ann --owner ann --tasks 100
+    python -m gateway.access.keyring list
+    python -m gateway.access.keyring revoke 055d3ff84336
+
+`factorline keys` does the same. A gateway may be running or not.
 """
 
 import argparse
@@ -22,26 +26,40 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Return what the command line asks for."""
     parser = argparse.ArgumentParser(prog="factorline keys", description="API keys of the service.")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    make = verbs.add_parser("make", help="make a key and print it, once")
-    make.add_argument("name", type=_name, help="what the key is for")
-    make.add_argument("--owner", type=_name, help="whose tasks it opens; default: the name")
-    make.add_argument("--operator", action="store_true", help="opens /status and /metrics too")
-    make.add_argument("--requests-per-second", type=_positive, metavar="RATE")
-    make.add_argument("--burst", type=_count, help="requests at once; default: those of a second")
-    make.add_argument("--tasks", type=_count, help="tasks in progress")
-    make.add_argument("--cpu-seconds", type=_positive, metavar="SECONDS", help="in a day (UTC)")
+    make = verbs.add_parser("make", help="make a key and print it; it is not shown again")
+    make.add_argument("name", type=_name, help="who or what the key is for")
+    make.add_argument("--owner", type=_name, help="owner of the key's tasks (default: the name)")
+    make.add_argument(
+        "--operator", action="store_true", help="the key also gives access to /status and /metrics"
+    )
+    make.add_argument(
+        "--requests-per-second", type=_positive, metavar="RATE", help="default: no limit"
+    )
+    make.add_argument(
+        "--burst", type=_count, help="requests that may come at once (default: those of one second)"
+    )
+    make.add_argument(
+        "--tasks", type=_count, help="tasks that may be in progress (default: no limit)"
+    )
+    make.add_argument(
+        "--cpu-seconds", type=_positive, metavar="SECONDS", help="per day, UTC (default: no limit)"
+    )
     verbs.add_parser("list", help="list all keys")
-    revoke = verbs.add_parser("revoke", help="revoke a key for good, within seconds")
+    revoke = verbs.add_parser(
+        "revoke", help="revoke a key; gateways refuse it within seconds, for good"
+    )
     revoke.add_argument("key_id", help="the id that `list` shows")
     asked = parser.parse_args(given)
     if asked.verb == "make" and asked.burst and not asked.requests_per_second:
-        parser.error("--burst says nothing without --requests-per-second")
+        parser.error("--burst needs --requests-per-second")
     return asked
 
 
 def _name(text: str) -> str:
     if not NAME.fullmatch(text):
-        raise argparse.ArgumentTypeError("names are 1 to 64 letters, digits and . _ @ -")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a valid name: use 1 to 64 letters, digits and . _ @ -"
+        )
     return text
 
 
@@ -55,21 +73,27 @@ def _positive(text: str) -> float:
 def _count(text: str) -> int:
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError("it must be 1 or more")
+        raise argparse.ArgumentTypeError("it must be at least 1")
     return value
 
 
 async def run(asked: argparse.Namespace, settings: Settings) -> str:
-    """Do it and return what to print."""
+    """Do what the command line asks for; return what to print.
+
+    Raises:
+        errors.UnknownKey: There is no key to revoke with this id.
+        errors.StoreUnavailable: The store does not answer.
+
+    """
     async with open_store(settings) as store:
         match asked.verb:
             case "make":
                 return await _make(asked, store)
             case "list":
-                return "".join(_line(key) for key in await store.list_keys()) or "no keys\n"
+                return "".join(_line(key) for key in await store.list_keys()) or "No API keys.\n"
             case _:
                 key = await store.revoke_key(asked.key_id, time.time())
-                return f"{key.key_id} ({key.name}) opens nothing from now on\n"
+                return f"Key {key.key_id} ({key.name}) is revoked.\n"
 
 
 async def _make(asked: argparse.Namespace, store: Store) -> str:
@@ -83,8 +107,9 @@ async def _make(asked: argparse.Namespace, store: Store) -> str:
         asked.name, owner=asked.owner, operator=asked.operator, limits=limits, now=time.time()
     )
     await store.insert_key(made.key)
-    print(  # noqa: T201 for people; the key alone goes to the standard output
-        f"Key {made.key.key_id} of {made.key.owner}. It is shown once, and nothing else knows it:",
+    print(  # noqa: T201 for people; standard output gets the key alone
+        f"Made key {made.key.key_id} for owner {made.key.owner}. Save it now: it is not stored, and "
+        "cannot be shown again.",
         file=sys.stderr,
     )
     return f"{made.secret}\n"
@@ -96,19 +121,19 @@ def _line(key: ApiKey) -> str:
         key.key_id,
         f"{key.name:20}",
         f"owner {key.owner}",
-        f"made {time.strftime('%Y-%m-%d', time.gmtime(key.created_at))}",
+        f"created {time.strftime('%Y-%m-%d', time.gmtime(key.created_at))}",
         "operator" if key.operator else "",
         f"{limits.requests_per_second:g} requests/s" if limits.requests_per_second else "",
         f"burst {limits.burst}" if limits.burst else "",
         f"{limits.tasks} tasks" if limits.tasks else "",
-        f"{limits.cpu_seconds_a_day:g} CPU s a day" if limits.cpu_seconds_a_day else "",
+        f"{limits.cpu_seconds_a_day:g} CPU s/day" if limits.cpu_seconds_a_day else "",
         "REVOKED" if key.revoked_at is not None else "",
     ]
     return "  ".join(filter(None, words)) + "\n"
 
 
 def main() -> None:
-    """Run the command; a `FactorlineError` ends it with its message and status 1."""
+    """Run the command. A `FactorlineError` ends it with its message and status 1."""
     asked = arguments()
     try:
         sys.stdout.write(asyncio.run(run(asked, Settings.from_environ())))

@@ -1,4 +1,4 @@
-"""Makes the AsyncAPI 3 document of the WebSocket from the messages that it really reads and writes."""
+"""Makes the AsyncAPI 3 document of the WebSocket from the messages that it reads and writes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ _REFERENCE = "#/components/schemas/{name}"
 
 
 def name_of(message: type[msgspec.Struct]) -> str:
-    """Return what the ``type`` of a message says."""
+    """Return the ``type`` of a message."""
     return str(message.__struct_config__.tag)
 
 
@@ -26,8 +26,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Factorline",
             "version": "1",
-            "description": "Follow tasks live. Offer the subprotocol factorline.v1; text frames. A key "
-            "comes with the handshake, or as the first frame.",
+            "description": "Follow tasks live. Offer the subprotocol factorline.v1 and send text frames. "
+            "An API key comes with the handshake, or in the first frame.",
         },
         "defaultContentType": "application/json",
         "channels": {

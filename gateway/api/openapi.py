@@ -1,4 +1,4 @@
-"""Makes the OpenAPI 3.1 document from the table of calls and the models that answer them."""
+"""Makes the OpenAPI 3.1 document from the table of calls and their models."""
 
 import re
 from collections.abc import Iterable
@@ -15,17 +15,20 @@ SCHEME = "apiKey"
 BEARER = {
     "type": "http",
     "scheme": "bearer",
-    "description": "A key that `factorline keys make` printed, fl_ and 43 letters. A gateway without "
-    "keys (FACTORLINE_KEYS) needs none.",
+    "description": "An API key as `factorline keys make` prints it: fl_ and 43 characters. It is needed "
+    "if the service runs with FACTORLINE_KEYS.",
 }
 _REFERENCE = "#/components/schemas/{name}"
 TOO_MANY = 429
 _LIMIT_HEADERS = {
     name: {"description": says, "schema": {"type": "string"}}
     for name, says in (
-        ("RateLimit-Policy", "The limits of the key, as draft-ietf-httpapi-ratelimit-headers-10."),
-        ("RateLimit", "What is left of them."),
-        ("Retry-After", "Seconds to wait."),
+        (
+            "RateLimit-Policy",
+            "The limits of the API key (draft-ietf-httpapi-ratelimit-headers-10).",
+        ),
+        ("RateLimit", "What is left within those limits."),
+        ("Retry-After", "Seconds to wait before the next attempt."),
     )
 }
 _KEYED = ("unauthenticated", "too-many-requests", "store-unavailable")
@@ -34,13 +37,20 @@ _AT_THE_DOOR = {
     Access.OWNER: _KEYED,
     Access.OPERATOR: (*_KEYED, "not-allowed"),
 }
-"""Problems that a call has because of what it asks of its caller."""
+"""Problems that a call has because of what it requires of its caller."""
 
 
 def document(
     routes: Iterable[Route], *, keys: bool = False, version: str = "unknown"
 ) -> dict[str, Any]:
-    """Return the OpenAPI document of the calls; without keys, a gateway takes requests that have none."""
+    """Return the OpenAPI document of the calls.
+
+    Args:
+        routes: The calls.
+        keys: Whether the service requires API keys. If not, the document makes them optional.
+        version: The version of the service.
+
+    """
     routes = tuple(routes)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -50,7 +60,7 @@ def document(
         "info": {
             "title": "Factorline",
             "version": version,
-            "description": "Factors integers. Post a number, get a task at once, follow it.",
+            "description": "Factors integers. Submit a number, get a task at once, follow it until it ends.",
         },
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "paths": paths,
@@ -59,7 +69,7 @@ def document(
 
 
 def path_of(route: Route) -> str:
-    """Return the path of a call without the patterns of its parameters."""
+    """Return the path of a call without the regular expressions of its parameters."""
     return re.sub(r"\{(\w+):[^}]*\}", r"{\1}", route.path)
 
 

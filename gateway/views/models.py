@@ -1,4 +1,4 @@
-"""The shapes of requests and answers; the OpenAPI document is made from these very types."""
+"""The shapes of requests and answers. The OpenAPI document is made from these types and docstrings."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from common.domain import Status
 
 
 class Factor(msgspec.Struct, frozen=True, kw_only=True):
-    """A prime power of the answer; the sign of a negative number is the "prime" -1."""
+    """A prime power of the answer. The sign of a negative number is the factor -1."""
 
     prime: str
     exponent: int
@@ -15,7 +15,7 @@ class Factor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Composite(msgspec.Struct, frozen=True, kw_only=True):
-    """A divisor that is not split yet; its certainty is ``composite`` or ``unknown``."""
+    """A divisor that is not split yet. Its certainty is ``composite`` or ``unknown``."""
 
     value: str
     exponent: int
@@ -27,55 +27,59 @@ class CurveProgress(msgspec.Struct, frozen=True, kw_only=True):
     """Elliptic curves on the hardest composite."""
 
     digits: int
-    """Of the composite."""
+    """Digits of the composite."""
     done: int
     wanted: int
-    """All curves that the plan gives this composite, over all levels."""
+    """All curves that are planned for this composite, over all levels."""
     ruled_out_digits: int
-    """Factors of up to so many digits are unlikely by now (each was missed once in e times)."""
+    """A factor of up to this many digits would have been found with probability 1 - 1/e or more."""
 
 
 class SieveProgress(msgspec.Struct, frozen=True, kw_only=True):
     """Relations of the quadratic sieve on the hardest composite."""
 
     digits: int
-    """Of the composite."""
+    """Digits of the composite."""
     full: int
     partial: int
     usable: int
-    """Full ones and cycles of partial ones, as far as can be told by counting."""
+    """Full relations and cycles of partial ones, as far as counting can tell."""
     needed: int
+    """How many of those it takes to split the composite."""
     rate: float | None = None
-    """Relations (full and partial) a second, over the last minute or less."""
+    """Relations (full and partial) per second, over the last minute or less."""
 
 
 class MatrixProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """The solving of a sieve: verify, filter, matrix, square root."""
+    """Solving after the sieve: verification, filtering, the matrix, square roots."""
 
     stage: str
     rows: int
+    """Rows of the matrix."""
     done: int
     of: int
+    """The value of ``done`` at which the stage ends."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the work on a number is. What cannot be estimated honestly is null."""
+    """How far the work on a number is. A value that cannot be estimated is null."""
 
     stage: str
-    """``queued``, the kind of most units under way (``survey`` ``ecm`` ``sieve`` ``solve`` ``prove``),
+    """``queued``; the kind of most units in progress (``survey`` ``ecm`` ``sieve`` ``solve`` ``prove``);
     ``resting`` or ``done``."""
     fraction: float | None = None
     """The share of the number's digits that is split into primes, 0 to 1."""
     rate: float | None = None
-    """Units settled a second since the number was first asked for."""
+    """Units finished per second since the number was first submitted."""
     eta_seconds: float | None = None
+    """Seconds until the sieve is done, at the rate of the last minute; null before it, 0 at the end."""
     units_issued: int = 0
     units_outstanding: int = 0
     cpu_seconds: float = 0.0
     estimate_cpu_seconds: float | None = None
-    """CPU seconds that the whole number is expected to take; null where nobody knows."""
+    """CPU seconds that the number takes in all; null if there is no estimate."""
     workers: int = 0
-    """Workers that have a unit of this number in hand."""
+    """Workers that work on this number."""
     effort: dict[str, int] = {}
     """Curves done on the hardest composite, by method and bound."""
     curves: CurveProgress | None = None
@@ -84,7 +88,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskLinks(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to go from a task."""
+    """Paths of a task, of its number, and of its result in one string."""
 
     self_: str = msgspec.field(name="self")
     number: str
@@ -92,41 +96,41 @@ class TaskLinks(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
-    """A task with all that is known of its number."""
+    """A task with everything that is known about its number."""
 
     task_id: str
-    """Its name in every call; who knows it may read the task, so it cannot be guessed."""
+    """Its random id. Without API keys, whoever knows the id can read the task."""
     number: str
-    """In decimal digits."""
+    """The number in decimal digits."""
     expression: str
-    """The number as it was given."""
+    """The number as it was submitted."""
     status: Status
     """How far the task is, in one word."""
     done: bool
-    """Whether the status is final: wait for this and not for a status that you know."""
+    """Whether the status is final. Wait for this, not for a particular status."""
     result: str | None
     """The prime factors with multiplicity, ascending, separated by commas, once all are known."""
     factors: list[Factor]
     composites: list[Composite]
     progress: Progress
     reason: str | None
-    """Why it failed, stayed partial or was cancelled."""
+    """Why it failed, is partial or was cancelled."""
     version: int
-    """It grows with every change; the entity tag is made of it."""
+    """Grows with every change. It is also the entity tag."""
     created_at: str
     """When it was accepted (RFC 3339)."""
     ended_at: str | None
     """When it ended; null until then."""
     links: TaskLinks
-    """Paths of the task itself, of its number, and of its short answer."""
+    """Paths of the task, of its number, and of its result in one string."""
 
 
 class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Some of the owner's tasks, newest first."""
+    """A page of the owner's tasks, newest first."""
 
     tasks: list[TaskView]
     next_cursor: str | None
-    """What to give as ``cursor`` for the tasks before these; null on the last page."""
+    """The ``cursor`` of the next page, which has older tasks; null on the last page."""
 
 
 class Legacy(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,17 +144,17 @@ class Legacy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NumberLinks(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to go from a number."""
+    """The path of a number."""
 
     self_: str = msgspec.field(name="self")
 
 
 class NumberView(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a number, whoever asked for it."""
+    """What is known about a number, whoever submitted it."""
 
     number: str
     status: str
-    """As FactorDB writes it: ``FF`` ``CF`` ``C`` ``P`` ``PRP`` ``Unit`` ``Zero``; ``U``: unknown."""
+    """FactorDB's code: ``FF`` ``CF`` ``C`` ``P`` ``PRP`` ``Unit`` ``Zero``, or ``U`` for unknown."""
     factors: list[Factor]
     composites: list[Composite]
     digits: int
@@ -161,16 +165,16 @@ class NumberView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What went wrong (RFC 9457)."""
+    """An error: what happened and what to do (RFC 9457)."""
 
     type: str
     title: str
     status: int
     detail: str
     position: int | None = None
-    """The character of the number at fault, counted from 1."""
+    """The character of the number that is wrong, counted from 1."""
     limit_digits: int | None = None
-    """The most decimal digits that are taken."""
+    """How many decimal digits a number may have."""
 
 
 class FactorRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,15 +190,16 @@ class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one number of a batch: a task or a problem."""
+    """The result for one number of a batch: a task or a problem."""
 
     index: int
+    """The number's position in the request, counted from 0."""
     task: TaskView | None = None
     problem: Problem | None = None
 
 
 class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of each number of a batch, in the order of the request."""
+    """The result for each number of a batch, in the order of the request."""
 
     accepted: int
     refused: int
@@ -202,49 +207,49 @@ class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """``alive``, ``ready`` or ``draining``."""
+    """Whether the process is ``alive``, ``ready`` or ``draining``."""
 
     status: str
     broker_connected: bool
-    """While it is false numbers are accepted all the same, and published later."""
+    """If not, numbers are still accepted, and published later."""
 
 
 class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One queue of units."""
+    """A queue of units."""
 
     name: str
     waiting: int | None
-    """Messages that no worker has yet; null while the broker does not answer."""
+    """Messages that no worker has taken yet; null if the broker does not answer."""
 
 
 class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker process, as it last spoke of itself."""
+    """A worker process, as of its last heartbeat."""
 
     worker_id: str
     host: str
     pid: int
     slots: int
     running: int
-    """Units in its hands."""
+    """Units that it is computing."""
     units_done: int
-    """Units computed since it started."""
+    """Units that it has computed since it started."""
     started_at: str
     seen_at: str
 
 
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator looks at first. What cannot be had at the moment is null."""
+    """What an operator looks at first. A value that is not available at the moment is null."""
 
     at: str
-    """When this was true; throughput is the difference of two answers."""
+    """When this was true. Throughput is the difference between two answers."""
     version: str
     """Of the gateway that answers."""
     broker_connected: bool
     sockets: int
-    """WebSockets of the gateway that answers."""
+    """Open WebSockets of the gateway that answers."""
     queues: list[QueueStatus]
     workers: list[WorkerView] | None
-    """Those heard of in the last seconds; null while the store does not answer."""
+    """Workers with a recent heartbeat; null if the store does not answer."""
     management_url: str | None
-    """RabbitMQ's management page, if the gateway was told where it is."""
+    """RabbitMQ's management page, if FACTORLINE_MANAGEMENT_URL names it."""
     metrics_url: str

@@ -1,4 +1,4 @@
-"""Turns tasks and factorizations into what clients see, over HTTP and WebSocket alike. Pure."""
+"""Turns tasks and factorizations into the models that clients see, over HTTP and WebSocket alike."""
 
 import math
 from collections import Counter
@@ -23,13 +23,13 @@ _MINUS_ONE = models.Factor(prime="-1", exponent=1, certainty="unit")
 
 
 def version_of(task: Task, known: Factorization | None) -> int:
-    """Return a number that grows whenever the task's representation changes."""
+    """Return a number that grows whenever the representation of a task changes."""
     ended = task.ended is not None
     return 2 * known.version + ended if known else 1 + ended
 
 
 def view(task: Task, known: Factorization | None) -> models.TaskView:
-    """Return the representation of a task, which `common.lifecycle` has settled."""
+    """Return the representation of a task, in the state that `Lifecycle.read_current` returned."""
     status = _status(task, known)
     factors, composites = _split(task.number, known)
     return models.TaskView(
@@ -55,7 +55,7 @@ def view(task: Task, known: Factorization | None) -> models.TaskView:
 
 
 def legacy(task: Task, known: Factorization | None) -> models.Legacy:
-    """Return the seed's own answer (see `models.Legacy`)."""
+    """Return the answer of ``GET /get/{task_id}`` (see `models.Legacy`)."""
     if task.ended is None:
         return models.Legacy(result=CALCULATING)
     status = task.ended.status
@@ -67,7 +67,7 @@ def legacy(task: Task, known: Factorization | None) -> models.Legacy:
 
 
 def number_view(number: int, known: Factorization | None) -> models.NumberView:
-    """Return what is known of a number, of which `known` is the factorization (of its absolute)."""
+    """Return what is known about a number; `known` is the factorization of its absolute value."""
     factors, composites = _split(number, known)
     return models.NumberView(
         number=str(int(number)),
@@ -94,7 +94,7 @@ def _ordered(known: Factorization | None) -> list[Part]:
 def _split(
     number: int, known: Factorization | None
 ) -> tuple[list[models.Factor], list[models.Composite]]:
-    """Return the prime factors and the composites that are left, both ascending."""
+    """Return the prime factors, and the composites that are not split yet, both ascending."""
     parts = _ordered(known)
     factors = [_MINUS_ONE] if number < 0 else []
     factors += [
@@ -166,7 +166,7 @@ def _stage(known: Factorization) -> str:
         return "queued"
     kinds = Counter(entry.unit.kind for entry in known.outstanding.values())
     kind = kinds.most_common(1)[0][0] if kinds else "resting"
-    return "sieve" if kind == "whole" else kind  # which is a sieve too small to be divided
+    return "sieve" if kind == "whole" else kind  # a sieve that fits into one unit
 
 
 def _curves(part: Part) -> models.CurveProgress | None:
@@ -194,7 +194,7 @@ def _sieve(part: Part, now: float) -> models.SieveProgress | None:
 
 
 class _Rates(NamedTuple):
-    """Per second; None before there is anything to tell them by."""
+    """Rates per second of a sieve; None until there is enough to measure them by."""
 
     indices: float | None
     relations: float | None
@@ -210,7 +210,7 @@ def _rates(sieve: SieveState, now: float) -> _Rates:
 
 
 def _eta(known: Factorization, part: Part) -> float | None:
-    """Return the seconds until the end: of a sieve, at the rate of the last minute."""
+    """Return the seconds until a sieve ends, at the rate of the last minute."""
     if known.ended is not None:
         return 0.0
     if not known.active or part.sieve is None or not part.sieve.expected_indices:
@@ -221,7 +221,7 @@ def _eta(known: Factorization, part: Part) -> float | None:
 
 
 def _estimate(known: Factorization, part: Part) -> float | None:
-    """Return the CPU seconds of the whole: what it took, or took so far and will take."""
+    """Return the CPU seconds that a number took, or that it has taken and will still take."""
     if known.ended is not None:
         return round(known.cpu_seconds, 3)
     if part.sieve is None or not part.sieve.indices:
@@ -275,5 +275,5 @@ def _complete_status(number: int, known: Factorization) -> str:
 
 
 def rfc3339(seconds: float) -> str:
-    """Return seconds since the epoch as RFC 3339 writes them."""
+    """Return a time (seconds since the epoch) in the format of RFC 3339."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

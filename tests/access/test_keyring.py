@@ -86,7 +86,7 @@ def test_bad_arguments_make_nothing(tmp_path: Path, arguments: tuple[str, ...]) 
     assert refused.returncode != 0
     assert refused.stderr
     assert "Traceback" not in refused.stderr
-    assert "no keys\n" == run("keys", "list", **settings).stdout
+    assert "No API keys.\n" == run("keys", "list", **settings).stdout
 
 
 def test_a_public_address_is_refused_before_anything_starts(tmp_path: Path) -> None:
