@@ -1,4 +1,4 @@
-"""When to come back: full jitter, Retry-After, and what a WebSocket's close code asks for. Pure."""
+"""When to retry: backoff with full jitter, Retry-After, and the close codes of WebSockets. Pure."""
 
 import email.utils
 import enum
@@ -13,26 +13,27 @@ _GOING_AWAY, _SERVICE_RESTART = 1001, 1012
 
 
 class Advice(enum.Enum):
-    """What a close code asks of the client."""
+    """What a close code tells the client to do."""
 
-    STAY_AWAY = "do not come back"
-    BACK_OFF = "come back after a good while"
-    AT_ONCE = "come back at once, with jitter"
-    RETRY = "nobody said anything: come back, later each time"
+    STAY_AWAY = "open no other socket"
+    BACK_OFF = "reconnect after a long pause"
+    RECONNECT = "reconnect soon"
+    RETRY = "reconnect with backoff"
 
 
 def advice(close_code: int | None) -> Advice:
-    """Return what a close code asks for: 40xx, 41xx, 42xx and 1001/1012, anything else."""
+    """Return what a close code tells the client to do; None, a lost connection, is a reason to retry."""
     if close_code in {_GOING_AWAY, _SERVICE_RESTART}:
-        return Advice.AT_ONCE
-    families = {40: Advice.STAY_AWAY, 41: Advice.BACK_OFF, 42: Advice.AT_ONCE}
+        return Advice.RECONNECT
+    families = {40: Advice.STAY_AWAY, 41: Advice.BACK_OFF, 42: Advice.RECONNECT}
     return families.get((close_code or 0) // 100, Advice.RETRY)
 
 
 class Backoff:
-    """Seconds to wait before the next try: anything up to a bound that doubles (full jitter).
+    """Exponential backoff with full jitter: a random pause below a bound that doubles with every try.
 
-    Many clients that lose one server so come back spread out, and not in step.
+    The jitter spreads out the clients of a server that went away, so that they do not all return at
+    the same moment.
     """
 
     def __init__(self, first_s: float = FIRST_SECONDS, longest_s: float = LONGEST_SECONDS) -> None:
@@ -41,18 +42,18 @@ class Backoff:
         self._tries = 0
 
     def reset(self) -> None:
-        """Begin anew: things went well."""
+        """Start over, after a success."""
         self._tries = 0
 
     def next_s(self, *, at_least_s: float = 0.0) -> float:
-        """Return how long to wait now, after what the server asked for."""
+        """Return the next pause in seconds, on top of the minimum that the server asked for."""
         bound = min(self._longest_s, self._first_s * 2 ** min(self._tries, 16))
         self._tries += 1
         return at_least_s + random.uniform(0, bound)  # noqa: S311 no secret
 
 
 def retry_after_s(header: str | None) -> float:
-    """Return the seconds of a Retry-After header (a number or a date), 0 without one or if unreadable."""
+    """Return the seconds of a Retry-After header (a number or a date), 0 if it is absent or invalid."""
     if not header:
         return 0.0
     if header.strip().isdecimal():

@@ -1,7 +1,8 @@
-"""What the service says, as values: the parts of the contract that a client reads.
+"""The values that the service returns, as far as a client reads them.
 
-A member that this client does not know is passed over, and one that an older service does not send
-has a default, so that either may be newer. `tests/client/test_contract.py` holds the rest together.
+The client and the service may be of different versions: a member that this client does not know is
+ignored, and a member that an older service does not send has a default.
+`tests/client/test_contract.py` checks that both sides agree.
 """
 
 import math
@@ -10,7 +11,7 @@ import msgspec
 
 
 class Factor(msgspec.Struct, frozen=True, kw_only=True):
-    """A prime power of the answer; the sign of a negative number is the "prime" -1."""
+    """A prime power in a factorization; the sign of a negative number appears as the "prime" -1."""
 
     prime: str
     exponent: int
@@ -19,7 +20,7 @@ class Factor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Composite(msgspec.Struct, frozen=True, kw_only=True):
-    """A divisor that is not split yet."""
+    """A divisor that is not factored yet."""
 
     value: str
     exponent: int
@@ -28,17 +29,17 @@ class Composite(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CurveProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """Elliptic curves on the hardest composite."""
+    """The progress of the elliptic curves on the hardest composite."""
 
     digits: int
     done: int
     wanted: int
     ruled_out_digits: int
-    """Smaller factors are unlikely by now."""
+    """Factors up to this many digits are unlikely by now."""
 
 
 class SieveProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """Relations of the quadratic sieve on the hardest composite."""
+    """The progress of the quadratic sieve on the hardest composite."""
 
     digits: int
     full: int
@@ -46,11 +47,11 @@ class SieveProgress(msgspec.Struct, frozen=True, kw_only=True):
     usable: int
     needed: int
     rate: float | None = None
-    """Relations a second."""
+    """Relations per second."""
 
 
 class MatrixProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """What follows the sieve."""
+    """The progress of the linear algebra that follows the sieve."""
 
     stage: str
     rows: int
@@ -59,7 +60,7 @@ class MatrixProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the work is. What the service cannot tell honestly is None."""
+    """The progress of the work. What the service cannot estimate is None."""
 
     stage: str
     fraction: float | None = None
@@ -77,7 +78,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskLinks(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to go from a task."""
+    """Paths related to a task."""
 
     self_: str = msgspec.field(name="self")
     number: str
@@ -85,13 +86,13 @@ class TaskLinks(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """A task with all that is known of its number."""
+    """A task, with everything known about its number."""
 
     task_id: str
     number: str
     expression: str
     status: str
-    """``queued`` ``running`` ``succeeded`` ``partial`` ``failed`` ``cancelled``; others may come."""
+    """``queued`` ``running`` ``succeeded`` ``partial`` ``failed`` ``cancelled``, or a newer one."""
     done: bool
     """Whether the status is final."""
     result: str | None
@@ -111,29 +112,29 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def primes(self) -> list[int]:
-        """The primes found, ascending, repeated as often as they divide; -1 first if negative."""
+        """The primes found, ascending, each as often as it divides; for a negative number -1 comes first."""
         return [int(factor.prime) for factor in self.factors for _ in range(factor.exponent)]
 
 
 class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Some of one's tasks, newest first."""
+    """A page of your tasks, newest first."""
 
     tasks: list[Task]
     next_cursor: str | None
 
 
 class NumberLinks(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to go from a number."""
+    """Paths related to a number."""
 
     self_: str = msgspec.field(name="self")
 
 
 class KnownNumber(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a number, whoever asked for it."""
+    """What the service knows about a number, no matter who submitted it."""
 
     number: str
     status: str
-    """As FactorDB writes it: ``FF`` ``CF`` ``C`` ``P`` ``PRP`` ``Unit`` ``Zero``; ``U``: unknown."""
+    """FactorDB's codes: ``FF`` ``CF`` ``C`` ``P`` ``PRP`` ``Unit`` ``Zero``, and ``U`` for unknown."""
     factors: list[Factor]
     composites: list[Composite]
     digits: int
@@ -150,17 +151,17 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: int
     detail: str
     position: int | None = None
-    """The character of the number at fault, counted from 1."""
+    """Where the number is wrong: a character position, counted from 1."""
     limit_digits: int | None = None
 
     @property
     def name(self) -> str:
-        """The last part of the type: ``unknown-task``."""
+        """The last part of the type, for example ``unknown-task``."""
         return self.type.rpartition("/")[2]
 
 
 class BatchItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one number of a batch: a task or a problem."""
+    """The outcome for one number of a batch: a task or a problem."""
 
     index: int
     task: Task | None = None
@@ -168,7 +169,7 @@ class BatchItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of each number of a batch, in order."""
+    """The outcome for each number of a batch, in order."""
 
     accepted: int
     refused: int
@@ -176,14 +177,14 @@ class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """``alive``, ``ready`` or ``draining``."""
+    """The state of a service: ``alive``, ``ready`` or ``draining``."""
 
     status: str
     broker_connected: bool
 
 
 def product_of(factors: list[Factor], composites: list[Composite]) -> int:
-    """Return what the parts of an answer multiply to."""
+    """Return the product of the factors of an answer."""
     powers = [(int(factor.prime), factor.exponent) for factor in factors]
     powers += [(int(composite.value), composite.exponent) for composite in composites]
     return math.prod(base for base, exponent in powers for _ in range(exponent))

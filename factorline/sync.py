@@ -1,4 +1,4 @@
-"""The client for programs without an event loop: the same methods, each of them blocking."""
+"""The client for programs without an event loop: the same methods as `Client`, but blocking."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
@@ -12,10 +12,12 @@ Value = TypeVar("Value")
 
 
 class SyncClient:
-    """A blocking client; use it in ``with``. It takes what `Client` takes.
+    """A blocking client, to be used in ``with``; its arguments are those of `Client`.
 
-    It runs an event loop of its own in the calling thread while a method blocks, and in no other
-    time, so that there is no thread to share anything with.
+        with SyncClient() as client:
+            print(client.submit(1234, wait_s=10).primes)
+
+    Each method runs an event loop in the calling thread until it returns. There is no second thread.
     """
 
     def __init__(self, url: str | None = None, **options: Any) -> None:
@@ -23,11 +25,11 @@ class SyncClient:
         self._runner = asyncio.Runner()
 
     def __repr__(self) -> str:
-        """Tell which service it is for."""
+        """Show the URL of the service, but not the key."""
         return f"<{type(self).__name__} {self._client.url}>"
 
     def __enter__(self) -> Self:
-        """Open the client."""
+        """Open the client. This sends nothing."""
         self._run(self._client.__aenter__())
         return self
 
@@ -37,7 +39,7 @@ class SyncClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the client's connections; tasks go on."""
+        """Close the client's connections; its tasks go on."""
         try:
             self._run(self._client.__aexit__(kind, error, trace))
         finally:
@@ -46,7 +48,7 @@ class SyncClient:
     def submit(
         self, number: int | str, *, wait_s: int = 0, idempotency_key: str | None = None
     ) -> Task:
-        """Return a new task (see `Client.submit`)."""
+        """Submit a number or an expression and return its task (see `Client.submit`)."""
         return self._run(
             self._client.submit(number, wait_s=wait_s, idempotency_key=idempotency_key)
         )
@@ -56,27 +58,27 @@ class SyncClient:
         return self._run(self._client.get(task_id))
 
     def cancel(self, task_id: str) -> Task:
-        """Cancel a task unless it has ended; return how it ended."""
+        """Cancel a task, unless it is done already, and return how it ended."""
         return self._run(self._client.cancel(task_id))
 
     def list(self, *, newest: int | None = None) -> Iterator[Task]:
-        """Yield one's tasks, newest first."""
+        """Yield your tasks, newest first."""
         return self._iterate(self._client.list(newest=newest))
 
     def known(self, number: int | str) -> KnownNumber:
-        """Return what is known of a number."""
+        """Return what the service knows about a number."""
         return self._run(self._client.known(number))
 
     def wait(self, task_id: str, *, timeout_s: float | None = None) -> Task:
-        """Return the task when it is done."""
+        """Wait until a task is done, and return it."""
         return self._run(self._client.wait(task_id, timeout_s=timeout_s))
 
     def watch(self, *task_ids: str) -> Iterator[Task]:
-        """Yield every change of tasks until all are done."""
+        """Yield every change of some tasks until all are done."""
         return self._iterate(self._client.watch(*task_ids))
 
     def batch(self, numbers: Sequence[int | str]) -> Sequence[BatchItem]:
-        """Return for each number its new task or the problem with it."""
+        """Submit many numbers; return for each one, in order, its task or the problem with it."""
         return self._run(self._client.batch(numbers))
 
     def _run(self, work: Coroutine[Any, Any, Value]) -> Value:

@@ -1,4 +1,4 @@
-"""One HTTP request that is tried again until it is answered; every call it makes can be repeated."""
+"""HTTP requests that are retried until they are answered (each is safe to repeat), and WebSockets."""
 
 import asyncio
 import os
@@ -24,19 +24,19 @@ from factorline.models import Problem
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
-"""An answer that takes longer (beyond a wait that was asked for) is taken for lost."""
+"""A response that takes longer than this, and than the wait asked for, is considered lost."""
 PROBLEM = "application/problem+json"
 SUBPROTOCOL = "factorline.v1"
 HEARTBEAT_SECONDS = 20.0
 
-_NO_CALL = frozenset({"not-found", "method-not-allowed"})
-_AGAIN = frozenset({408, 429, 502, 503, 504})
+_UNKNOWN_CALL = frozenset({"not-found", "method-not-allowed"})
+_RETRIED = frozenset({408, 429, 502, 503, 504})
 
 Answer = TypeVar("Answer")
 
 
 class Response:
-    """A whole answer: status, headers, body."""
+    """A complete response: status, headers and body."""
 
     def __init__(self, url: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.url = url
@@ -45,7 +45,7 @@ class Response:
         self.body = body
 
     def read(self, kind: type[Answer]) -> Answer:
-        """Return the body as a value; raise what a problem means, or `NotFactorline`."""
+        """Return the body as a value; raise the error that a problem stands for, or `NotFactorline`."""
         if self.status >= 400:  # noqa: PLR2004 client and server errors begin there
             raise self.error()
         if self.status >= 300:  # noqa: PLR2004 redirections begin there
@@ -54,23 +54,25 @@ class Response:
 
     @property
     def retry_after_s(self) -> float:
-        """How long the service asks to be left alone."""
+        """How many seconds the service asks the client to wait."""
         return retry_after_s(self.headers.get("Retry-After"))
 
     def error(self) -> FactorlineError:
-        """Return the error that the answer means."""
+        """Return the error that the response stands for."""
         if not self.headers.get("Content-Type", "").startswith(PROBLEM):
-            if self.status in _AGAIN:  # a balancer without a server behind it
-                return self._unavailable("it gave no reason.")
-            return NotFactorline(self.url, f"status {self.status} without a problem")
+            if self.status in _RETRIED:  # from a load balancer that has no gateway
+                return self._unavailable("it gives no reason.")
+            return NotFactorline(
+                self.url, f"its error (status {self.status}) is not an RFC 9457 problem"
+            )
         try:
             problem = self._decoded(Problem)
         except NotFactorline as error:
             return error
-        if self.status in _AGAIN or self.status >= 500:  # noqa: PLR2004 faults of the server
+        if self.status in _RETRIED or self.status >= 500:  # noqa: PLR2004 faults of the server
             return self._unavailable(problem.detail)
-        if problem.name in _NO_CALL:
-            return NotFactorline(self.url, f"it has no such call ({problem.detail})")
+        if problem.name in _UNKNOWN_CALL:
+            return NotFactorline(self.url, f"it does not know the call ({problem.detail})")
         return refused(problem)
 
     def _unavailable(self, detail: str) -> Unavailable:
@@ -80,25 +82,25 @@ class Response:
         try:
             return msgspec.json.decode(self.body, type=kind)
         except (msgspec.DecodeError, UnicodeError) as error:
-            raise NotFactorline(self.url, f"its answer cannot be read ({error})") from error
+            raise NotFactorline(self.url, f"its response cannot be decoded ({error})") from error
 
 
 class Transport:
-    """A session with one service: requests with retries, and sockets."""
+    """A session with one service: requests with retries, and WebSockets."""
 
-    def __init__(self, url: str, api_key: str | None, *, patience_s: float) -> None:
+    def __init__(self, url: str, api_key: str | None, *, retry_for_s: float) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.netloc:
             raise InvalidURL(url)
         self.url = url.rstrip("/")
-        self._patience_s = patience_s
+        self._retry_for_s = retry_for_s
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._session: aiohttp.ClientSession | None = None
         self.answered = False
-        """Whether the service has ever answered: then it was the right address."""
+        """Whether the service has ever answered, which shows that the URL is right."""
 
     async def __aenter__(self) -> Self:
-        """Open the session; nothing is sent yet."""
+        """Open the session. This sends nothing."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
         self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
         return self
@@ -118,8 +120,7 @@ class Transport:
     def session(self) -> aiohttp.ClientSession:
         """The open session."""
         if self._session is None:
-            message = "the client is not open: use it in `async with Client() as client:`"
-            raise RuntimeError(message)
+            raise RuntimeError("the client is not open: use it in `async with Client() as client:`")
         return self._session
 
     async def request(  # noqa: PLR0913 the parts of a request
@@ -131,17 +132,26 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: object = None,
         wait_s: float = 0.0,
-        patience_s: float | None = None,
+        retry_for_s: float | None = None,
     ) -> Response:
-        """Return the answer, which may be a refusal; ``wait_s`` is how long the service may take.
+        """Send a request until it is answered, and return the response, which may be a refusal.
+
+        Args:
+            method: Of HTTP.
+            path: Below the URL of the service.
+            params: The query.
+            headers: Besides the API key.
+            body: A value to be sent as JSON.
+            wait_s: How long the request itself allows the service to take.
+            retry_for_s: How long to retry, if not as long as usual.
 
         Raises:
-            Unreachable: Nobody answered for `patience_s` seconds.
-            Unavailable: The service answered for so long that it cannot serve.
+            Unreachable: There was no response for `retry_for_s` seconds.
+            Unavailable: The service kept answering that it cannot serve the request now.
 
         """
-        patience_s = self._patience_s if patience_s is None else patience_s
-        deadline = time.monotonic() + patience_s
+        retry_for_s = self._retry_for_s if retry_for_s is None else retry_for_s
+        deadline = time.monotonic() + retry_for_s
         backoff = Backoff()
         while True:
             pause_s = 0.0
@@ -153,7 +163,7 @@ class Transport:
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 failure = _unreachable(self.url, error)
             else:
-                if response.status not in _AGAIN:
+                if response.status not in _RETRIED:
                     return response
                 failure = response.error()
                 pause_s = response.retry_after_s
@@ -182,7 +192,7 @@ class Transport:
                 params=params,
                 headers=sent,
                 data=data,
-                allow_redirects=False,  # a POST would turn into a GET, and the key go elsewhere
+                allow_redirects=False,  # a POST would become a GET, and the key would go to another host
             ) as response,
         ):
             body = await response.read()
@@ -190,7 +200,7 @@ class Transport:
             return Response(self.url, response.status, response.headers, body)
 
     async def socket(self) -> aiohttp.ClientWebSocketResponse[bool]:
-        """Open a WebSocket; raise `aiohttp.ClientError`, OSError or TimeoutError if there is none."""
+        """Open a WebSocket; raise `aiohttp.ClientError`, OSError or TimeoutError if that fails."""
         async with asyncio.timeout(CONNECT_SECONDS):
             return await self.session.ws_connect(
                 f"{self.url}/ws",
@@ -202,8 +212,8 @@ class Transport:
 
 def _unreachable(url: str, error: Exception) -> Unreachable:
     if isinstance(error, TimeoutError):
-        return Unreachable(url, "no answer in time")
+        return Unreachable(url, "timed out")
     if isinstance(error, aiohttp.ClientConnectorError):
-        number = error.os_error.errno or 0  # negative: the name of the host is not known
+        number = error.os_error.errno or 0  # negative if the host name cannot be resolved
         return Unreachable(url, os.strerror(number) if number > 0 else error.os_error.strerror)
     return Unreachable(url, str(error) or type(error).__name__)

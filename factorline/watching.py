@@ -1,8 +1,12 @@
-"""Follows tasks until they are done: over a WebSocket, or by polling while there is none.
+"""Watches tasks until they are done, over a WebSocket or, while that does not work, by polling.
 
-Each round listens on a socket or polls; whatever ends a round, the next one resumes from what the
-`Following` still awaits. The service sends a snapshot for every subscription, so nothing that
-happened in between is missed.
+Theory of operation: a watch is a loop of rounds. A round either listens on one WebSocket until that
+ends, or polls every task once. Between rounds the only state is a `Following`: which tasks are not done
+and which version of each was reported last. It does not matter how a round ends, because the service
+answers a subscription with a snapshot of the task, so the next round misses nothing.
+
+What follows a WebSocket depends on its close code (`factorline.backoff.advice`): reconnect with
+backoff, poll for a while, or never open another one.
 """
 
 import asyncio
@@ -27,21 +31,21 @@ log = logging.getLogger(__name__)
 
 HELLO_SECONDS = 10.0
 QUIET_SECONDS = 60.0
-"""A socket that says nothing for so long is replaced: the new one begins with the state of things."""
+"""A socket that is silent for this long is replaced; the new one starts with a snapshot."""
 POLLING_SECONDS = 30.0
-"""How long to poll before a socket is tried again."""
+"""How long to poll before trying a socket again, give or take half."""
 LONG_POLL_SECONDS = 20.0
 LONG_POLL_PAUSE_SECONDS = 0.2
 POLL_PAUSE_SECONDS = 1.0
 CONCURRENT_POLLS = 8
 FRAME_TASKS = 100
-"""Ids in one frame: a frame is 64 KiB at most."""
+"""Ids in one frame, which may be 64 KiB long."""
 NOT_MODIFIED = 304
 SERVER_FAULT = 500
 
 
 class _Interrupted(Exception):
-    """A socket says that it cannot serve just now: another one may."""
+    """The service reported a fault of its own on a socket; the next one may work."""
 
 
 class _Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +53,7 @@ class _Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """Any frame of the server; which members it has depends on its type."""
+    """Any frame that the service sends; its type says which members it has."""
 
     type: str
     limits: _Limits | None = None
@@ -62,57 +66,57 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 _ENDINGS = (
     aiohttp.ClientError,
     OSError,  # TimeoutError is one
-    TypeError,  # aiohttp's WSMessageTypeError: a close where a text was awaited
+    TypeError,  # aiohttp's WSMessageTypeError: a close frame instead of a text frame
     msgspec.DecodeError,
     _Interrupted,
 )
 
 
 class Watch:
-    """One `watch`: an async iterator of states, in which every task is done exactly once."""
+    """One call of `Client.watch`."""
 
     def __init__(
-        self, transport: Transport, task_ids: Iterable[str], *, patience_s: float, outage_s: float
+        self, transport: Transport, task_ids: Iterable[str], *, retry_for_s: float, outage_s: float
     ) -> None:
         self._transport = transport
         self._following = Following(task_ids)
-        self._patience_s = patience_s
+        self._retry_for_s = retry_for_s
         self._outage_s = outage_s
-        self._alive_at = time.monotonic()
+        self._answered_at = time.monotonic()
         self._backoff = Backoff()
         self._sockets = True
-        """Whether a socket may be tried at all: a code 40xx ends that."""
+        """Whether sockets may be used at all; a close code 40xx ends that."""
         self._poll_until = 0.0
-        self._lost = False
+        self._outage_logged = False
 
     async def states(self) -> AsyncGenerator[Task, None]:
-        """Yield what is news of any of the tasks until all are done.
+        """Yield every new state of the tasks until all are done.
 
         Raises:
-            UnknownTask: One of them is not (or no longer) there.
-            Unreachable: There was no sign of life for the time of patience, or of an outage.
-            Unavailable: The same, while something answered that it could not serve.
-            WrongAnswer: What came does not multiply to the number.
+            UnknownTask: One of the tasks does not exist, or no longer.
+            Unreachable: The service did not answer for `outage_s`, or for `retry_for_s` if it never has.
+            Unavailable: The same, but the last answers said that it cannot serve.
+            WrongAnswer: The factors of a task do not multiply to its number.
 
         """
         while self._following.waiting:
             polling = not self._sockets or time.monotonic() < self._poll_until
-            round_ = self._polled() if polling else self._heard()
+            round_ = self._poll_round() if polling else self._socket_round()
             async with contextlib.aclosing(round_):
                 async for task in round_:
-                    self._sign_of_life()
+                    self._note_answer()
                     if self._following.take(checked(task)):
                         self._backoff.reset()
                         yield task
 
-    def _sign_of_life(self) -> None:
-        if self._lost:
+    def _note_answer(self) -> None:
+        if self._outage_logged:
             log.warning("%s answers again.", self._transport.url)
-        self._lost = False
-        self._alive_at = time.monotonic()
+        self._outage_logged = False
+        self._answered_at = time.monotonic()
 
-    async def _heard(self) -> AsyncGenerator[Task, None]:
-        """Yield what one socket says, until it ends; decide what comes after it."""
+    async def _socket_round(self) -> AsyncGenerator[Task, None]:
+        """Yield the states that one socket sends until it ends, then decide what to do next."""
         try:
             socket = await self._transport.socket()
         except (aiohttp.ClientError, OSError, TimeoutError):
@@ -125,13 +129,13 @@ class Watch:
                 async with asyncio.timeout(HELLO_SECONDS):
                     hello = _decoded(await socket.receive_str())
                 greeted = True
-                self._sign_of_life()
+                self._note_answer()
                 self._following.connected(hello.limits.subscriptions if hello.limits else 1)
                 async for task in self._frames(socket):
                     yield task
             except _ENDINGS:
-                pass  # quiet, cut or closed: the code, if there is one, says what to do
-        await self._after(advice(socket.close_code), greeted=greeted)
+                pass  # silent, cut or closed: the close code, if there is one, says what to do
+        await self._after_socket(advice(socket.close_code), greeted=greeted)
 
     async def _frames(
         self, socket: aiohttp.ClientWebSocketResponse[bool]
@@ -150,7 +154,7 @@ class Watch:
             elif frame.problem is not None:
                 raise refused(frame.problem)
 
-    async def _after(self, what: Advice, *, greeted: bool) -> None:
+    async def _after_socket(self, what: Advice, *, greeted: bool) -> None:
         if not self._following.waiting:
             return
         if what is Advice.STAY_AWAY:
@@ -164,8 +168,8 @@ class Watch:
         seconds = POLLING_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 no secret
         self._poll_until = time.monotonic() + seconds
 
-    async def _polled(self) -> AsyncGenerator[Task, None]:
-        """Yield the states of one round of polling, then wait as long as the service asks for."""
+    async def _poll_round(self) -> AsyncGenerator[Task, None]:
+        """Yield the state of every task once, then wait as long as the service asks."""
         waiting = self._following.waiting
         alone = len(waiting) == 1
         pause_s = LONG_POLL_PAUSE_SECONDS if alone else POLL_PAUSE_SECONDS
@@ -173,12 +177,12 @@ class Watch:
             for first in range(0, len(waiting), CONCURRENT_POLLS):
                 few = waiting[first : first + CONCURRENT_POLLS]
                 for found in await asyncio.gather(*(self._poll(key, wait=alone) for key in few)):
-                    self._sign_of_life()
+                    self._note_answer()
                     if found.status != NOT_MODIFIED:
                         pause_s = max(pause_s, found.retry_after_s)
                         yield found.read(Task)
         except (Unreachable, Unavailable) as error:
-            self._poll_until = 0.0  # when the service is back, it may have sockets
+            self._poll_until = 0.0  # when the service is back, sockets may work
             await self._pause(error)
             return
         if self._following.waiting:
@@ -193,19 +197,19 @@ class Watch:
             params={"wait": f"{seconds:g}"} if seconds else None,
             headers={"If-None-Match": f'"{version}"'} if version >= 0 else None,
             wait_s=seconds,
-            patience_s=0.0,
+            retry_for_s=0.0,
         )
 
     async def _pause(self, failure: Unreachable | Unavailable) -> None:
-        """Wait before the next round; give up if there was no sign of life for too long."""
+        """Wait before the next round; raise the failure if the service has been silent for too long."""
         asked_s = failure.retry_after_s if isinstance(failure, Unavailable) else 0.0
         pause_s = self._backoff.next_s(at_least_s=asked_s)
-        allowed_s = self._outage_s if self._transport.answered else self._patience_s
-        if time.monotonic() + pause_s - self._alive_at > allowed_s:
+        allowed_s = self._outage_s if self._transport.answered else self._retry_for_s
+        if time.monotonic() + pause_s - self._answered_at > allowed_s:
             raise failure
-        if not self._lost:
+        if not self._outage_logged:
             log.warning("%s does not answer; trying again until it does.", self._transport.url)
-        self._lost = True
+        self._outage_logged = True
         await asyncio.sleep(pause_s)
 
 

@@ -1,4 +1,4 @@
-"""What the verbs about tasks and numbers do; each returns the exit status."""
+"""The verbs about tasks and numbers, one function each; it returns the exit status."""
 
 import asyncio
 import contextlib
@@ -14,64 +14,64 @@ from factorline.command.progress import Show, show
 from factorline.errors import FactorlineError, StillRunning, Unavailable, Unreachable
 from factorline.models import Task
 
-CALL_SECONDS = 3.0
-"""How long a call that fails is tried again: a person waits for it."""
+RETRY_SECONDS = 3.0
+"""How long a failed request is retried, which is short because a person is waiting."""
 FIRST_WAIT_SECONDS = 1
-"""Most numbers are factored within the request itself; only then is a watch worth its socket."""
+"""Most numbers are factored while the first request waits; only the others need a watch."""
 
 
-def complain(error: Exception, *, json: bool) -> None:
-    """Say on the error output what went wrong."""
+def print_error(error: Exception, *, json: bool) -> None:
+    """Print an error on the error output."""
     if json:
-        said = texts.encoded({"error": type(error).__name__, "message": str(error)})
+        line = texts.encoded({"error": type(error).__name__, "message": str(error)})
     else:
-        said = f"factorline: {error}"
-    print(said, file=sys.stderr)
+        line = f"factorline: {error}"
+    print(line, file=sys.stderr)
 
 
 def run(work: Coroutine[Any, Any, Exit], *, json: bool, task_ids: list[str] | None = None) -> Exit:
-    """Run a command's work; turn what goes wrong into words and an exit status.
+    """Run the work of a verb, and turn an error into a message and an exit status.
 
-    ``task_ids`` are the tasks under way, which the work fills in, for the words after a Ctrl-C.
+    The work adds the ids of its tasks to ``task_ids``, so that a Ctrl-C can say how to come back.
     """
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:
-        print(_farewell(task_ids), file=sys.stderr)
+        print(_how_to_come_back(task_ids), file=sys.stderr)
         return Exit.INTERRUPTED
     except FactorlineError as error:
-        complain(error, json=json)
+        print_error(error, json=json)
         if task_ids and isinstance(error, (StillRunning, Unreachable, Unavailable)) and not json:
-            print(_farewell(task_ids), file=sys.stderr)
+            print(_how_to_come_back(task_ids), file=sys.stderr)
         return of_error(error)
 
 
-def _farewell(task_ids: list[str] | None) -> str:
+def _how_to_come_back(task_ids: list[str] | None) -> str:
     if task_ids is None:
         return "Interrupted."
     match task_ids:
         case []:
-            return "Interrupted. If it was submitted, `factorline list` shows it."
+            return "Interrupted. If the number was submitted already, `factorline list` shows its task."
         case [task_id]:
             return (
-                f"The task goes on without you. Come back with: factorline watch {task_id}\n"
-                f"Or give it up with: factorline cancel {task_id}"
+                f"The task goes on. To come back to it: factorline watch {task_id}\n"
+                f"To cancel it: factorline cancel {task_id}"
             )
     return (
-        f"{len(task_ids)} tasks go on without you: `factorline list` shows them. "
-        "The same batch again finds what is known by then, and repeats no work."
+        f"{len(task_ids)} tasks go on: `factorline list` shows them. "
+        "Running the same batch again picks up their results, and repeats no work."
     )
 
 
 def client_for(url: str) -> Client:
-    """Return a client for one command."""
-    return Client(url, patience_s=CALL_SECONDS)
+    """Return a client for one run of the command."""
+    return Client(url, retry_for_s=RETRY_SECONDS)
 
 
 def submit(  # noqa: PLR0913 the options of the command
     url: str, number: str, *, wait: bool, timeout_s: float | None, quiet: bool, json: bool
 ) -> Exit:
-    """Submit a number; with ``wait`` follow it to its end."""
+    """Submit a number; with ``wait`` follow its task until it is done."""
     task_ids: list[str] = []
 
     async def work() -> Exit:
@@ -92,7 +92,7 @@ def submit(  # noqa: PLR0913 the options of the command
 
 
 def watch(url: str, task_id: str, *, timeout_s: float | None, quiet: bool, json: bool) -> Exit:
-    """Follow a task to its end."""
+    """Follow a task until it is done."""
 
     async def work() -> Exit:
         async with client_for(url) as client:
@@ -126,7 +126,7 @@ async def _follow(
 
 @contextlib.contextmanager
 def _notes(shown: Show) -> Any:
-    """Let the client's own warnings (a lost connection) appear beside the progress."""
+    """Show the client's own warnings, for example of a lost connection, beside the progress."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -169,7 +169,7 @@ def list_(url: str, *, newest: int, json: bool) -> Exit:
 
 
 def cancel(url: str, task_id: str, *, json: bool) -> Exit:
-    """Cancel a task; its ending in fact is printed, for it may have been faster."""
+    """Cancel a task and print how it ended; it may have been done already."""
 
     async def work() -> Exit:
         async with client_for(url) as client:
@@ -181,7 +181,7 @@ def cancel(url: str, task_id: str, *, json: bool) -> Exit:
 
 
 def known(url: str, number: str, *, json: bool) -> Exit:
-    """Show what is known of a number."""
+    """Show what is known about a number."""
 
     async def work() -> Exit:
         async with client_for(url) as client:

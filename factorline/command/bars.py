@@ -1,4 +1,4 @@
-"""Bars on a terminal: a line for each stage, the present one moving."""
+"""The display on a terminal: one line for each stage, with a progress bar for the current one."""
 
 import sys
 import time
@@ -23,7 +23,7 @@ NAME_WIDTH = max(map(len, stages.NAMES.values()))
 
 
 class Bars:
-    """Shows one task, redrawn a few times a second, and leaves nothing behind."""
+    """Shows one task, redraws a few times a second, and removes itself at the end."""
 
     def __init__(self) -> None:
         self._console = Console(file=sys.stderr, highlight=False)
@@ -37,7 +37,7 @@ class Bars:
         )
 
     def __enter__(self) -> Self:
-        """Begin to draw."""
+        """Start drawing."""
         self._live.start()
         return self
 
@@ -47,7 +47,7 @@ class Bars:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take the drawing away."""
+        """Remove the drawing."""
         self._live.stop()
 
     def state(self, task: Task) -> None:
@@ -61,14 +61,14 @@ class Bars:
     def picture(self) -> RenderableType:
         """Return what to draw now."""
         if self._task is None:
-            return Text("waiting for news ...", style="dim")
+            return Text("waiting for the service ...", style="dim")
         task = self._task
         lines: list[RenderableType] = [self._head(task)]
         lines += map(self._stage, stages.stages(task.progress))
         found = product([part for part in task.factors if part.certainty != "unit"], [])
         if found:
             lines.append(Text(f"  found so far: {found}", style="green", overflow="fold"))
-        lines.append(Text("  Ctrl-C leaves it running", style="dim"))
+        lines.append(Text("  Ctrl-C leaves the task running", style="dim"))
         return Group(*lines)
 
     def _head(self, task: Task) -> Text:
@@ -87,10 +87,12 @@ class Bars:
     def _stage(self, stage: stages.Stage) -> RenderableType:
         if not stage.live:
             mark = Text(" ✓ " if stage.share == 1.0 else "   ", style="green")
-            return mark.append(f"{stage.name:{NAME_WIDTH}} {stage.says}", style="dim")
+            return mark.append(f"{stage.name:{NAME_WIDTH}} {stage.details}", style="dim")
         bar = ProgressBar(
             total=1.0, completed=stage.share or 0.0, width=BAR_WIDTH, pulse=stage.share is None
         )
         row = Table.grid(padding=(0, 1, 0, 0))
-        row.add_row("", self._spinner, Text(f"{stage.name:{NAME_WIDTH}}", "bold"), bar, stage.says)
+        row.add_row(
+            "", self._spinner, Text(f"{stage.name:{NAME_WIDTH}}", "bold"), bar, stage.details
+        )
         return row

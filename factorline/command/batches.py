@@ -1,4 +1,4 @@
-"""The verb `batch`: a number a line in, a row a line out, in the same order, as they get done."""
+"""The verb `batch`: reads one number per line, and writes one row per number in the same order."""
 
 import contextlib
 import csv
@@ -16,7 +16,7 @@ COLUMNS = ("input", "status", "number", "result", "task_id", "reason", "cpu_seco
 
 
 def batch(url: str, file: str, *, out: str | None, quiet: bool, json: bool) -> Exit:
-    """Factor every number of a file."""
+    """Factor every number in a file."""
     task_ids: list[str] = []
     try:
         numbers = list(_numbers(file))
@@ -34,7 +34,7 @@ def batch(url: str, file: str, *, out: str | None, quiet: bool, json: bool) -> E
                 async for task in states:
                     rows.state(task)
         rows.close()
-        return Exit.OK if rows.perfect else Exit.INCOMPLETE
+        return Exit.OK if rows.all_factored else Exit.INCOMPLETE
 
     try:
         return run(work(), json=json, task_ids=task_ids)
@@ -44,7 +44,7 @@ def batch(url: str, file: str, *, out: str | None, quiet: bool, json: bool) -> E
 
 
 def _numbers(file: str) -> Iterator[str]:
-    """Yield the numbers of a file; blank lines and lines that begin with # are none."""
+    """Yield the numbers in a file, without blank lines and lines that begin with #."""
     text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     for line in text.splitlines():
         if line.strip() and not line.lstrip().startswith("#"):
@@ -52,7 +52,7 @@ def _numbers(file: str) -> Iterator[str]:
 
 
 class Rows:
-    """The results, written in the order of the numbers as soon as those before them are."""
+    """The results. Each is written as soon as it is there and all before it are written."""
 
     def __init__(self, numbers: list[str], target: TextIO, *, json: bool, quiet: bool) -> None:
         self._numbers = numbers
@@ -62,11 +62,11 @@ class Rows:
         self._items: Sequence[BatchItem] = ()
         self._ended: dict[str, Task] = {}
         self._written = 0
-        self.perfect = True
+        self.all_factored = True
         """Whether every number so far is factored completely."""
 
     def begin(self, items: Sequence[BatchItem]) -> None:
-        """Take what became of the numbers when they were submitted."""
+        """Take the outcome of submitting the numbers."""
         self._items = items
         if not self._json:
             csv.writer(self._target, lineterminator="\n").writerow(COLUMNS)
@@ -77,7 +77,7 @@ class Rows:
 
     @property
     def waiting(self) -> list[str]:
-        """The tasks that are not done."""
+        """The ids of the tasks that are not done."""
         tasks = [item.task for item in self._items if item.task is not None]
         return [task.task_id for task in tasks if task.task_id not in self._ended]
 
@@ -88,7 +88,7 @@ class Rows:
             self._write()
 
     def close(self) -> None:
-        """End the line of progress."""
+        """End the progress line."""
         if self._shows:
             print(file=sys.stderr)
 
@@ -110,13 +110,13 @@ class Rows:
 
     def _row(self, item: BatchItem, task: Task | None) -> None:
         given = self._numbers[item.index]
-        self.perfect = self.perfect and task is not None and task.succeeded
+        self.all_factored = self.all_factored and task is not None and task.succeeded
         if self._json:
             shown = {"input": given, "task": task, "problem": item.problem}
             print(texts.encoded(shown), file=self._target)
             return
         if task is None:
-            detail = item.problem.detail if item.problem else "it was not answered"
+            detail = item.problem.detail if item.problem else "the service did not answer"
             row = (given, "refused", "", "", "", detail, "")
         else:
             seconds = f"{task.progress.cpu_seconds:g}"

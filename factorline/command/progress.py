@@ -1,6 +1,6 @@
-"""Shows a task that is under way: bars on a terminal, lines elsewhere, JSON, or nothing.
+"""Shows the progress of a task: bars on a terminal, lines in a pipe, JSON, or nothing.
 
-Progress goes to the error output, so that the standard output holds the answer and nothing else.
+Bars and lines go to the error output, so that the standard output holds only the answer.
 """
 
 import sys
@@ -13,14 +13,14 @@ from factorline.command.texts import encoded
 from factorline.models import Task
 
 LINE_SECONDS = 2.0
-"""Lines of one stage come no faster, except for what changes a stage."""
+"""The least time between two lines about the same stage."""
 
 
 class Show(Protocol):
-    """Something that shows states of a task as they come."""
+    """Something that shows the states of a task as they arrive."""
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start."""
 
     def __exit__(
         self,
@@ -28,20 +28,20 @@ class Show(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
 
     def state(self, task: Task) -> None:
         """Show a state."""
 
     def note(self, text: str) -> None:
-        """Say something beside it."""
+        """Show a message beside the progress."""
 
 
 class Silence:
-    """Shows nothing; also the base of what needs no terminal."""
+    """Shows nothing but messages; also the base of everything that needs no terminal."""
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start."""
         return self
 
     def __exit__(
@@ -56,12 +56,12 @@ class Silence:
         """Show nothing."""
 
     def note(self, text: str) -> None:
-        """Say it on the error output: trouble is no progress."""
+        """Print a message on the error output: --quiet hides progress, not trouble."""
         print(text, file=sys.stderr, flush=True)
 
 
 class JsonLines(Silence):
-    """Prints every state on the standard output."""
+    """Prints every state on the standard output, as JSON."""
 
     def state(self, task: Task) -> None:
         """Print it as a line of JSON."""
@@ -69,26 +69,26 @@ class JsonLines(Silence):
 
 
 class Lines(Silence):
-    """Prints a line when there is something to say."""
+    """Prints a line when the progress has changed."""
 
     def __init__(self) -> None:
-        self._said = ""
+        self._printed = ""
         self._stage = ""
-        self._said_at = 0.0
+        self._printed_at = 0.0
 
     def state(self, task: Task) -> None:
-        """Print where the task stands, unless that was said, or hardly ago."""
+        """Print the progress, unless it is unchanged or another line has just been printed."""
         text = stages.line(task)
         now = time.monotonic()
-        soon = now - self._said_at < LINE_SECONDS
-        if text == self._said or (soon and task.progress.stage == self._stage and not task.done):
+        soon = now - self._printed_at < LINE_SECONDS
+        if text == self._printed or (soon and task.progress.stage == self._stage and not task.done):
             return
-        self._said, self._stage, self._said_at = text, task.progress.stage, now
+        self._printed, self._stage, self._printed_at = text, task.progress.stage, now
         self.note(text)
 
 
 def show(*, json: bool, quiet: bool) -> Show:
-    """Return what fits the options and the terminal."""
+    """Return the display that fits the options and the terminal."""
     if json:
         return JsonLines()
     if quiet:

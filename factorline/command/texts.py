@@ -1,4 +1,4 @@
-"""Tasks and numbers as people read them. Pure: values in, lines out."""
+"""Tasks and numbers as text for people. Pure: values in, lines out."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ _STATUS_WORDS = {
     "PRP": "probably prime",
     "Unit": "a unit",
     "Zero": "zero",
-    "U": "nothing is known yet",
+    "U": "nothing known yet",
 }
 _LONG = 40
 
@@ -26,26 +26,26 @@ def encoded(value: Any) -> str:
 
 
 def shortened(number: str) -> str:
-    """Return a number that fits on a line with others: ``12345678…4321 (99 digits)``."""
+    """Return a number short enough to share a line: ``123456789012…210987654321 (99 digits)``."""
     if len(number) <= _LONG:
         return number
     return f"{number[:12]}…{number[-12:]} ({digits_of(number)} digits)"
 
 
 def digits_of(number: str) -> int:
-    """Return how many digits a decimal number has."""
+    """Return the number of digits of a decimal number."""
     return len(number.lstrip("-"))
 
 
 def product(factors: Sequence[Factor], composites: Sequence[Composite]) -> str:
-    """Return a factorization as an expression that the service reads again: ``2^3 * 617``."""
+    """Return a factorization as an expression that the service can read: ``2^3 * 617``."""
     words = [_power(part.prime, part.exponent) for part in factors]
     words += [_power(part.value, part.exponent) for part in composites]
     return " * ".join(words)
 
 
 def found(answer: Task | KnownNumber) -> str:
-    """Return the factorization as far as it is known, or nothing if only the number itself is."""
+    """Return the factorization as far as it is known; empty if no factor is."""
     parts = [*answer.factors, *answer.composites]
     if len(answer.composites) == len(parts) == 1 and answer.composites[0].exponent == 1:
         return ""
@@ -53,7 +53,7 @@ def found(answer: Task | KnownNumber) -> str:
 
 
 def answer(task: Task) -> str:
-    """Return the one line that answers a task: ``1234 = 2 * 617``."""
+    """Return the answer of a task in one line: ``1234 = 2 * 617``."""
     if task.succeeded:
         return f"{task.number} = {found(task) or task.number}"
     reason = f": {task.reason}" if task.reason else ""
@@ -62,7 +62,7 @@ def answer(task: Task) -> str:
 
 
 def description(task: Task) -> Iterable[str]:
-    """Yield all that there is to say of a task, a line each."""
+    """Yield lines that describe a task completely."""
     yield f"task       {task.task_id}"
     yield f"number     {shortened(task.number)}"
     if task.expression != task.number:
@@ -71,24 +71,24 @@ def description(task: Task) -> Iterable[str]:
     if parts := found(task):
         yield f"{'factors' if task.succeeded else 'so far':10} {parts}"
     if any(part.certainty == "probable" for part in task.factors):
-        yield "certainty  probable primes are among the factors"
+        yield "certainty  some of the factors are only probable primes"
     if not task.done:
         yield f"stage      {task.progress.stage}"
     yield f"CPU time   {duration(task.progress.cpu_seconds)}"
-    yield f"made       {task.created_at}"
+    yield f"created    {task.created_at}"
     if task.ended_at:
         yield f"ended      {task.ended_at}"
 
 
 def row(task: Task) -> str:
-    """Return a task as a line of a list."""
+    """Return a task as one line of a list."""
     shown = task.expression if len(task.expression) <= _LONG else shortened(task.number)
     state = task.result if task.succeeded and task.result else task.reason or task.progress.stage
     return f"{task.task_id}  {task.status:9}  {shown}  {state}"
 
 
 def knowledge(known: KnownNumber) -> str:
-    """Return the line that says what is known of a number."""
+    """Return what is known about a number in one line."""
     words = _STATUS_WORDS.get(known.status, known.status)
     parts = found(known)
     shown = f"{known.number} = {parts}" if parts else known.number
@@ -96,8 +96,8 @@ def knowledge(known: KnownNumber) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as a person says it: ``0.2 s``, ``45 s``, ``2 min 30 s``, ``3 h 5 min``."""
-    if seconds < 10 and seconds != round(seconds):  # noqa: PLR2004 tenths matter below
+    """Return a duration as people say it: ``0.2 s``, ``45 s``, ``2 min 30 s``, ``3 h 5 min``."""
+    if seconds < 10 and seconds != round(seconds):  # noqa: PLR2004 tenths matter below that
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -140,7 +140,7 @@ async def test_nobody_there() -> None:
     """The error names the address and what to look at."""
     [port] = free_ports(1)
     address = f"http://127.0.0.1:{port}"
-    async with Client(address, patience_s=0.1) as client:
+    async with Client(address, retry_for_s=0.1) as client:
         for call in (client.submit(15), client.get(NOBODY), client.wait(NOBODY)):
             with pytest.raises(Unreachable, match=f"{address} .Connection refused.*FACTORLINE_URL"):
                 await call
@@ -155,7 +155,7 @@ def test_what_is_no_address(address: str) -> None:
 
 async def test_a_page_of_the_service_is_not_the_service(url: str) -> None:
     """A wrong path is noticed, and not taken for an answer."""
-    async with Client(f"{url}/docs", patience_s=0.1) as client:
+    async with Client(f"{url}/docs", retry_for_s=0.1) as client:
         with pytest.raises(NotFactorline, match="FACTORLINE_URL"):
             await client.submit(15)
 

@@ -171,7 +171,7 @@ def test_errors_have_json_too(url: str) -> None:
         (["submit", ""], Exit.WRONG_INPUT, "empty"),
         (["submit", "--wiat", "15"], Exit.WRONG_INPUT, "no such option: --wiat"),
         (["submit"], Exit.WRONG_INPUT, "NUMBER"),
-        (["known", "9^9^9^9"], Exit.WRONG_INPUT, "limit"),
+        (["known", "9^9^9^9"], Exit.WRONG_INPUT, "smaller expression"),
         (["nonsense"], Exit.WRONG_INPUT, "nonsense"),
         (["get", NOBODY], Exit.NO_SUCH_TASK, "no task"),
         (["watch", "x"], Exit.NO_SUCH_TASK, "no task"),

@@ -60,7 +60,7 @@ async def proxy(url: str) -> AsyncIterator[HttpProxy]:
 @pytest.fixture
 async def through(proxy: HttpProxy) -> AsyncIterator[Client]:
     """Yield a client that goes through the proxy."""
-    async with Client(proxy.url, patience_s=PATIENCE_SECONDS) as client:
+    async with Client(proxy.url, retry_for_s=PATIENCE_SECONDS) as client:
         yield client
 
 
@@ -114,7 +114,7 @@ async def test_without_websockets_it_polls(
 
 async def test_a_killed_service_that_comes_back(service: Embedded) -> None:
     """SIGKILL in the middle, the same folder again: work and watch go on, each end comes once."""
-    async with Client(service.url, patience_s=PATIENCE_SECONDS) as client:
+    async with Client(service.url, retry_for_s=PATIENCE_SECONDS) as client:
         task_id = (await client.submit(hard_number("kill"))).task_id
         quick_id = (await client.submit("2^200-1")).task_id
         watching = Watching(client, task_id, quick_id)
@@ -129,7 +129,7 @@ async def test_a_killed_service_that_comes_back(service: Embedded) -> None:
 
 async def test_a_service_that_leaves_is_followed_to_its_successor(service: Embedded) -> None:
     """SIGTERM closes the socket with 1012; the client comes back by itself."""
-    async with Client(service.url, patience_s=PATIENCE_SECONDS) as client:
+    async with Client(service.url, retry_for_s=PATIENCE_SECONDS) as client:
         task_id = (await client.submit(hard_number("leave"))).task_id
         watching = Watching(client, task_id)
         await watching.begun()
@@ -142,7 +142,7 @@ async def test_a_service_that_leaves_is_followed_to_its_successor(service: Embed
 
 async def test_a_service_that_stays_away_is_reported(service: Embedded) -> None:
     """The watch ends with an error when the outage is longer than it may be."""
-    async with Client(service.url, patience_s=0.2, outage_s=0.2) as client:
+    async with Client(service.url, retry_for_s=0.2, outage_s=0.2) as client:
         task_id = (await client.submit(hard_number("away"))).task_id
         watching = Watching(client, task_id)
         await watching.begun()

@@ -135,7 +135,7 @@ async def test_codes_to_stay_away_or_back_off(pretender: Pretender, code: int) -
 
 def test_every_code_has_its_advice() -> None:
     """The families are told apart; a connection that was cut is tried again."""
-    assert [Advice.STAY_AWAY, Advice.BACK_OFF, Advice.AT_ONCE, Advice.AT_ONCE] == [
+    assert [Advice.STAY_AWAY, Advice.BACK_OFF, Advice.RECONNECT, Advice.RECONNECT] == [
         advice(code) for code in (4001, 4101, 4200, 1012)
     ]
     assert [Advice.RETRY] * 3 == [advice(code) for code in (None, 1006, 1000)]
@@ -159,7 +159,7 @@ async def test_a_service_that_asks_for_patience_gets_it(pretender: Pretender) ->
 async def test_patience_has_an_end(pretender: Pretender) -> None:
     """A Retry-After beyond the patience is an error at once, and says what the service said."""
     pretender.answers = [problem(503, **{"Retry-After": "100"})]
-    async with client_of(pretender, patience_s=5.0) as client:
+    async with client_of(pretender, retry_for_s=5.0) as client:
         with pytest.raises(Unavailable, match=r"503.*because") as caught:
             await client.submit(15)
 

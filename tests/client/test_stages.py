@@ -49,7 +49,7 @@ def task(progress: Progress) -> Task:
         (Progress(stage="survey", workers=1), "survey; 1 worker"),
         (
             Progress(stage="ecm", workers=2, curves=CURVES),
-            "elliptic curves: C74: 120 of 1,214 curves, factors to 20 digits ruled out; 2 workers",
+            "elliptic curves: C74: 120 of 1,214 curves, factors up to 20 digits ruled out; 2 workers",
         ),
         (Progress(stage="ecm", curves=MANY), "elliptic curves: C74: 0 of 10 curves"),
         (
@@ -74,7 +74,7 @@ def test_stages_before_are_done_and_stages_behind_are_not() -> None:
 
     later = stages.stages(Progress(stage="solve", sieve=SIEVE, eta_seconds=5.0))
 
-    assert "C74: 4,000 of 12,000 relations" == later[2].says
+    assert "C74: 4,000 of 12,000 relations" == later[2].details
     assert [1.0, 1.0, 4000 / 12_000, 0.0, 0.0] == [stage.share for stage in shown]
     assert [False, False, True, False, False] == [stage.live for stage in shown]
 
@@ -98,6 +98,8 @@ def test_the_terminal_shows_stages_effort_and_findings() -> None:
 
     assert "(10^80-1)/9  80 digits  2 workers" in picture
     assert "2 min 13 s of CPU time, about 6 min 40 s expected" in picture
-    assert "✓ elliptic curves C74: 120 of 1,214 curves, factors to 20 digits ruled out" in picture
+    assert (
+        "✓ elliptic curves C74: 120 of 1,214 curves, factors up to 20 digits ruled out" in picture
+    )
     assert "C74: 4,000 of 12,000 relations, 310/s" in picture
     assert "found so far: 11^2" in picture
