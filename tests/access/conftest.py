@@ -1,4 +1,4 @@
-"""Two gateways with keys on, over one store: what holds, holds over both."""
+"""Two gateways with keys on, over one store: keys and limits hold over both."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -48,5 +48,5 @@ def make_key(store: SqliteStore) -> MakeKey:
 
 
 def bearer(made: NewKey) -> dict[str, str]:
-    """Return the header that shows a key."""
+    """Return the header that carries a key."""
     return {"Authorization": f"Bearer {made.secret}"}

@@ -30,7 +30,7 @@ def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
 
 
 def check_life_of_a_key(settings: dict[str, str]) -> str:
-    """Make, list and revoke a key; return the secret of another one that stays good."""
+    """Make, list and revoke a key; return the secret of another key, which stays valid."""
     made = run("keys", "make", "ann", "--tasks", "5", "--requests-per-second", "2.5", **settings)
     assert 0 == made.returncode, made.stderr
     secret = made.stdout.strip()
@@ -54,7 +54,7 @@ def test_keys_in_sqlite(tmp_path: Path) -> None:
 
 
 async def test_keys_in_mongodb(mongodb_uri: str) -> None:
-    """The settings of the gateway name the store."""
+    """The command finds the store by the settings that the gateway uses."""
     async with opened_mongo(mongodb_uri) as store:
         server, _, options = mongodb_uri.partition("?")
         base = "/".join(server.split("/")[:3])
@@ -78,7 +78,7 @@ async def test_keys_in_mongodb(mongodb_uri: str) -> None:
         ("revoke", "-x"),
     ],
 )
-def test_bad_arguments_make_nothing(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_bad_arguments_make_no_key(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """The message says what is wrong, and no key is made."""
     settings = {"FACTORLINE_DATA": str(tmp_path)}
     refused = run("keys", *arguments, **settings)
@@ -100,7 +100,7 @@ def test_a_public_address_is_refused_before_anything_starts(tmp_path: Path) -> N
 
 
 async def test_the_client_and_the_command_show_their_key(tmp_path: Path) -> None:
-    """A service with keys: over HTTP and WebSocket with FACTORLINE_API_KEY, and not without it."""
+    """With FACTORLINE_API_KEY they may use a service that requires keys, and without it they may not."""
     [port] = free_ports(1)
     settings = {"FACTORLINE_SLOTS": "1", "FACTORLINE_KEYS": "true"}
     async with Embedded(tmp_path, port=port, settings=settings) as service:

@@ -1,4 +1,4 @@
-"""Keys at the door: nobody comes in without one, and nobody sees what is somebody else's."""
+"""API keys on requests: none is served without a key, and an owner sees only its own tasks."""
 
 import re
 import uuid
@@ -41,10 +41,10 @@ def filled(path: str) -> str:
         "Bearer " + "\xe9" * 46,
     ],
 )
-async def test_no_call_is_answered_without_a_good_key(
+async def test_no_call_is_answered_without_a_valid_key(
     client: Client, method: str, path: str, header: str | None
 ) -> None:
-    """The answer is a 401 problem that names the scheme, whatever the call and whatever the key."""
+    """Whatever the call and the fault of the key, the answer is a 401 problem that names the scheme."""
     headers = {"Authorization": header} if header else {}
     response = await client.request(method, filled(path), headers=headers)
 
@@ -62,10 +62,8 @@ async def test_public_calls_need_no_key(client: Client, method: str, path: str) 
     assert 200 == (await client.request(method, path)).status
 
 
-async def test_what_tells_of_the_machines_is_for_operators(
-    client: Client, make_key: MakeKey
-) -> None:
-    """An ordinary key gets a 403 problem from /status and /metrics, an operator's key the answer."""
+async def test_status_and_metrics_are_for_operators(client: Client, make_key: MakeKey) -> None:
+    """/status and /metrics answer an operator's key, and refuse an ordinary one with a 403 problem."""
     ann, ops = await make_key("ann"), await make_key("ops", operator=True)
     for path in ("/status", "/metrics"):
         refused = await client.get(path, headers=bearer(ann))
@@ -75,10 +73,10 @@ async def test_what_tells_of_the_machines_is_for_operators(
         assert 200 == (await client.get(path, headers=bearer(ops))).status
 
 
-async def test_a_revoked_key_opens_nothing_in_any_gateway(
+async def test_a_revoked_key_is_refused_by_every_gateway(
     gateways: list[Client], make_key: MakeKey, store: SqliteStore
 ) -> None:
-    """Both gateways have seen the key, and both refuse it after they have looked again."""
+    """Both gateways have accepted the key before, and both refuse it after their next look-up."""
     ann = await make_key("ann")
     for gateway in gateways:
         assert 200 == (await gateway.get("/tasks", headers=bearer(ann))).status
@@ -96,7 +94,7 @@ async def wait_for_refusal(gateways: list[Client], headers: dict[str, str]) -> N
 
 
 def strip(response: aiohttp.ClientResponse) -> dict[str, str]:
-    """Return the fields of an answer but the time."""
+    """Return the header fields of an answer without its date."""
     return {name: value for name, value in response.headers.items() if name != "Date"}
 
 
@@ -121,7 +119,7 @@ async def test_another_owners_task_is_byte_for_byte_an_unknown_one(  # noqa: PLR
     headers: dict[str, str],
     store: SqliteStore,
 ) -> None:
-    """Status, fields and body are those of an id that never was; the task is as it was."""
+    """Status, header fields and body are those of an id that does not exist; the task is unchanged."""
     ann, bob = await make_key("ann"), await make_key("bob")
     made = await client.post("/factor", json={"number": 91}, headers=bearer(ann))
     theirs, never = (await made.json())["task_id"], str(uuid.uuid4())
@@ -141,7 +139,7 @@ async def test_another_owners_task_is_byte_for_byte_an_unknown_one(  # noqa: PLR
 async def test_another_owners_task_is_an_unknown_one_on_a_socket(
     client: Client, make_key: MakeKey
 ) -> None:
-    """The error frames differ in nothing but the id."""
+    """The error frames differ only in the id."""
     ann, bob = await make_key("ann"), await make_key("bob")
     made = await client.post("/factor", json={"number": 91}, headers=bearer(ann))
     theirs, never = (await made.json())["task_id"], str(uuid.uuid4())
@@ -159,7 +157,7 @@ async def test_another_owners_task_is_an_unknown_one_on_a_socket(
 async def test_lists_and_idempotency_keys_are_an_owners_own(
     client: Client, make_key: MakeKey
 ) -> None:
-    """The same key of two owners makes two tasks, of one owner's two API keys one."""
+    """An Idempotency-Key that two owners use makes two tasks, and used twice by one owner makes one."""
     ann, bob = await make_key("ann"), await make_key("bob")
     made: list[Any] = []
     for each in (ann, bob, ann):
@@ -172,10 +170,10 @@ async def test_lists_and_idempotency_keys_are_an_owners_own(
     assert [made[1]] == [task["task_id"] for task in listed["tasks"]]
 
 
-async def test_what_is_known_of_a_number_is_for_every_key(
+async def test_what_is_known_about_a_number_is_shown_to_every_key(
     client: Client, make_key: MakeKey
 ) -> None:
-    """Numbers are shared, tasks are not: nothing of a number says who asked for it."""
+    """Numbers are shared and tasks are not: what is shown of a number does not tell who submitted it."""
     ann, bob = await make_key("ann"), await make_key("bob")
     await client.post("/factor", json={"number": 91}, headers=bearer(ann))
     first = await (await client.get("/numbers/91", headers=bearer(bob))).text()
@@ -184,7 +182,7 @@ async def test_what_is_known_of_a_number_is_for_every_key(
 
 
 async def test_the_document_says_which_calls_need_a_key(client: Client) -> None:
-    """Each call of the document is answered as it says, and both documents name the scheme."""
+    """The document marks exactly the calls that need a key, and both documents name the scheme."""
     document = await (await client.get("/openapi.json")).json()
     asyncapi = await (await client.get("/asyncapi.json")).json()
     for path, calls in document["paths"].items():
@@ -198,8 +196,8 @@ async def test_the_document_says_which_calls_need_a_key(client: Client) -> None:
         assert scheme.items() <= each["components"]["securitySchemes"]["apiKey"].items()
 
 
-def test_the_gateway_calls_nobody() -> None:
-    """No module of the gateway can open a connection to an address of a caller's choice."""
+def test_the_gateway_opens_no_connections() -> None:
+    """No module of the gateway opens connections, so no caller can choose an address for one."""
     clients = re.compile(r"ClientSession|urllib\.request|http\.client|open_connection|urlopen")
     modules = (Path(__file__).parents[2] / "gateway").rglob("*.py")
     assert [] == [module.name for module in modules if clients.search(module.read_text())]
@@ -208,7 +206,7 @@ def test_the_gateway_calls_nobody() -> None:
 async def test_a_public_address_without_keys_is_not_served(
     store: SqliteStore, broker: MemoryBroker
 ) -> None:
-    """The message says what to do; with keys, or told so, it is served; loopback always is."""
+    """The message says what to do. It is served with keys or if the operator insists; loopback always is."""
     for host in ("0.0.0.0", "::", "192.0.2.1", "some.host", ""):  # noqa: S104 refused
         with pytest.raises(errors.SettingError, match=r"keys make.*--insecure"):
             create_app(Settings(host=host), store=store, broker=broker)
@@ -225,7 +223,7 @@ async def test_no_secret_is_stored_logged_or_answered(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Not on the way in, not when it is refused, not in the store."""
+    """No log line, answer or document of the store has a key in it, whether it is accepted or refused."""
     caplog.set_level("DEBUG")
     ann, wrong = await make_key("ann"), api_keys.new_key("x", now=1.0)
     said = [

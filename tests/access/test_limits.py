@@ -27,7 +27,7 @@ from tests.access.conftest import Client, MakeKey, bearer
 def test_what_is_granted_stays_within_rate_and_burst(
     rate: float, burst: int, pauses: list[float]
 ) -> None:
-    """However draws are spread over time, no more is granted than the burst and what has leaked."""
+    """However draws are spread over time, they are granted no more than the burst and what has leaked."""
     limits = KeyLimits(requests_per_second=rate, burst=burst)
     account, now, granted = Account(owner="ann"), 1000.0, 0
     for pause in pauses:
@@ -42,7 +42,7 @@ def test_what_is_granted_stays_within_rate_and_burst(
 async def test_requests_a_second_hold_over_two_gateways(
     gateways: list[Client], make_key: MakeKey
 ) -> None:
-    """Both are hammered for a second; what comes through fits the policy, and all is told."""
+    """Under load on both, what is accepted fits the policy, and every answer says what is left."""
     rate, burst = 20.0, 10
     ann = await make_key("ann", requests_per_second=rate, burst=burst)
     statuses: Counter[int] = Counter()
@@ -69,7 +69,7 @@ async def test_requests_a_second_hold_over_two_gateways(
 
 
 async def test_one_owners_requests_are_not_anothers(client: Client, make_key: MakeKey) -> None:
-    """A key without limits is told of none."""
+    """One owner is at its limit; another one, whose key has no limits, is served without RateLimit fields."""
     ann, bob = await make_key("ann", requests_per_second=0.01), await make_key("bob")
     first = [(await client.get("/tasks", headers=bearer(ann))).status for _ in range(2)]
     free = await client.get("/tasks", headers=bearer(bob))
@@ -83,7 +83,7 @@ async def test_one_owners_requests_are_not_anothers(client: Client, make_key: Ma
 async def test_tasks_in_progress_hold_over_two_gateways(
     gateways: list[Client], make_key: MakeKey, store: SqliteStore
 ) -> None:
-    """Of forty at once, five are taken, neither more nor less; one that ends makes room for one."""
+    """Of forty at once exactly five are accepted; one that ends makes room for one."""
     ann = await make_key("ann", tasks=5)
 
     async def post(number: int) -> int:
@@ -105,7 +105,7 @@ async def test_tasks_in_progress_hold_over_two_gateways(
 
 @pytest.mark.usefixtures("every_number_queued")
 async def test_a_batch_is_taken_whole_or_not_at_all(client: Client, make_key: MakeKey) -> None:
-    """Numbers that need no work need no room."""
+    """A batch counts as many tasks as need work; numbers that are answered at once count nothing."""
     ann = await make_key("ann", tasks=3)
     statuses = []
     for numbers in ([91, 92], [93, 94], [93, 1, 0], [0, 1]):
@@ -119,7 +119,7 @@ async def test_a_batch_is_taken_whole_or_not_at_all(client: Client, make_key: Ma
 async def test_a_request_is_repeated_at_the_limit_that_it_has_filled(
     client: Client, make_key: MakeKey
 ) -> None:
-    """Its answer was lost: with the same key it gives the same tasks, and with another one 429."""
+    """Repeated with the same Idempotency-Key it gives the same tasks, and with another one 429."""
     ann = await make_key("ann", tasks=3)
 
     async def ask(path: str, body: object, key: str) -> tuple[int, object]:
@@ -173,7 +173,7 @@ async def test_room_lapses_while_nobody_knows_whether_it_is_taken(store: SqliteS
 async def test_cpu_seconds_of_a_day_are_charged_to_owners_and_end_submissions(
     gateways: list[Client], make_key: MakeKey, store: SqliteStore
 ) -> None:
-    """Two owners of a number pay half each; reading goes on when submitting is over."""
+    """Two owners of a number pay half each. Who has used up its share can still read."""
     ann, bob = await make_key("ann", cpu_seconds_a_day=10), await make_key("bob")
     for key in (ann, bob):
         response = await gateways[0].post("/factor", json={"number": 91}, headers=bearer(key))
@@ -199,7 +199,7 @@ async def test_cpu_seconds_of_a_day_are_charged_to_owners_and_end_submissions(
 
 @pytest.mark.usefixtures("every_number_queued")
 async def test_a_task_that_has_just_ended_pays_for_what_ended_it(store: SqliteStore) -> None:
-    """An ending a moment ago is charged, one long ago is not."""
+    """The owner of a task that ended a moment ago is charged, of one that ended long ago not."""
     now = time.time()
     for owner, ended_at in (("ann", now), ("bob", now - 60)):
         [task] = await store.insert_tasks([new_task(91, "91", owner)])
@@ -213,7 +213,7 @@ async def test_a_task_that_has_just_ended_pays_for_what_ended_it(store: SqliteSt
 
 
 async def test_what_is_spent_while_a_charge_is_made_is_charged_next(store: SqliteStore) -> None:
-    """Units end at any moment, also while the store is asked whose the others were."""
+    """Units may end while the store is being asked for the owners of earlier ones."""
     await store.insert_tasks([new_task(n, str(n), "ann") for n in (91, 93)])
     meter = Meter(store)
     meter.note(91, 8.0)
@@ -237,7 +237,7 @@ def test_a_new_day_begins_at_nothing() -> None:
 
 
 def test_a_ticket_that_was_never_given_back_lapses() -> None:
-    """A gateway that died while it inserted tasks does not hold their places for ever."""
+    """A gateway that dies while it inserts tasks does not keep their room reserved for ever."""
     account = accounts.reserve(Account(owner="ann"), "t", 5, 100.0)
 
     assert 5 == account.reserved(101.0)

@@ -1,4 +1,4 @@
-"""Keys on WebSockets: shown in time, counted, and watched until they are revoked."""
+"""API keys on WebSockets: they must come in time, have limits, and can be revoked."""
 
 import asyncio
 import time
@@ -35,7 +35,7 @@ async def closed(socket: Socket) -> int | None:
 async def test_a_browser_shows_its_key_in_the_first_frame(
     client: Client, make_key: MakeKey
 ) -> None:
-    """Before it, nothing is told; after it, subscriptions are taken."""
+    """Subscriptions are refused before it and accepted after it."""
     ann = await make_key("ann")
     made = await client.post("/factor", json={"number": 91}, headers=bearer(ann))
     task_id = (await made.json())["task_id"]
@@ -51,7 +51,7 @@ async def test_a_browser_shows_its_key_in_the_first_frame(
 
 
 async def test_a_key_in_the_handshake_needs_no_frame(client: Client, make_key: MakeKey) -> None:
-    """The hello says so; a second key is refused and the socket stays."""
+    """The hello frame says so. A second key is refused, and the socket stays open."""
     ann = await make_key("ann")
     async with client.ws_connect("/ws", headers=bearer(ann)) as socket:
         assert (await receive(socket))["authenticated"] is True
@@ -62,7 +62,7 @@ async def test_a_key_in_the_handshake_needs_no_frame(client: Client, make_key: M
 
 
 async def test_a_wrong_key_gets_no_socket(client: Client) -> None:
-    """In the handshake it is a 401 answer; in a frame an error and then a code: do not come back."""
+    """The answer to the handshake is 401; to a frame it is an error and a code not to come back."""
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
         await client.ws_connect("/ws", headers={"Authorization": f"Bearer fl_{'x' * 43}"})
     assert 401 == caught.value.status
@@ -74,8 +74,8 @@ async def test_a_wrong_key_gets_no_socket(client: Client) -> None:
             assert CloseCode.NOT_AUTHENTICATED == await closed(socket)
 
 
-async def test_a_key_in_the_address_is_not_looked_at(client: Client, make_key: MakeKey) -> None:
-    """Addresses end up in logs, so a key there opens nothing."""
+async def test_a_key_in_the_address_is_ignored(client: Client, make_key: MakeKey) -> None:
+    """Addresses end up in logs, so a key in one is ignored."""
     ann = await make_key("ann")
     for name in ("key", "token", "access_token", "authorization"):
         response = await client.get("/tasks", params={name: ann.secret})
@@ -84,10 +84,10 @@ async def test_a_key_in_the_address_is_not_looked_at(client: Client, make_key: M
             assert (await receive(socket))["authenticated"] is False
 
 
-async def test_who_shows_no_key_in_time_is_sent_away(
+async def test_a_socket_without_a_key_is_closed_in_time(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Frames that are no key do not buy time."""
+    """Other frames do not extend the time."""
     assert 5.0 == session.AUTHENTICATE_SECONDS
     monkeypatch.setattr(session, "AUTHENTICATE_SECONDS", 0.3)
     started = time.monotonic()
@@ -98,7 +98,7 @@ async def test_who_shows_no_key_in_time_is_sent_away(
 
 
 async def test_strangers_never_take_all_sockets(client: Client, make_key: MakeKey) -> None:
-    """A quarter of the places is for those who have not shown a key; the rest stays free."""
+    """Sockets without a key get at most a quarter of all sockets."""
     ann = await make_key("ann")
     app = client.app
     assert app is not None
@@ -110,7 +110,7 @@ async def test_strangers_never_take_all_sockets(client: Client, make_key: MakeKe
 
 
 async def test_sockets_of_a_key_are_counted(client: Client, make_key: MakeKey) -> None:
-    """One more than three is told to back off; another key is not concerned; closing makes room."""
+    """A fourth socket is told to back off, another key's is not, and closing one makes room."""
     ann, bob = await make_key("ann"), await make_key("bob")
     sockets = [await client.ws_connect("/ws", headers=bearer(ann)) for _ in range(3)]
     for socket in sockets:
@@ -127,7 +127,7 @@ async def test_sockets_of_a_key_are_counted(client: Client, make_key: MakeKey) -
 async def test_subscriptions_of_a_key_are_counted_over_its_sockets(
     client: Client, make_key: MakeKey
 ) -> None:
-    """Five tasks over two sockets, and no sixth, until one is let go or a socket closes."""
+    """Two sockets follow five tasks and no sixth, until one is unsubscribed or a socket closes."""
     ann = await make_key("ann")
     body = {"numbers": list(range(100, 110))}
     made = await (await client.post("/tasks/batch", json=body, headers=bearer(ann))).json()
@@ -163,7 +163,7 @@ async def test_subscriptions_of_a_key_are_counted_over_its_sockets(
 async def test_revocation_closes_sockets_at_both_gateways(
     gateways: list[Client], make_key: MakeKey, store: SqliteStore
 ) -> None:
-    """Within seconds, with a code that says not to come back; other keys' sockets stay."""
+    """They close within seconds, with a code that says not to come back; other keys' sockets stay open."""
     ann, bob = await make_key("ann"), await make_key("bob")
     sockets = [await gateway.ws_connect("/ws", headers=bearer(ann)) for gateway in gateways]
     other = await gateways[0].ws_connect("/ws", headers=bearer(bob))
@@ -182,7 +182,7 @@ async def test_revocation_closes_sockets_at_both_gateways(
 
 
 async def test_only_pages_of_listed_sites_may_connect(client: Client, make_key: MakeKey) -> None:
-    """The gateway's own and those of FACTORLINE_ORIGINS; a good key does not help the others."""
+    """The gateway's own pages and those of FACTORLINE_ORIGINS may; others may not, even with a valid key."""
     ann = await make_key("ann")
     assert client.server is not None
     own = f"http://{client.host}:{client.port}"
@@ -202,7 +202,7 @@ async def test_only_pages_of_listed_sites_may_connect(client: Client, make_key: 
 
 
 async def test_a_subscription_counts_as_a_request(client: Client, make_key: MakeKey) -> None:
-    """A socket is no way around the limits."""
+    """Subscribing over a socket is limited like requests."""
     ann = await make_key("ann", requests_per_second=0.01, burst=2)
     async with client.ws_connect("/ws", headers=bearer(ann)) as socket:
         await receive(socket)

@@ -1,4 +1,4 @@
-"""TLS to RabbitMQ and MongoDB by address: with the right authority it works, with another it does not."""
+"""TLS to RabbitMQ and MongoDB: it works with the right certificate authority and not with another."""
 
 import asyncio
 import contextlib
@@ -88,7 +88,7 @@ async def tls_port(private_rabbitmq: RabbitNode, certificates: Certificates) -> 
 
 
 def amqps(node: RabbitNode, port: int, authority: Path) -> str:
-    """Return the node's address with TLS."""
+    """Return the node's TLS address."""
     plain = node.amqp_url.replace("amqp://", "amqps://").replace(f":{node.amqp_port}/", f":{port}/")
     return f"{plain}?cafile={authority}"
 
@@ -120,13 +120,13 @@ async def test_rabbitmq_over_tls(
         await broker.close()
 
 
-async def test_a_broker_with_a_strange_certificate_is_refused(
+async def test_a_broker_with_a_wrong_certificate_is_refused(
     private_rabbitmq: RabbitNode,
     tls_port: int,
     certificates: Certificates,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Another authority than the one that signed it, and a host that it does not name."""
+    """A certificate of another authority, and one that does not name the host, are refused."""
     right = amqps(private_rabbitmq, tls_port, certificates.authority)
     strange = (
         amqps(private_rabbitmq, tls_port, certificates.stranger),
@@ -184,7 +184,7 @@ async def listens(port: int) -> bool:
 
 
 async def test_mongodb_over_tls(tmp_path: Path, certificates: Certificates) -> None:
-    """The right authority gets answers, another one and none get a store that is unavailable."""
+    """With the right authority the store answers; with another one or none it is unavailable."""
     async with mongo_over_tls(tmp_path / "mongo", certificates) as uri:
         store = MongoStore(f"{uri}&tlsCAFile={certificates.authority}")
         await store.open()
@@ -211,7 +211,7 @@ async def test_mongodb_over_tls(tmp_path: Path, certificates: Certificates) -> N
     ],
 )
 def test_verification_cannot_be_switched_off(name: str, url: str) -> None:
-    """The message names the variable and what to do, and not the password."""
+    """The message names the variable and says what to do; it does not contain the password."""
     with pytest.raises(errors.SettingError, match=rf"{name}.*(cafile|tlsCAFile)") as caught:
         Settings.from_environ({name: url})
     assert "secret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The page's files: right types, cached for good under their version, nothing else reachable."""
+"""The page's files have the right types and are cached under their version; nothing else is reachable."""
 
 import re
 
@@ -19,8 +19,10 @@ async def addresses(client: Client, path: str = "/") -> list[str]:
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-async def test_a_page_names_files_that_browsers_keep_for_good(client: Client, path: str) -> None:
-    """Each is there, under the version, with its type and an entity tag."""
+async def test_a_page_refers_to_files_that_browsers_cache_for_good(
+    client: Client, path: str
+) -> None:
+    """Each file is there under its version, with its type and an entity tag."""
     named = await addresses(client, path)
     assert named
     for address in named:
@@ -32,7 +34,7 @@ async def test_a_page_names_files_that_browsers_keep_for_good(client: Client, pa
 
 
 def test_every_file_is_used_and_every_use_is_a_file() -> None:
-    """What pages, modules and styles name is there, and nothing else is."""
+    """The files are exactly those that pages, modules and styles refer to."""
     _, files = assets.load()
     texts = b"".join(body for body, kind, _ in files.values() if kind.startswith("text/")).decode()
     named = re.findall(r"""(?:/web/[0-9a-f]+/|from "\./|url\(")([\w.]+)""", texts)
@@ -51,8 +53,8 @@ async def test_a_file_that_is_held_is_not_sent_again(client: Client) -> None:
         assert first.headers["Cache-Control"] == again.headers["Cache-Control"]
 
 
-async def test_another_version_is_served_and_not_kept(client: Client) -> None:
-    """During an upgrade the page of another gateway gets our files, and forgets them."""
+async def test_another_version_is_served_and_not_cached(client: Client) -> None:
+    """During an upgrade the page of another gateway gets this one's files, and browsers do not cache them."""
     response = await client.get("/web/0123456789abcdef/main.js")
 
     assert (200, "no-cache") == (response.status, response.headers["Cache-Control"])
@@ -62,12 +64,12 @@ async def test_another_version_is_served_and_not_kept(client: Client) -> None:
     "path", ["/web/x/none.js", "/web/x/README.md", "/web/x/..%2Fassets.py", "/web/x/%2e%2e"]
 )
 async def test_nothing_else_is_reachable(client: Client, path: str) -> None:
-    """What is no file of the page is 404."""
+    """Anything that is not a file of the page is 404."""
     assert 404 == (await client.get(path)).status
 
 
 async def test_the_policy_allows_no_inline_code_and_no_other_host(client: Client) -> None:
-    """Scripts, styles, fonts and connections are the service's own; nobody frames the page."""
+    """Scripts, styles, fonts and connections are the service's own, and no site can frame the page."""
     for path in ("/", "/docs"):
         policy = (await client.get(path, headers=BROWSER)).headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
@@ -76,7 +78,7 @@ async def test_the_policy_allows_no_inline_code_and_no_other_host(client: Client
 
 
 async def test_curl_is_greeted(client: Client) -> None:
-    """Without text/html in Accept the home page is the seed's one line."""
+    """Without text/html in Accept the home page is one line of text."""
     response = await client.get("/")
 
     assert "Hello Factor app!\n" == await response.text()

@@ -1,4 +1,4 @@
-"""Hostile input: an exact answer or a 4xx problem, soon, with no task left behind; never a 500."""
+"""Hostile input gets an exact answer or a 4xx problem, quickly, and leaves no task behind; never a 500."""
 
 import io
 import json
@@ -63,7 +63,7 @@ BAD_BODIES: list[tuple[bytes, str]] = [
 
 
 async def check(client: Client, body: bytes) -> None:
-    """Post a body and see it refused."""
+    """Post a body and check that it is refused."""
     started = time.monotonic()
     response = await client.post("/factor", data=body)
     text = await response.text()
@@ -82,7 +82,7 @@ async def test_bad_bodies_are_problems(client: Client, body: bytes) -> None:
 
 
 async def test_too_large_a_body_is_a_problem(client: Client) -> None:
-    """The limit holds with a Content-Length and without."""
+    """The limit holds with and without a Content-Length."""
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(20):
@@ -98,7 +98,7 @@ async def test_too_large_a_body_is_a_problem(client: Client) -> None:
 
 @pytest.mark.parametrize("source", [pytest.param(text, id=why) for text, why in BAD_NUMBERS])
 async def test_bad_numbers_are_problems(client: Client, source: str) -> None:
-    """What the parser refuses is refused here, in a body, in a batch and in a path."""
+    """What the parser refuses is refused in a body, in a batch and in a path."""
     await check(client, json.dumps({"number": source}).encode())
     batch = await client.post("/tasks/batch", data=json.dumps({"numbers": [source]}))
     assert (200, 1) == (batch.status, (await batch.json())["refused"])
@@ -113,7 +113,7 @@ async def test_bad_numbers_are_problems(client: Client, source: str) -> None:
     ("source", "value"), [pytest.param(*pair, id=pair[0][:40]) for pair in GOOD_NUMBERS]
 )
 async def test_good_numbers_are_exact(client: Client, source: str, value: int) -> None:
-    """What the parser reads arrives with its exact value."""
+    """A number that the parser accepts arrives with its exact value."""
     response = await client.post("/factor", data=json.dumps({"number": source}))
     shown = await response.json()
 
@@ -122,7 +122,7 @@ async def test_good_numbers_are_exact(client: Client, source: str, value: int) -
 
 
 async def test_a_limit_is_named(client: Client) -> None:
-    """The problem says how many digits are taken, and where an expression is wrong."""
+    """The problem says how many digits are allowed, and where an expression is wrong."""
     large = await (await client.post("/factor", data=b'{"number": ' + b"1" * 1001 + b"}")).json()
     wrong = await (await client.post("/factor", data=b'{"number": "2+*3"}')).json()
 

@@ -1,4 +1,4 @@
-"""The documents say what the gateway does: calls, answers, messages."""
+"""The OpenAPI and AsyncAPI documents describe the calls, answers and messages that there are."""
 
 import re
 from typing import Any
@@ -25,7 +25,7 @@ def check(name: str, value: object, document: dict[str, Any] = DOCUMENT) -> None
 
 
 async def test_calls_and_document_agree(client: Client) -> None:
-    """Every call that the router knows is described, and nothing else is."""
+    """The document describes exactly the calls that the router has."""
     app = client.app
     assert app is not None
     served = {
@@ -41,7 +41,7 @@ async def test_calls_and_document_agree(client: Client) -> None:
 
 
 async def test_documents_are_served(client: Client) -> None:
-    """What is served is what is tested here."""
+    """The served documents are those that are tested here."""
     assert DOCUMENT == await (await client.get("/openapi.json")).json()
     assert asyncapi.document() == await (await client.get("/asyncapi.json")).json()
 
@@ -73,12 +73,12 @@ def test_schemas_are_json_schema() -> None:
 async def test_answers_fit_their_schemas(
     client: Client, method: str, path: str, body: object, model: str
 ) -> None:
-    """What is answered is what is described."""
+    """Answers are valid under the schemas of the document."""
     check(model, await (await client.request(method, path, json=body)).json())
 
 
 async def test_a_task_fits_its_schema_everywhere(client: Client) -> None:
-    """The task itself, the seed's call, and the cancelled task."""
+    """So do its result in one string, its number, and the task once it is cancelled."""
     task = await (await client.post("/factor", json={"number": 91})).json()
     check("Legacy", await (await client.get(task["links"]["legacy"])).json())
     check("TaskView", await (await client.get(task["links"]["self"])).json())
@@ -87,7 +87,7 @@ async def test_a_task_fits_its_schema_everywhere(client: Client) -> None:
 
 
 def test_requests_of_the_document_are_taken() -> None:
-    """The model of the request takes integers and texts and no floats."""
+    """A request's number may be an integer or a string, and not a float or a boolean."""
     check("FactorRequest", {"number": 2**200})
     check("FactorRequest", {"number": "2^200"})
     schema = DOCUMENT["components"]["schemas"]["FactorRequest"]
@@ -96,7 +96,7 @@ def test_requests_of_the_document_are_taken() -> None:
 
 
 async def test_every_problem_has_a_page(client: Client) -> None:
-    """The type of a problem leads to an explanation; an invented one is 404."""
+    """The type of a problem is the address of its explanation; an invented one is 404."""
     for name in problems.KINDS:
         response = await client.get(f"/problems/{name}")
         assert 200 == response.status
@@ -105,7 +105,7 @@ async def test_every_problem_has_a_page(client: Client) -> None:
 
 
 def test_messages_and_document_agree() -> None:
-    """Every message of the WebSocket is described with its own fields, each on its side."""
+    """Every message is described with its fields, on the side that sends it."""
     document = asyncapi.document()
     sides = {"fromClient": CLIENT_MESSAGES, "toClient": SERVER_MESSAGES}
     for operation, messages in sides.items():

@@ -77,8 +77,8 @@ ANSWER = Draft202012Validator(
 
 @EXAMPLES
 @given(st.lists(FRAMES, max_size=8))
-def test_any_frames_are_answered_by_the_book(sent: list[str | bytes]) -> None:
-    """Nothing raises, every answer is a message of the document, and no cap is passed."""
+def test_any_frames_get_valid_answers(sent: list[str | bytes]) -> None:
+    """Nothing raises, every answer is a message of the document, and no limit is exceeded."""
     protocol, followed = Protocol(LIMIT, Quota(LIMIT)), set[str]()
     for frame in sent:
         watch, unwatch, _ = protocol.receive(frame)
@@ -99,7 +99,7 @@ def test_any_frames_are_answered_by_the_book(sent: list[str | bytes]) -> None:
 @EXAMPLES
 @given(st.binary() | (JSON | damaged(JSON)).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_body_is_json_or_refused(body: bytes) -> None:
-    """What Python's own parser would not take is never taken, and no number is converted."""
+    """Nothing is accepted that Python's own parser refuses, and no number is converted."""
     try:
         document = read_json(body)
     except BadRequest:
@@ -114,7 +114,7 @@ def test_any_body_is_json_or_refused(body: bytes) -> None:
     | st.from_regex(r"[0-9()+*^!#/ %-]{1,40}", fullmatch=True).map(json.dumps)
 )
 def test_any_value_is_a_number_or_refused(text: str) -> None:
-    """Of whatever type and size, and never with more digits than are allowed."""
+    """This holds for every type and size, and no accepted number has more digits than allowed."""
     try:
         value = parse_number(read_json(text.encode()), 30).value
     except (BadRequest, NumberError):

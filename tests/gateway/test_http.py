@@ -44,7 +44,7 @@ async def problem(response: Any) -> tuple[int, str]:
 async def test_a_number_goes_all_the_way(
     client: Client, store: SqliteStore, broker: MemoryBroker
 ) -> None:
-    """Posting answers at once, the seed's call says Calculating and later the factors."""
+    """Submitting answers at once; /get says Calculating and, later, the factors."""
     response = await client.post("/factor", data=b'{"number": 1234}')
     task = await response.json()
     get = f"/get/{task['task_id']}"
@@ -80,7 +80,7 @@ async def test_integers_and_expressions_are_read_exactly(
 
 
 async def test_trivial_numbers_are_done_at_once(client: Client) -> None:
-    """0 and 1 need no worker."""
+    """0, 1 and -1 need no worker."""
     for number in (0, 1, -1):
         task = await submit(client, number)
         assert (True, str(number)) == (task["done"], task["result"])
@@ -90,7 +90,7 @@ async def test_trivial_numbers_are_done_at_once(client: Client) -> None:
 async def test_a_known_number_is_answered_at_once(
     client: Client, store: SqliteStore, broker: MemoryBroker
 ) -> None:
-    """The second task for a number that is factored succeeds when it is made."""
+    """A new task for a number that is factored already has succeeded when it is created."""
     await submit(client, 15)
     await finish(store, broker, 15, part(3), part(5))
 
@@ -98,7 +98,7 @@ async def test_a_known_number_is_answered_at_once(
 
 
 async def test_idempotency_key_makes_one_task(client: Client) -> None:
-    """Repeating is harmless; another number under the same key is refused; odd keys are too."""
+    """Repeating makes no second task. The same key for another number, and an invalid key, are refused."""
     key = {"Idempotency-Key": "order 66"}
     first = await submit(client, 91, **key)
 
@@ -148,7 +148,7 @@ async def test_long_poll_and_etag(client: Client, store: SqliteStore, broker: Me
 
 @pytest.mark.parametrize("wait", ["-1", "61", "x", "1e1", "", "nan", "٣"])
 async def test_bad_waits_are_refused(client: Client, wait: str) -> None:
-    """Waiting is for 0 to 60 seconds, in plain digits."""
+    """?wait= must be 0 to 60 seconds, in plain digits."""
     url = f"/tasks/{(await submit(client, 91))['task_id']}"
 
     assert 400 == (await client.get(url, params={"wait": wait})).status
@@ -175,13 +175,13 @@ async def test_list_goes_through_all_pages(client: Client) -> None:
     ["cursor=", "cursor=AAAA", "cursor=%00", "cursor=bmFuIHg=", "limit=0", "limit=101", "limit=x"],
 )
 async def test_bad_pages_are_refused(client: Client, query: str) -> None:
-    """A cursor is ours or it is refused."""
+    """A cursor that the service did not make is refused, and so is a limit out of range."""
     assert (400, "/problems/bad-request") == await problem(await client.get(f"/tasks?{query}"))
 
 
 @pytest.mark.usefixtures("every_number_queued")
 async def test_cancel_is_idempotent(client: Client, store: SqliteStore) -> None:
-    """The first call cancels and rests the number; the second shows the same."""
+    """The first call cancels the task and lets its number rest; the second shows the same task."""
     url = f"/tasks/{(await submit(client, 91))['task_id']}"
     first = await client.delete(url)
     second = await client.delete(url)
@@ -197,7 +197,7 @@ async def test_cancel_is_idempotent(client: Client, store: SqliteStore) -> None:
 async def test_cancel_after_the_end_changes_nothing(
     client: Client, store: SqliteStore, broker: MemoryBroker
 ) -> None:
-    """A task that succeeded stays so."""
+    """A task that has succeeded stays succeeded."""
     url = f"/tasks/{(await submit(client, 91))['task_id']}"
     await finish(store, broker, 91, part(7), part(13))
 
@@ -205,7 +205,7 @@ async def test_cancel_after_the_end_changes_nothing(
 
 
 async def test_batch_answers_for_each_item(client: Client) -> None:
-    """A bad number costs nobody else anything."""
+    """A bad number does not affect the others."""
     numbers = [91, "abc", "2^7", 1.5, None, "1" * 1001, 0]
     response = await client.post("/tasks/batch", json={"numbers": numbers})
     body = await response.json()
@@ -216,7 +216,7 @@ async def test_batch_answers_for_each_item(client: Client) -> None:
 
 
 async def test_batch_over_the_limit_is_refused(client: Client) -> None:
-    """The whole batch is refused, and an empty one is no error."""
+    """A batch that is too large is refused as a whole; an empty one is accepted."""
     over = await client.post("/tasks/batch", json={"numbers": [5] * 51})
     empty = await client.post("/tasks/batch", json={"numbers": []})
 
@@ -228,7 +228,7 @@ async def test_batch_over_the_limit_is_refused(client: Client) -> None:
 async def test_number_shows_what_is_known(
     client: Client, store: SqliteStore, broker: MemoryBroker
 ) -> None:
-    """Digits and expressions name the same number; an unknown one is U."""
+    """Digits and expressions name the same number; the status of an unknown one is U."""
     assert "U" == (await (await client.get("/numbers/91")).json())["status"]
     await submit(client, 91)
     await finish(store, broker, 91, part(7), part(13))
@@ -241,7 +241,7 @@ async def test_number_shows_what_is_known(
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 @pytest.mark.parametrize("task_id", [UNKNOWN, "x", "%00", "%ff", "1" * 3000])
 async def test_unknown_tasks_are_problems(client: Client, method: str, task_id: str) -> None:
-    """An id that is not ours is 404, whatever it looks like."""
+    """An id that no task has is 404, whatever it looks like."""
     response = await client.request(method, f"/tasks/{task_id}")
 
     assert (404, "/problems/unknown-task") == await problem(response)
@@ -257,7 +257,7 @@ async def test_unknown_pages_and_methods_are_problems(client: Client) -> None:
     assert "POST" == put.headers["Allow"]
 
 
-async def test_home_knows_browsers_from_curl(client: Client) -> None:
+async def test_home_tells_browsers_from_curl(client: Client) -> None:
     """Curl gets one line; a browser gets a page that may run only its own code."""
     curl = await client.get("/", headers={"Accept": "*/*"})
     browser = await client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
@@ -279,7 +279,7 @@ async def test_head_works(client: Client, path: str) -> None:
 
 
 async def test_draining_is_not_ready_but_alive(client: Client) -> None:
-    """A balancer sees 404 and sends nobody else; those who are here are served."""
+    """The load balancer gets 404 and sends no new clients; existing ones are served."""
     app = client.app
     assert app is not None
     app[READINESS].draining = True
@@ -290,7 +290,7 @@ async def test_draining_is_not_ready_but_alive(client: Client) -> None:
 
 
 async def test_metrics_count_requests_by_route(client: Client) -> None:
-    """Routes are labelled by their pattern, so that ids make no series."""
+    """Routes are labelled by their pattern, so that ids do not make new time series."""
     await client.get(f"/tasks/{new_task_id()}")
     text = await (await client.get("/metrics")).text()
 
@@ -298,7 +298,7 @@ async def test_metrics_count_requests_by_route(client: Client) -> None:
 
 
 async def test_a_store_that_is_down_is_503_soon(client: Client, store: SqliteStore) -> None:
-    """Every call that needs the store says when to try again, in less than 3 seconds."""
+    """Within 3 seconds, every call that needs the store says when to try again."""
     await store.close()
     for method, path in (("POST", "/factor"), ("GET", "/tasks"), ("GET", "/readyz")):
         started = time.monotonic()
@@ -314,7 +314,7 @@ async def test_a_store_that_is_down_is_503_soon(client: Client, store: SqliteSto
 async def test_a_store_that_is_slow_all_the_time_is_503_soon(
     client: Client, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No call fails by itself, but a request makes several."""
+    """No single call to the store is too slow, but a request makes several."""
     count, insert = store.count_live, store.insert_tasks
 
     async def count_slowly(*args: Any, **how: Any) -> int:
@@ -351,7 +351,7 @@ async def test_a_time_out_of_our_own_code_is_500(
 async def test_what_is_inserted_is_accepted(
     client: Client, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, prefer: dict[str, str]
 ) -> None:
-    """The store stops answering after it: the client gets its task, and a worker will begin it."""
+    """If the store stops answering afterwards, the client gets its task, and a worker will begin it."""
 
     async def never(*_: object) -> None:
         await asyncio.sleep(3600)
@@ -371,7 +371,7 @@ async def test_what_is_inserted_is_accepted(
 
 
 async def test_a_client_may_take_its_time(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock stands still while a body comes, and while somebody waits for an answer."""
+    """The deadline is paused while the body arrives, and while the client waits for the factors."""
     monkeypatch.setattr(deadline, "ANSWER_SECONDS", 0.6)
 
     async def body() -> AsyncIterator[bytes]:

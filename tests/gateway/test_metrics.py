@@ -19,7 +19,7 @@ Client = TestClient[web.Request, web.Application]
 
 
 async def test_requests(client: Client) -> None:
-    """By route and not by path, so that nobody can make as many series as they like."""
+    """They are counted by route and not by path, so that clients cannot create time series at will."""
     async with (
         moves("factorline_http_requests_total", route="/factor", method="POST", status="400"),
         moves("factorline_http_request_seconds_count", route="/factor"),
@@ -33,7 +33,7 @@ async def test_requests(client: Client) -> None:
 
 
 async def test_sockets(client: Client) -> None:
-    """Open ones, and how those that ended did so."""
+    """Open sockets are counted, and closed ones by their close code."""
     async with moves("factorline_websockets"):
         socket = await client.ws_connect("/ws")
     async with moves("factorline_websockets_closed_total", code="1000"):
@@ -53,7 +53,7 @@ async def test_sockets(client: Client) -> None:
 
 @pytest.mark.usefixtures("every_number_queued")
 async def test_events(client: Client, store: SqliteStore, broker: MemoryBroker) -> None:
-    """Those that somebody here waits for, and those that nobody does."""
+    """Events are counted by whether a client of this gateway follows the number."""
     task = await (await client.post("/factor", json={"number": 1234})).json()
     async with moves("factorline_events_total", followed="no"):
         await broker.tell(Event(number=BigInt(1234), version=1))
@@ -73,7 +73,7 @@ async def test_gaps(client: Client) -> None:
 
 
 async def test_metrics_are_shown(client: Client) -> None:
-    """In Prometheus's format, the worker's too in embedded mode."""
+    """/metrics has them in Prometheus's format."""
     response = await client.get("/metrics")
 
     assert "text/plain" in response.headers["Content-Type"]

@@ -20,7 +20,7 @@ def task_for(number: int, known: Factorization | None = None) -> Task:
 
 
 def legacy_and_result(number: int, known: Factorization | None) -> tuple[str, str | None]:
-    """Return both ways in which a task tells its factors."""
+    """Return the two forms in which a task shows its factors."""
     task = task_for(number, known)
     return (
         representation.legacy(task, known).result,
@@ -48,12 +48,12 @@ def test_small_integers_are_their_own_answers(number: int) -> None:
 def test_primes_come_ascending_with_multiplicity(
     number: int, parts: list[Part], expected: str
 ) -> None:
-    """The result is the seed's: comma-separated, the sign first."""
+    """The result is comma-separated, with the sign first."""
     assert (expected, expected) == legacy_and_result(number, ended(abs(number), *parts))
 
 
 def test_partial_work_shows_composites_in_brackets() -> None:
-    """The seed's call says Partial and marks what is no prime; the result stays null."""
+    """/get says Partial and marks composites; the task's result stays null."""
     left = part(91, certainty=Certainty.COMPOSITE)
     known = ended(182, part(2), left, status=Status.PARTIAL, reason="effort spent")
 
@@ -61,7 +61,7 @@ def test_partial_work_shows_composites_in_brackets() -> None:
 
 
 def test_failed_work_says_why() -> None:
-    """The reason reaches both representations."""
+    """Both representations have the reason."""
     left = part(91, certainty=Certainty.UNKNOWN)
     known = ended(91, left, status=Status.FAILED, reason="out of memory")
     task = task_for(91, known)
@@ -71,8 +71,8 @@ def test_failed_work_says_why() -> None:
 
 
 @pytest.mark.usefixtures("every_number_queued")
-def test_work_in_hand_is_calculating() -> None:
-    """Before the end the seed's call says so, and statuses tell queued from running."""
+def test_unfinished_work_is_calculating() -> None:
+    """Before the end /get says Calculating, and the status tells queued from running."""
     known = begin(91, 1.0)
     task = task_for(91)
 
@@ -99,7 +99,7 @@ def test_version_grows_with_every_change() -> None:
 
 
 def test_minus_one_is_a_factor_of_negative_numbers() -> None:
-    """The list of factors starts with the unit."""
+    """The list of factors of a negative number starts with -1."""
     shown = representation.view(task_for(-7), ended(7, part(7)))
 
     assert [("-1", "unit"), ("7", "proven")] == [(f.prime, f.certainty) for f in shown.factors]
@@ -125,7 +125,7 @@ def test_minus_one_is_a_factor_of_negative_numbers() -> None:
 def test_numbers_have_the_status_of_factordb(
     number: int, known: Factorization | None, expected: str
 ) -> None:
-    """Every state of knowledge has FactorDB's letters."""
+    """Whatever is known about a number has FactorDB's code."""
     assert expected == representation.number_view(number, known).status
 
 
@@ -140,7 +140,7 @@ def test_every_value_survives_javascript() -> None:
 
 
 def test_progress_counts_digits_and_units() -> None:
-    """The fraction is the share of digits that is split; the first unit is still out."""
+    """The fraction is the share of digits that is split; the first unit is still outstanding."""
     known = replace(begin(30, 1.0), version=2, parts=(part(2), part(15, 1, Certainty.COMPOSITE)))
     progress = representation.view(task_for(30), known).progress
 
@@ -184,7 +184,7 @@ def sieving(**changes: object) -> models.Progress:
 
 
 def test_a_sieve_tells_its_relations_rate_and_end() -> None:
-    """The rates are of the time since the oldest mark, the rest follows from the forecast."""
+    """Rates are measured since the oldest mark, and the rest follows from the forecast."""
     progress = sieving()
 
     assert progress.sieve is not None
@@ -199,16 +199,16 @@ def test_a_sieve_tells_its_relations_rate_and_end() -> None:
     assert 2 == progress.workers
 
 
-def test_what_nobody_can_know_yet_is_null() -> None:
-    """Before the first mark there is no rate, and without a rate no end in sight."""
+def test_what_cannot_be_estimated_yet_is_null() -> None:
+    """Before the first mark there is no rate, and without a rate no ETA."""
     progress = sieving(marks=())
 
     assert progress.sieve is not None
     assert (None, None) == (progress.sieve.rate, progress.eta_seconds)
 
 
-def test_an_estimate_is_there_before_anybody_asked() -> None:
-    """A number's size alone tells how much work it is, up to the sieve's reach."""
+def test_there_is_an_estimate_before_any_work() -> None:
+    """The size of a number gives an estimate, up to the largest that the sieve can do."""
     estimates = [
         representation.number_view(10**digits + 1, None).progress.estimate_cpu_seconds
         for digits in (9, 39, 69, 99, 300)

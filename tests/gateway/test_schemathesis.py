@@ -23,7 +23,7 @@ EXAMPLES = os.environ.get("FACTORLINE_TEST_EXAMPLES", "8")
 
 @pytest.fixture
 async def worker(store: SqliteStore, broker: MemoryBroker) -> AsyncIterator[None]:
-    """Have somebody work on what is submitted: Schemathesis waits for it."""
+    """Run a worker, because Schemathesis also submits numbers with a wait."""
     worker = Worker(Settings(slots=1), store, broker)
     await worker.start(alone=True)
     yield
@@ -34,7 +34,7 @@ async def worker(store: SqliteStore, broker: MemoryBroker) -> AsyncIterator[None
 async def test_the_gateway_keeps_to_its_document(
     client: TestClient[web.Request, web.Application], tmp_path: Path
 ) -> None:
-    """No fault of ours, no answer that is not described, nothing taken or refused against the schema."""
+    """No 5xx, no answer that the document lacks, nothing accepted or refused against the schema."""
     process = await asyncio.create_subprocess_exec(
         PROGRAM,
         "--config-file",

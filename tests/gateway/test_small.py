@@ -1,4 +1,4 @@
-"""Small numbers are answered at once: no unit, nothing in the store but the task."""
+"""Small numbers are answered at once, without a unit; the store gets only the task."""
 
 import pytest
 from aiohttp import web
@@ -26,7 +26,7 @@ LARGEST = 2**64 - 1
 async def test_the_answer_comes_with_the_id(
     client: Client, store: SqliteStore, broker: MemoryBroker, number: str, result: str
 ) -> None:
-    """The reply to POST has it, and so has every later call."""
+    """The answer to POST has the result, and so has every later one."""
     response = await client.post("/factor", json={"number": number})
     task = await response.json()
     url = response.headers["Location"]
@@ -46,15 +46,15 @@ async def test_the_answer_comes_with_the_id(
 
 
 async def test_the_next_number_is_for_workers(client: Client, broker: MemoryBroker) -> None:
-    """2^64 is the first that waits for one."""
+    """2^64 is the smallest number that a worker factors."""
     task = await (await client.post("/factor", json={"number": LARGEST + 1})).json()
 
     assert ("queued", False) == (task["status"], task["done"])
     assert 1 == await broker.depth(Queue.SURVEY)
 
 
-async def test_those_who_prefer_to_wait_do_not(client: Client) -> None:
-    """200, as for any answer that came in time."""
+async def test_clients_that_prefer_to_wait_need_not(client: Client) -> None:
+    """The answer is 200 at once, as for any result that comes in time."""
     prefer = {"Prefer": "wait=60"}
     response = await client.post("/factor", json={"number": 1234}, headers=prefer)
 
@@ -62,7 +62,7 @@ async def test_those_who_prefer_to_wait_do_not(client: Client) -> None:
 
 
 async def test_in_a_batch(client: Client) -> None:
-    """They are done while a large one waits."""
+    """Small numbers of a batch are done while a large one waits."""
     numbers = [1234, LARGEST + 1, 91]
     body = await (await client.post("/tasks/batch", json={"numbers": numbers})).json()
 
@@ -70,7 +70,7 @@ async def test_in_a_batch(client: Client) -> None:
 
 
 async def test_the_same_key_gives_the_same_task(client: Client) -> None:
-    """Repeating is as harmless as for a large number."""
+    """Repeating a request makes no second task, as for a large number."""
     tasks = [
         await (
             await client.post("/factor", json={"number": 91}, headers={"Idempotency-Key": "k"})
@@ -82,7 +82,7 @@ async def test_the_same_key_gives_the_same_task(client: Client) -> None:
 
 
 async def test_a_subscriber_hears_done_after_the_snapshot(client: Client) -> None:
-    """Exactly one of each."""
+    """The subscriber gets one snapshot and one done."""
     task = await (await client.post("/factor", json={"number": 1234})).json()
     async with client.ws_connect("/ws", protocols=("factorline.v1",)) as socket:
         await socket.receive_json()
@@ -95,8 +95,8 @@ async def test_a_subscriber_hears_done_after_the_snapshot(client: Client) -> Non
         assert "pong" == (await socket.receive_json(timeout=5))["type"]
 
 
-async def test_what_is_known_of_a_number_that_nobody_asked_for(client: Client) -> None:
-    """All of it."""
+async def test_small_numbers_are_known_before_they_are_submitted(client: Client) -> None:
+    """/numbers shows the factors of a small number that was never submitted."""
     statuses = {
         number: (await (await client.get(f"/numbers/{number}")).json())["status"]
         for number in ("91", "97", "-97", str(LARGEST + 1))
@@ -106,6 +106,6 @@ async def test_what_is_known_of_a_number_that_nobody_asked_for(client: Client) -
 
 
 async def test_they_are_counted(client: Client) -> None:
-    """A metric tells them from those that went to workers."""
+    """The metric has a label that tells them from those that went to workers."""
     async with moves("factorline_tasks_total", ended="yes"):
         await client.post("/factor", json={"number": 1234})

@@ -1,4 +1,4 @@
-"""The status call shows workers and queues, and what is down as null."""
+"""/status shows workers and queues, and null for what is down."""
 
 import time
 
@@ -18,7 +18,7 @@ Client = TestClient[web.Request, web.Application]
 
 
 def worker(name: str, *, seen_at: float) -> WorkerStatus:
-    """Return what a worker with one unit in its hands says."""
+    """Return the heartbeat of a worker that computes one unit."""
     return WorkerStatus(
         worker_id=name,
         host="h",
@@ -31,8 +31,8 @@ def worker(name: str, *, seen_at: float) -> WorkerStatus:
     )
 
 
-async def test_workers_that_live_are_shown(client: Client, store: SqliteStore) -> None:
-    """One that has been silent too long is not; the answer fits its schema."""
+async def test_live_workers_are_shown(client: Client, store: SqliteStore) -> None:
+    """A worker that has been silent for too long is not shown."""
     now = time.time()
     await store.heartbeat(worker("a", seen_at=now))
     await store.heartbeat(worker("b", seen_at=now - ALIVE_SECONDS - 5))
@@ -60,7 +60,7 @@ async def test_the_version_is_shown(store: SqliteStore, broker: MemoryBroker) ->
 
 @pytest.mark.usefixtures("every_number_queued")
 async def test_queues_are_counted(client: Client) -> None:
-    """A number that nobody works on leaves its survey in the queue."""
+    """A number that no worker has taken leaves its survey unit in the queue."""
     await client.post("/factor", json={"number": 91})
     shown = await (await client.get("/status")).json()
 
@@ -70,7 +70,7 @@ async def test_queues_are_counted(client: Client) -> None:
 
 
 async def test_sockets_are_counted(client: Client) -> None:
-    """One that is open counts, one that has closed does not."""
+    """An open socket counts, a closed one does not."""
 
     async def sockets() -> int:
         return int((await (await client.get("/status")).json())["sockets"])
@@ -88,7 +88,7 @@ async def test_sockets_are_counted(client: Client) -> None:
 async def test_what_is_down_is_null(
     client: Client, store: SqliteStore, broker: MemoryBroker
 ) -> None:
-    """Neither a closed broker nor a closed store keeps the rest from being shown."""
+    """With the broker and the store closed, everything else is still shown."""
     await broker.close()
     await store.close()
     response = await client.get("/status")
@@ -102,7 +102,7 @@ async def test_what_is_down_is_null(
 async def test_the_management_page_is_linked_if_it_is_known(
     client: Client, store: SqliteStore, broker: MemoryBroker
 ) -> None:
-    """The address is the operator's own setting; without it there is none."""
+    """The address is a setting; without it there is no link."""
     address = "http://127.0.0.1:15672/"
     app = create_app(Settings(management_url=address), store=store, broker=broker)
     async with TestClient(TestServer(app)) as other:

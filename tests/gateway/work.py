@@ -12,7 +12,7 @@ from common.store import Store
 
 
 def part(value: int, exponent: int = 1, certainty: Certainty = Certainty.PROVEN) -> Part:
-    """Return a part, a proven prime unless told otherwise."""
+    """Return a part, by default a proven prime."""
     return Part(value=BigInt(value), exponent=exponent, certainty=certainty)
 
 
@@ -38,7 +38,7 @@ async def finish(
     status: Status = Status.SUCCEEDED,
     reason: str | None = None,
 ) -> None:
-    """Swap the end of the work into the store and tell the gateways."""
+    """Write the end of the work into the store and tell the gateways."""
     lifecycle = Lifecycle(store, broker)
     known = await lifecycle.require(number)
     after = replace(

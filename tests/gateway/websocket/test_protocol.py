@@ -1,4 +1,4 @@
-"""The protocol object: frames and views in, frames out."""
+"""The protocol object: frames and tasks go in, frames come out."""
 
 import json
 from typing import Any
@@ -32,7 +32,7 @@ def frames(protocol: Protocol) -> list[dict[str, Any]]:
 
 
 def subscribed(limit: int = 10) -> Protocol:
-    """Return a protocol that follows the task and has said hello."""
+    """Return a protocol that follows the task and has sent its hello."""
     protocol = Protocol(limit, Quota(limit))
     protocol.receive(json.dumps({"type": "subscribe", "task_ids": [TASK.task_id], "id": 7}))
     frames(protocol)
@@ -40,7 +40,7 @@ def subscribed(limit: int = 10) -> Protocol:
 
 
 def test_hello_comes_first_and_names_the_limits() -> None:
-    """A client learns what it may ask for before it asks."""
+    """A client learns its limits before it subscribes."""
     [hello] = frames(Protocol(10, Quota(10)))
 
     assert ("hello", 10) == (hello["type"], hello["limits"]["subscriptions"])
@@ -80,7 +80,7 @@ def test_updates_that_wait_coalesce() -> None:
 
 
 def test_junk_gets_an_error_up_to_a_limit() -> None:
-    """Nonsense is answered and counted."""
+    """Invalid frames are answered with errors, and counted."""
     protocol = Protocol(10, Quota(10))
     junk: list[str | bytes] = ["", "[", '{"type": "dance"}', "[" * 9_000, b"\x00"]
     for frame in junk * (JUNK_LIMIT // len(junk)):
@@ -114,7 +114,7 @@ def test_ping_is_answered_with_its_id() -> None:
 
 
 def test_too_many_subscriptions_are_refused_and_old_ones_stay() -> None:
-    """The cap names itself; what was followed is followed still."""
+    """The error names the limit; tasks that were followed before are still followed."""
     protocol = subscribed(limit=1)
     assert Asked([], []) == protocol.receive('{"type": "subscribe", "task_ids": ["a", "b"]}')
 
@@ -122,7 +122,7 @@ def test_too_many_subscriptions_are_refused_and_old_ones_stay() -> None:
     assert protocol.follows(TASK.task_id)
 
 
-def test_an_unsubscribed_task_is_not_shown() -> None:
+def test_nothing_is_sent_about_an_unsubscribed_task() -> None:
     """Nothing is sent about a task after its unsubscribe."""
     protocol = subscribed()
     message = {"type": "unsubscribe", "task_ids": [TASK.task_id]}

@@ -34,7 +34,7 @@ async def begin(store: SqliteStore, numbers: range) -> list[Task]:
 
 
 async def end(store: SqliteStore, broker: MemoryBroker, number: int) -> None:
-    """End a factorization as a worker would: swap, end the tasks, tell."""
+    """End a factorization as a worker would: swap it, end its tasks, tell the gateways."""
     lifecycle = Lifecycle(store, broker)
     known = await lifecycle.require(number)
     ending = Ending(status=Status.FAILED, at=time.time(), reason="a test")
@@ -103,7 +103,7 @@ async def test_an_unknown_task_is_an_error_and_the_socket_stays(client: Client) 
 
 
 async def test_too_much_junk_closes_the_socket(client: Client) -> None:
-    """The close code says not to come back."""
+    """The close code tells the client not to come back."""
     async with client.ws_connect("/ws") as socket:
         for _ in range(30):
             await socket.send_str("junk")
@@ -115,14 +115,14 @@ async def test_too_much_junk_closes_the_socket(client: Client) -> None:
 
 
 async def test_a_page_of_another_site_is_refused(client: Client) -> None:
-    """A foreign Origin gets no socket."""
+    """A foreign Origin is refused with 403."""
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
         await client.ws_connect("/ws", origin="https://elsewhere.example")
 
     assert 403 == caught.value.status
 
 
-async def test_a_leaving_gateway_tells_its_sockets_to_come_back(client: Client) -> None:
+async def test_a_stopping_gateway_tells_its_sockets_to_come_back(client: Client) -> None:
     """Shutdown closes every socket with 1012."""
     async with client.ws_connect("/ws") as socket:
         await receive(socket)
