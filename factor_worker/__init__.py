@@ -1,1 +1,1 @@
-"""The worker: takes units off the queue, computes them in child processes, and decides what is next."""
+"""The worker takes units from the queue, computes them in child processes, and plans what comes next."""

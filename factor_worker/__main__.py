@@ -1,6 +1,6 @@
 """`python -m factor_worker`.
 
-Child processes import this module anew, so it must not drag in more than they need.
+Child processes may import this module again, so it must not import more than they need.
 """
 
 if __name__ == "__main__":

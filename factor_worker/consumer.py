@@ -1,26 +1,23 @@
-"""What a worker does with a message: compute, load, plan, swap, publish, tell, acknowledge. In that order.
+"""What a worker does with a message: decode it, have its unit computed and settled, acknowledge it.
 
-A crash between any two of these steps is mended by the broker delivering the unit again.
+The acknowledgement comes last. If the worker dies anywhere before it, the broker delivers the message
+again, and `factor_worker.settlement` explains why that is safe.
 """
 
 import asyncio
 import contextlib
-import functools
-import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
 from common import errors
-from common.broker import Broker, Delivery, queue_for
+from common.broker import Delivery, queue_for
 from common.domain import (
     BigInt,
     Control,
-    Factorization,
     Failure,
     Fault,
     Outcome,
@@ -30,13 +27,13 @@ from common.domain import (
     Survey,
     Unit,
 )
-from common.lifecycle import LEFT_BEHIND_SECONDS, Lifecycle
 from common.runtime import failpoints, signals, tracing
-from common.runtime.backoff import Backoff
 from common.runtime.logs import about
 from common.store import Store
-from factor_worker import metrics, plan
-from factor_worker.metering import Meter
+from factor_worker import metrics
+from factor_worker.heartbeat import Activity
+from factor_worker.retries import until_store_answers
+from factor_worker.settlement import Settlement
 from factor_worker.slots import compute
 from factor_worker.slots.errors import SlotBroken, UnitFailed, UnitStopped
 from factor_worker.slots.pool import Pool
@@ -44,122 +41,113 @@ from factor_worker.slots.slot import Slot
 
 log = structlog.stdlib.get_logger(__name__)
 
-Result = TypeVar("Result")
-
-NOTE_SECONDS = 1.0
-"""How often the progress of a solve unit is noted."""
-PATIENCE_SECONDS = (0.1, 5.0)
-"""First and longest pause between two calls to a store that does not answer."""
-
-
+PROGRESS_SECONDS = 1.0
+"""Time between two reports of a solve unit's progress."""
 SHORT_BITS = 200
 """Surveys of smaller numbers take 20 ms at most."""
 
 
 def _is_short(entry: Outstanding) -> bool:
-    """Whether a unit may be computed along with others: a quick one that has never failed."""
+    """Whether a unit may be computed in a group: it is quick and has never failed."""
     work = entry.unit.work
     return isinstance(work, Survey) and work.target.bit_length() <= SHORT_BITS and not entry.faults
 
 
 @dataclass
-class InHand:
+class InFlight:
     """A delivered unit that is not settled yet."""
 
     unit: Unit
     slot: Slot | None = None
-    """Where it is computed, while it is."""
+    """Where it is being computed, if it is and can be stopped."""
 
 
 class Consumer:
-    """Settles deliveries of units. One for a worker; its two kinds of slot share it."""
+    """Takes deliveries of units. A worker has one, which serves both of its pools."""
 
-    def __init__(self, store: Store, broker: Broker, *, worker_id: str, sieve_digits: int) -> None:
+    def __init__(self, store: Store, settlement: Settlement, *, worker_id: str) -> None:
         self._store = store
-        self._lifecycle = Lifecycle(store, broker)
+        self._settlement = settlement
         self._worker_id = worker_id
-        self.capacity = plan.Capacity(sieve_digits=sieve_digits)
-        """With the slots of all live workers, as the last heartbeat saw them."""
         self.slowness = 1.0
         """Of this machine, see `common.domain.units.Outcome`."""
-        self.in_hand: dict[int, InHand] = {}
+        self.in_flight: dict[int, InFlight] = {}
         """By delivery: a unit that was delivered twice is here twice."""
-        self.newest_issue: dict[str, float] = {}
-        """By queue, when the newest unit received was issued, in seconds since the epoch."""
-        self.units_done = 0
-        self.meter = Meter(store)
-        self._leaving = False
+        self._newest_issue: dict[str, float] = {}
+        self._units_done = 0
+        self._requeuing = False
+
+    def activity(self) -> Activity:
+        """Return what the worker is doing."""
+        units = tuple(held.unit for held in self.in_flight.values())
+        return Activity(units, dict(self._newest_issue), self._units_done)
 
     async def handle(self, pool: Pool, delivery: Delivery) -> None:
-        """Settle one delivery of a unit."""
+        """Handle a delivery of a unit, which is to be computed in this pool."""
         try:
             unit = Unit.decode(delivery.body)
         except errors.Malformed as error:
             metrics.MALFORMED.inc()
-            log.error("A message is no unit and is dead-lettered", why=str(error))  # noqa: TRY400 expected
+            log.error("Message dead-lettered, because it is not a unit", why=str(error))  # noqa: TRY400 expected
             await delivery.reject()
             return
         failpoints.hit("worker.received", unit.number)
-        in_hand = InHand(unit)
-        self.in_hand[id(in_hand)] = in_hand
+        held = InFlight(unit)
+        self.in_flight[id(held)] = held
         try:
             with (
                 tracing.processing(unit, delivery.headers),
                 bound_contextvars(unit_id=unit.unit_id, kind=unit.kind, **about(unit.number)),
             ):
-                await self._settle_delivery(pool, in_hand, delivery)
+                await self._settle_delivery(pool, held, delivery)
         finally:
-            del self.in_hand[id(in_hand)]
+            del self.in_flight[id(held)]
 
-    async def _settle_delivery(self, pool: Pool, in_hand: InHand, delivery: Delivery) -> None:
-        unit, outcome = in_hand.unit, None
-        # Before there is a slot: a child must not idle while the store looks something up.
-        known = await self._patiently(lambda: self._store.get_factorization(unit.number))
+    async def _settle_delivery(self, pool: Pool, held: InFlight, delivery: Delivery) -> None:
+        unit = held.unit
+        # Looked up before a slot is taken: a child must not idle while the store answers.
+        known = await until_store_answers(lambda: self._store.get_factorization(unit.number))
         entry = known.outstanding.get(unit.unit_id) if known else None
-        if entry is not None:
-            self._note_issue(unit, entry.issued_at)
-            outcome = await self._compute(pool, in_hand, entry)
         if known is None:
-            log.error("A unit of a number that the store does not know is dropped")
+            log.error("Unit dropped, because the store does not know its number")
         elif entry is None:
             metrics.SETTLED_BEFORE.inc()
-            await self._complete(known, delivery)
-            await self._forget_relations(unit, known)
-        elif outcome is not None:
-            # A survey takes milliseconds: what was read before it is most likely still what there is.
-            known = await self.settle(
-                unit.number, outcome, known if isinstance(unit.work, Survey) else None
-            )
-            await self._forget_relations(unit, known)
-        elif self.leaving():
-            await delivery.requeue()
-            return
+            if delivery.redelivered:
+                await self._settlement.complete(known)
+            await self._settlement.delete_relations(unit, known)
+        else:
+            self._record_wait(unit, entry.issued_at)
+            outcome = await self._compute(pool, held, entry)
+            if outcome is not None:
+                # A survey takes milliseconds, so what was read before it is most likely still current.
+                fresh = known if isinstance(unit.work, Survey) else None
+                known = await self._settlement.apply(unit.number, outcome, fresh)
+                await self._settlement.delete_relations(unit, known)
+            elif self._requeuing:
+                await delivery.requeue()
+                return
         failpoints.hit("worker.settled", unit.number)
         await delivery.ack()
 
-    def leaving(self) -> bool:
-        """Whether units are given back instead of being computed."""
-        return self._leaving
-
-    def _note_issue(self, unit: Unit, issued_at: float) -> None:
+    def _record_wait(self, unit: Unit, issued_at: float) -> None:
         queue = queue_for(unit)
         metrics.QUEUE_SECONDS.labels(queue.value).observe(max(0.0, time.time() - issued_at))
-        self.newest_issue[queue] = max(issued_at, self.newest_issue.get(queue, 0.0))
+        self._newest_issue[queue] = max(issued_at, self._newest_issue.get(queue, 0.0))
 
-    async def _compute(self, pool: Pool, in_hand: InHand, entry: Outstanding) -> Outcome | None:
-        """Return the outcome of a unit, or None if it was stopped."""
-        unit = in_hand.unit
+    async def _compute(self, pool: Pool, held: InFlight, entry: Outstanding) -> Outcome | None:
+        """Compute a unit; return its outcome, or None if it was stopped."""
+        unit = held.unit
         if _is_short(entry):
             return await self._outcome(unit, pool.compute_grouped(unit.work))
         async with pool.take() as slot:
-            if self.leaving():
+            if self._requeuing:
                 return None
-            in_hand.slot = slot
+            held.slot = slot
             try:
                 with metrics.SLOTS_BUSY.track_inprogress():
-                    return await self._outcome(unit, self._run(slot, unit))
+                    return await self._outcome(unit, self._compute_in_slot(slot, unit))
             finally:
-                in_hand.slot = None
+                held.slot = None
 
     async def _outcome(self, unit: Unit, computing: Awaitable[compute.Result]) -> Outcome | None:
         """Return what comes of computing a unit, or None if it was stopped."""
@@ -169,16 +157,16 @@ class Consumer:
             result = await computing
         except UnitFailed as error:
             label = error.failure.fault.value
-            log.warning("A unit failed", why=str(error))
+            log.warning("Unit failed", why=str(error))
             return Outcome(unit_id=unit.unit_id, failure=error.failure)
         except UnitStopped:
-            log.info("A unit was stopped")
+            log.info("Unit stopped")
             return None
         except SlotBroken as error:
             label = "broken"
-            # Another worker, or this one after a restart, may do better: no unit is blamed.
-            log.critical("No child starts: giving back all units and ending", why=str(error))
-            self.leave()
+            # No unit is blamed: another worker, or this one after a restart, may do better.
+            log.critical("No child process starts: stopping the worker", why=str(error))
+            self.requeue_all()
             signals.stop_this_program()
             return None
         else:
@@ -194,31 +182,31 @@ class Consumer:
                 slowness=self.slowness,
             )
         finally:
-            self.units_done += 1
+            self._units_done += 1
             metrics.UNITS.labels(unit.kind, label).inc()
             metrics.UNIT_SECONDS.labels(unit.kind).observe(time.monotonic() - started)
 
-    async def _run(self, slot: Slot, unit: Unit) -> compute.Result:
-        """Compute a unit, with what the store has to give and to take besides."""
+    async def _compute_in_slot(self, slot: Slot, unit: Unit) -> compute.Result:
+        """Compute a unit, reading the relations that it needs and storing those that it found."""
         match unit.work:
             case Sieve(target=target):
                 result = await slot.compute(unit.work)
                 if result.batch is not None:
                     packed = result.batch.pack()
-                    await self._patiently(
+                    await until_store_answers(
                         lambda: self._store.insert_batch(target, unit.unit_id, packed)
                     )
                 return result
             case Solve(target=target):
-                batches = await self._patiently(lambda: self._read_batches(target))
-                watching = asyncio.create_task(self._watch_solving(slot, unit))
+                batches = await until_store_answers(lambda: self._read_batches(target))
+                reporting = asyncio.create_task(self._report_progress(slot, unit))
                 try:
                     result = await slot.compute(unit.work, batches)
                 finally:
-                    watching.cancel()
+                    reporting.cancel()
                 for unit_id, reason in result.counted.refused.items() if result.counted else ():
                     metrics.BATCHES_REFUSED.inc()
-                    log.error("Relations are refused", of_unit=unit_id, why=reason)
+                    log.error("Batch of relations refused", of_unit=unit_id, why=reason)
                 return result
             case _:
                 return await slot.compute(unit.work)
@@ -226,120 +214,53 @@ class Consumer:
     async def _read_batches(self, target: BigInt) -> list[tuple[str, bytes]]:
         return [batch async for batch in self._store.iterate_batches(target)]
 
-    async def _watch_solving(self, slot: Slot, unit: Unit) -> None:
-        """Note in the factorization how far a solve unit is, for people to watch."""
-        noted = None
+    async def _report_progress(self, slot: Slot, unit: Unit) -> None:
+        """Write the progress of a solve unit into the store whenever it has changed, until cancelled."""
+        reported = None
         while True:
-            await asyncio.sleep(NOTE_SECONDS)
-            solving = slot.progress()
-            if solving is None or solving == noted:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            progress = slot.progress()
+            if progress is None or progress == reported:
                 continue
             with contextlib.suppress(errors.StoreUnavailable):
-                known = await self._lifecycle.require(unit.number)
-                after = plan.note(known, unit.unit_id, solving, now=time.time())
-                if after is not known and await self._store.swap_factorization(after):
-                    noted = solving
-                    await self._lifecycle.tell(after)
-
-    async def _forget_relations(self, unit: Unit, known: Factorization) -> None:
-        """Delete the relations of a composite that is in verified pieces; twice is harmless."""
-        target = unit.work.target
-        if isinstance(unit.work, Sieve | Solve) and not known.unfinished(target):
-            await self._patiently(lambda: self._store.delete_batches(target))
-
-    async def settle(
-        self, number: int, outcome: Outcome, known: Factorization | None = None
-    ) -> Factorization:
-        """Work an outcome into the factorization, act on what follows, and return it.
-
-        If ``known`` was read a moment ago, it is tried before the store is asked again.
-        """
-        tried = False
-        while True:
-            if known is None:
-                known = await self._patiently(lambda: self._lifecycle.require(number))
-            after = plan.settle(known, outcome, capacity=self.capacity, now=time.time())
-            if after is known:
-                if tried:  # the swap that settled it may be ours, and only its answer was lost
-                    await self._follow_up(known, left_before=math.inf)
-                return known
-            tried = True
-            if await self._patiently(functools.partial(self._store.swap_factorization, after)):
-                failpoints.hit("worker.swapped", number)
-                known, before = after, known
-                if after.ended is not None:
-                    log.info("A number has ended", status=after.ended.status.value, **about(number))
-                self.meter.note(number, outcome.cpu_seconds)
-                await self._drop_moot(before, after)
-                await self._follow_up(after, left_before=time.time() - LEFT_BEHIND_SECONDS)
-                return after
-            metrics.SWAPS_LOST.inc()
-            known = None
-
-    async def _complete(self, known: Factorization, delivery: Delivery) -> None:
-        """Do what was left undone if whoever settled the unit died before it could acknowledge it."""
-        if delivery.redelivered:
-            await self._follow_up(known, left_before=math.inf)
-
-    async def _follow_up(self, known: Factorization, *, left_before: float) -> None:
-        """Publish, end the tasks, tell: all of it can be done twice."""
-        await self._patiently(
-            lambda: self._lifecycle.publish_outbox(known, left_before=left_before)
-        )
-        failpoints.hit("worker.published", known.number)
-        await self._patiently(lambda: self._lifecycle.end_live_tasks(known))
-        await self._lifecycle.tell(known)
-
-    async def _drop_moot(self, before: Factorization, after: Factorization) -> None:
-        """Have other workers stop what the swap made moot (besides the unit just settled)."""
-        if len(before.outstanding.keys() - after.outstanding.keys()) > 1:
-            await self._lifecycle.tell_workers(after.number)
+                if await self._settlement.record_progress(unit, progress):
+                    reported = progress
 
     async def handle_dead(self, delivery: Delivery) -> None:
-        """Turn a dead-lettered unit into a recorded failure: the plan issues it again or gives up."""
+        """Turn a dead-lettered unit into a recorded failure: the plan issues it again or gives it up."""
         reason = delivery.reason or "unknown"
         metrics.DEAD_LETTERS.labels(reason).inc()
         try:
             unit = Unit.decode(delivery.body)
             named = {"unit_id": unit.unit_id, "kind": unit.kind, **about(unit.number)}
-            log.warning("A unit could not be delivered", reason=reason, **named)
+            log.warning("Unit dead-lettered", reason=reason, **named)
             failure = Failure(Fault.UNDELIVERED, f"dead-lettered: {reason}")
-            known = await self.settle(unit.number, Outcome(unit_id=unit.unit_id, failure=failure))
-            await self._complete(known, delivery)
+            outcome = Outcome(unit_id=unit.unit_id, failure=failure)
+            known = await self._settlement.apply(unit.number, outcome)
+            if delivery.redelivered:
+                await self._settlement.complete(known)
         except (errors.Malformed, LookupError):
-            log.exception("A dead letter is dropped", begins=repr(delivery.body[:200]))
+            log.exception("Dead letter dropped", begins=repr(delivery.body[:200]))
         await delivery.ack()
 
-    async def check_running(self, control: Control | None = None) -> None:
-        """Stop the units that are not outstanding any more: all of them, or those of one number."""
-        numbers = {held.unit.number for held in self.in_hand.values() if held.slot}
+    async def stop_unwanted(self, control: Control | None = None) -> None:
+        """Stop the running units that are no longer outstanding: those of one number, or all."""
+        numbers = {held.unit.number for held in self.in_flight.values() if held.slot}
         for number in numbers if control is None else numbers & {control.number}:
             with contextlib.suppress(errors.StoreUnavailable):
-                await self._stop_moot(number)
+                await self._stop_unwanted_of(number)
 
-    async def _stop_moot(self, number: BigInt) -> None:
+    async def _stop_unwanted_of(self, number: BigInt) -> None:
         known = await self._store.get_factorization(number)
-        for held in list(self.in_hand.values()):
-            moot = known is None or held.unit.unit_id not in known.outstanding
-            if held.unit.number == number and moot and held.slot is not None:
+        for held in list(self.in_flight.values()):
+            unwanted = known is None or held.unit.unit_id not in known.outstanding
+            if held.unit.number == number and unwanted and held.slot is not None:
                 log.info("Stopping a unit", unit_id=held.unit.unit_id, **about(number))
                 held.slot.stop()
 
-    def leave(self) -> None:
-        """Stop what runs and give it back; nothing new is begun."""
-        self._leaving = True
-        for held in list(self.in_hand.values()):
+    def requeue_all(self) -> None:
+        """Stop the running units and give everything back to the broker; nothing new is computed."""
+        self._requeuing = True
+        for held in list(self.in_flight.values()):
             if held.slot is not None:
                 held.slot.stop()
-
-    async def _patiently(self, call: Callable[[], Awaitable[Result]]) -> Result:
-        """Repeat a store call until the store answers; the message stays in our hands meanwhile."""
-        first, longest = PATIENCE_SECONDS
-        backoff = Backoff(first=first, longest=longest)
-        while True:
-            try:
-                return await call()
-            except errors.StoreUnavailable as error:
-                metrics.STORE_RETRIES.inc()
-                log.warning("Waiting for the store", why=str(error))
-                await backoff.pause()

@@ -1,4 +1,4 @@
-"""The worker program of the production shape, between RabbitMQ and MongoDB."""
+"""The worker as a program of its own, between RabbitMQ and MongoDB."""
 
 from common.program.run import Frame, require_servers, run
 from factor_worker.worker import Worker

@@ -1,7 +1,8 @@
-"""The sweeper: repeats what a crash cut off. Every worker runs one; two at once do no harm.
+"""The sweeper: it finds what a crash has cut off, and does it again.
 
-It looks for outboxes that were not published, units that nobody has any more, and work that nobody
-wants. A long queue is not a fault. (Tasks that never met their factorization are begun by `admission`.)
+Every worker runs one, and two at once do no harm. It looks for outboxes that were not published, for units
+that nobody has any more, and for work that nobody wants. A long queue is not a fault. (Tasks that have not
+met their factorization yet are begun by `admission`.)
 """
 
 import asyncio
@@ -26,53 +27,58 @@ log = structlog.stdlib.get_logger(__name__)
 
 SWEEP_SECONDS = 2.0
 """Time between two sweeps of one worker, ± a quarter."""
-LOOK_EVERY = 2
-"""Every so many sweeps all active numbers are looked at, too; that is the dear part."""
-AGAIN_SECONDS = 1.0
-"""Time until the next sweep if one was cut short: what could not be published waits for it."""
+ACTIVE_EVERY = 2
+"""Every second sweep looks at all active numbers too, which is the expensive part."""
+RETRY_SECONDS = 1.0
+"""Time until the next sweep after one that was cut short: units wait to be published."""
 LOST_SECONDS = 5.0
 """A unit that is neither queued nor running for this long is lost."""
 PAGE = 100
+"""Factorizations that are read at a time."""
 CONCURRENT_STEPS = 16
 """One after the other, the outboxes of a minute without a broker would take ten seconds."""
 
 
 class Sweeper:
-    """Sweeps a store now and then."""
+    """Sweeps a store every few seconds."""
 
     def __init__(self, store: Store, broker: Broker) -> None:
         self._store = store
         self._broker = broker
         self._lifecycle = Lifecycle(store, broker)
         self._empty_at = dict.fromkeys((Queue.SURVEY, Queue.WORK), time.time())
-        """When each queue was last seen empty, or this sweeper began to look."""
+        """When each queue was last seen empty; at first, when this sweeper began to look."""
 
-    async def run(self) -> None:
-        """Sweep until cancelled."""
+    async def sweep_forever(self) -> None:
+        """Sweep every few seconds, until cancelled."""
         pause = SWEEP_SECONDS
         for turn in itertools.count():
             await asyncio.sleep(jittered(pause))
             pause = SWEEP_SECONDS
             try:
-                await self.sweep(look=turn % LOOK_EVERY == 0)
+                await self.sweep(active=turn % ACTIVE_EVERY == 0)
                 metrics.SWEEPS.labels("done").inc()
             except errors.Unavailable as error:
                 metrics.SWEEPS.labels("cut short").inc()
-                log.warning("A sweep was cut short", why=str(error))
-                pause = AGAIN_SECONDS
+                log.warning("Sweep cut short", why=str(error))
+                pause = RETRY_SECONDS
 
-    async def sweep(self, *, patience: float = 1.0, look: bool = True) -> None:
+    async def sweep(self, *, ignore_age: bool = False, active: bool = True) -> None:
         """Look once at everything.
 
         Args:
-            patience: Scales the ages at which a thing counts as lost.
-            look: Whether to look at all active numbers, for what is lost or unwanted.
+            ignore_age: Take whatever is not finished for cut off, even if it is brand-new. Only for a
+                worker that knows that nobody else is at work.
+            active: Whether to look at all active numbers, for units that are lost or unwanted.
+
+        Raises:
+            errors.Unavailable: The store or the broker does not answer; the rest is left for later.
 
         """
         now = time.time()
-        await self._publish_outboxes(now - patience * LEFT_BEHIND_SECONDS)
-        if look:
-            await self._look_at_active(now - patience * LOST_SECONDS, now)
+        await self._publish_outboxes(now - (0 if ignore_age else LEFT_BEHIND_SECONDS))
+        if active:
+            await self._check_active(now - (0 if ignore_age else LOST_SECONDS), now)
 
     async def _publish_outboxes(self, before: float) -> None:
         async def publish(known: Factorization) -> bool:
@@ -85,25 +91,29 @@ class Sweeper:
             if not all(await gather_limited(publish, page, limit=CONCURRENT_STEPS)):
                 return  # the broker is down: the next sweep tries again
 
-    async def _look_at_active(self, before: float, now: float) -> None:
+    async def _check_active(self, before: float, now: float) -> None:
         workers = await self._store.list_workers(seen_after=now - ALIVE_SECONDS)
-        horizon = {queue: await self._horizon(queue, workers, before) for queue in self._empty_at}
-        if not any(horizon.values()):
+        delivered = {
+            queue: await self._delivered_before(queue, workers, before) for queue in self._empty_at
+        }
+        if not any(delivered.values()):
             return
 
-        async def look(known: Factorization) -> None:
+        async def check(known: Factorization) -> None:
             if await self._store.any_live(known.number):
-                await self._reissue_lost(known, workers, horizon, now)
+                await self._reissue_lost(known, workers, delivered, now)
             elif await self._store.swap_factorization(known.rested(now)):
                 metrics.SWEPT.labels("unwanted").inc()
 
         async for page in _pages(self._store.list_active, before):
-            await gather_limited(look, page, limit=CONCURRENT_STEPS)
+            await gather_limited(check, page, limit=CONCURRENT_STEPS)
 
-    async def _horizon(self, queue: Queue, workers: list[WorkerStatus], before: float) -> float:
-        """Return the time of issue before which every unit of a queue must have been delivered.
+    async def _delivered_before(
+        self, queue: Queue, workers: list[WorkerStatus], before: float
+    ) -> float:
+        """Return a time: every unit of the queue that was issued before it must have been delivered.
 
-        Queues are first in, first out: an empty one has delivered everything, any other what is
+        Queues are first in, first out. An empty one has delivered everything, any other whatever is
         older than the newest unit that a worker has received.
         """
         waiting = await self._broker.depth(queue)
@@ -121,18 +131,18 @@ class Sweeper:
         self,
         known: Factorization,
         workers: list[WorkerStatus],
-        horizon: dict[Queue, float],
+        delivered: dict[Queue, float],
         now: float,
     ) -> None:
         running = {unit_id for worker in workers for unit_id in worker.running}
         lost = [
             unit_id
             for unit_id, entry in known.outstanding.items()
-            if unit_id not in running and entry.issued_at < horizon[queue_for(entry.unit)]
+            if unit_id not in running and entry.issued_at < delivered[queue_for(entry.unit)]
         ]
         if not lost:
             return
-        log.warning("Publishing again what nobody has", unit_ids=lost, **about(known.number))
+        log.warning("Publishing lost units again", unit_ids=lost, **about(known.number))
         outstanding = {
             unit_id: replace(entry, issued_at=now) if unit_id in lost else entry
             for unit_id, entry in known.outstanding.items()

@@ -1,4 +1,4 @@
-"""The worker's composition root: slots, consumers, sweeper and heartbeat around one store and broker."""
+"""The worker's composition root: pools, consumer, sweeper and heartbeat around one store and broker."""
 
 import asyncio
 import contextlib
@@ -10,13 +10,15 @@ import time
 import structlog
 
 from common import errors
-from common.broker import Broker, Delivery, Queue, Subscription, queue_for
-from common.domain import ALIVE_SECONDS, HEARTBEAT_SECONDS, WorkerStatus
+from common.broker import Broker, Delivery, Queue, Subscription
 from common.runtime.settings import Settings
 from common.store import Store
 from factor_worker import metrics
 from factor_worker.admission import Admission
 from factor_worker.consumer import Consumer
+from factor_worker.heartbeat import Heartbeat
+from factor_worker.metering import Meter
+from factor_worker.settlement import Settlement
 from factor_worker.slots.child import ChildLimits
 from factor_worker.slots.pool import Pool
 from factor_worker.sweeper import Sweeper
@@ -24,21 +26,21 @@ from factor_worker.sweeper import Sweeper
 log = structlog.stdlib.get_logger(__name__)
 
 WORK_NICENESS = 19
-"""Long units step back for surveys and for everything else on the machine."""
+"""Long units yield the processor to surveys and to everything else on the machine."""
 SURVEY_NICENESS = 5
-"""Surveys step back for this program, which would otherwise be kept from handing them over."""
+"""Surveys yield it to this program, which would otherwise have no time to hand them over."""
 SURVEY_SECONDS = 30.0
-"""Wall-clock limit of a survey, which takes a second at most: others wait in the same hands."""
+"""Wall-clock limit of a survey, which takes a second at most and holds up those behind it."""
 SURVEY_PREFETCH = 16
-"""Surveys in hand for each slot: a group is computed while as many wait for the store."""
-AFTER_KILL_SECONDS = 5.0
-"""How long giving back may take once the children are dead."""
+"""Surveys delivered ahead for each slot: while one group is computed, as many wait for the store."""
+REQUEUE_SECONDS = 5.0
+"""How long giving units back to the broker may take once the children are dead."""
 RECHECK_SECONDS = 5.0
-"""How often a worker looks whether its units are still wanted, should a control message be lost."""
+"""How often a worker looks whether its units are still wanted, in case a control message was lost."""
 
 
 def _count_death(how: str) -> None:
-    log.warning("An engine process died", how=how)
+    log.warning("Child process died", how=how)
     metrics.CHILDREN_DIED.labels(how).inc()
 
 
@@ -47,127 +49,103 @@ class Worker:
 
     def __init__(self, settings: Settings, store: Store, broker: Broker) -> None:
         self._settings = settings
-        self._store = store
         self._broker = broker
-        limits = ChildLimits(settings.unit_seconds, settings.memory_mb << 20)
-        niced = limits._replace(niceness=WORK_NICENESS)
-        self._pool = Pool(settings.slots, niced, on_death=_count_death)
-        # As many as for work, so that a burst of small numbers uses every core.
-        self._survey_pool = Pool(
-            settings.slots,
-            limits._replace(
-                unit_seconds=min(SURVEY_SECONDS, settings.unit_seconds), niceness=SURVEY_NICENESS
-            ),
-            on_death=_count_death,
+        self._work_pool, self._survey_pool = _pools(settings)
+        name = settings.name or platform.node()
+        self.worker_id = f"{name}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._heartbeat = Heartbeat(store, worker_id=self.worker_id, slots=settings.slots)
+        self._meter = Meter(store)
+        settlement = Settlement(
+            store,
+            broker,
+            self._heartbeat,
+            meter=self._meter,
+            sieve_digits=settings.sieve_digits,
         )
-        self.worker_id = f"{settings.name or platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._consumer = Consumer(
-            store, broker, worker_id=self.worker_id, sieve_digits=settings.sieve_digits
-        )
+        self._consumer = Consumer(store, settlement, worker_id=self.worker_id)
         self._sweeper = Sweeper(store, broker)
-        self._admission = Admission(store, broker, self.worker_id)
+        self._admission = Admission(store, broker, self._heartbeat)
         self._subscriptions: list[Subscription] = []
         self._loops: list[asyncio.Task[None]] = []
-        self._started_at = time.time()
 
     async def start(self, *, alone: bool = False) -> None:
         """Start the children and take work.
 
         Args:
-            alone: No other worker can have anything in hand, so whatever is outstanding and not
-                queued is published again at once (embedded mode after a restart).
+            alone: There is no other worker, so whatever is outstanding and not queued is published again
+                at once (embedded mode after a restart).
+
+        Raises:
+            SlotBroken: A child process cannot be started.
 
         """
-        _, slowness = await asyncio.gather(self._survey_pool.start(), self._pool.start())
+        _, slowness = await asyncio.gather(self._survey_pool.start(), self._work_pool.start())
         self._consumer.slowness = slowness
-        await self._beat_patiently()
+        await self._heartbeat.beat(self._consumer.activity())
         if alone:
-            await self._admission.admit(patience=0.0)
-            await self._sweeper.sweep(patience=0.0)
-        consumer, consume = self._consumer, self._broker.consume
-        self._subscriptions = [
-            await consume(
-                Queue.SURVEY,
-                self._survey,
-                prefetch=SURVEY_PREFETCH * self._settings.slots,
-            ),
-            await consume(
-                Queue.WORK,
-                lambda delivery: consumer.handle(self._pool, delivery),
-                prefetch=self._settings.slots,
-            ),
-            await consume(Queue.DEAD, consumer.handle_dead, prefetch=1),
-            await self._broker.subscribe_control(consumer.check_running, consumer.check_running),
-        ]
+            await self._admission.admit(ignore_age=True)
+            await self._sweeper.sweep(ignore_age=True)
+        await self._subscribe()
         self._loops = [
-            asyncio.create_task(self._heartbeat()),
-            asyncio.create_task(self._recheck()),
-            asyncio.create_task(self._sweeper.run()),
-            asyncio.create_task(self._admission.run()),
-            asyncio.create_task(self._consumer.meter.run()),
+            asyncio.create_task(self._heartbeat.beat_forever(self._consumer.activity)),
+            asyncio.create_task(self._recheck_forever()),
+            asyncio.create_task(self._sweeper.sweep_forever()),
+            asyncio.create_task(self._admission.admit_forever()),
+            asyncio.create_task(self._meter.charge_forever()),
         ]
         log.info("Ready", worker_id=self.worker_id, slots=self._settings.slots)
 
+    async def _subscribe(self) -> None:
+        slots, consumer = self._settings.slots, self._consumer
+        consume, stop_unwanted = self._broker.consume, consumer.stop_unwanted
+        self._subscriptions = [
+            await consume(Queue.SURVEY, self._handle_survey, prefetch=SURVEY_PREFETCH * slots),
+            await consume(Queue.WORK, self._handle_work, prefetch=slots),
+            await consume(Queue.DEAD, consumer.handle_dead, prefetch=1),
+            await self._broker.subscribe_control(stop_unwanted, stop_unwanted),
+        ]
+
     async def stop(self, *, grace_seconds: float | None = None) -> None:
-        """Stop taking work, finish what ends within the grace, give back the rest, let go."""
+        """Stop taking work, let units finish within the grace period, and requeue the rest."""
         grace = self._settings.grace_seconds if grace_seconds is None else grace_seconds
         await asyncio.gather(*(subscription.cancel() for subscription in self._subscriptions))
-        await self._drained(grace)
-        self._consumer.leave()
-        await self._drained(AFTER_KILL_SECONDS)
+        await self._wait_until_idle(grace)
+        self._consumer.requeue_all()
+        await self._wait_until_idle(REQUEUE_SECONDS)
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        await asyncio.gather(self._pool.close(), self._survey_pool.close())
+        await asyncio.gather(self._work_pool.close(), self._survey_pool.close())
         with contextlib.suppress(errors.StoreUnavailable):
-            await self._consumer.meter.charge()
-            await self._store.remove_worker(self.worker_id)
+            await self._meter.charge()
+            await self._heartbeat.end()
         log.info("Stopped", worker_id=self.worker_id)
 
-    async def _survey(self, delivery: Delivery) -> None:
+    async def _handle_survey(self, delivery: Delivery) -> None:
         await self._consumer.handle(self._survey_pool, delivery)
-        self._admission.stir()
+        self._admission.wake()
 
-    async def _drained(self, seconds: float) -> None:
-        """Wait until nothing is in hand, but no longer than this."""
+    async def _handle_work(self, delivery: Delivery) -> None:
+        await self._consumer.handle(self._work_pool, delivery)
+
+    async def _wait_until_idle(self, seconds: float) -> None:
+        """Wait until every delivery is settled, but no longer than this."""
         end = time.monotonic() + seconds
-        while self._consumer.in_hand and time.monotonic() < end:  # noqa: ASYNC110 at most seconds
+        while self._consumer.in_flight and time.monotonic() < end:  # noqa: ASYNC110 at most seconds
             await asyncio.sleep(0.02)
 
-    async def _heartbeat(self) -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-            await self._beat_patiently()
-
-    async def _beat_patiently(self) -> None:
-        try:
-            await self._store.heartbeat(self._status())
-            workers = await self._store.list_workers(seen_after=time.time() - ALIVE_SECONDS)
-        except errors.StoreUnavailable as error:
-            log.warning("No heartbeat", why=str(error))
-        else:
-            slots = max(1, sum(worker.slots for worker in workers))
-            numbers = max(1, len({number for worker in workers for number in worker.large}))
-            self._consumer.capacity = self._consumer.capacity._replace(slots=slots, numbers=numbers)
-            self._admission.slots = slots
-            self._admission.workers = [worker.worker_id for worker in workers]
-
-    def _status(self) -> WorkerStatus:
-        units = [held.unit for held in self._consumer.in_hand.values()]
-        return WorkerStatus(
-            worker_id=self.worker_id,
-            host=platform.node(),
-            pid=os.getpid(),
-            slots=self._settings.slots,
-            running=tuple(unit.unit_id for unit in units),
-            large=tuple({unit.number for unit in units if queue_for(unit) is Queue.WORK}),
-            newest_issue=dict(self._consumer.newest_issue),
-            units_done=self._consumer.units_done,
-            started_at=self._started_at,
-            seen_at=time.time(),
-        )
-
-    async def _recheck(self) -> None:
+    async def _recheck_forever(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
-            await self._consumer.check_running()
+            await self._consumer.stop_unwanted()
+
+
+def _pools(settings: Settings) -> tuple[Pool, Pool]:
+    """Return the slots for work and as many for surveys, so that a burst of either uses every core."""
+    unit_seconds, memory_bytes = settings.unit_seconds, settings.memory_mb << 20
+    work = ChildLimits(unit_seconds, memory_bytes, WORK_NICENESS)
+    survey = ChildLimits(min(SURVEY_SECONDS, unit_seconds), memory_bytes, SURVEY_NICENESS)
+    return (
+        Pool(settings.slots, work, on_death=_count_death),
+        Pool(settings.slots, survey, on_death=_count_death),
+    )

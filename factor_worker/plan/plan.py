@@ -92,8 +92,10 @@ def settle(
     return advance(_without_moot(settled), capacity=capacity, now=now)
 
 
-def note(known: Factorization, unit_id: str, solving: Solving, *, now: float) -> Factorization:
-    """Return the next version with how far a solve unit is; the same object if it is not outstanding."""
+def record_progress(
+    known: Factorization, unit_id: str, solving: Solving, *, now: float
+) -> Factorization:
+    """Return the next version with a solve unit's progress; the same object if it is not outstanding."""
     entry = known.outstanding.get(unit_id)
     if entry is None:
         return known

@@ -180,8 +180,8 @@ async def test_cpu_seconds_of_a_day_are_charged_to_owners_and_end_submissions(
         assert 202 == response.status
     meter = Meter(store)
     for _ in range(3):
-        meter.note(91, 8.0)
-    meter.note(93, 100.0)  # nobody's
+        meter.add(91, 8.0)
+    meter.add(93, 100.0)  # nobody's
     await meter.charge()
     await meter.charge()
     now = time.time()
@@ -205,7 +205,7 @@ async def test_a_task_that_has_just_ended_pays_for_what_ended_it(store: SqliteSt
         [task] = await store.insert_tasks([new_task(91, "91", owner)])
         await store.end_task(task.task_id, Ending(status=Status.SUCCEEDED, at=ended_at))
     meter = Meter(store)
-    meter.note(91, 8.0)
+    meter.add(91, 8.0)
     await meter.charge()
 
     assert 8.0 == (await store.get_account("ann")).cpu_today(now)
@@ -216,10 +216,10 @@ async def test_what_is_spent_while_a_charge_is_made_is_charged_next(store: Sqlit
     """Units may end while the store is being asked for the owners of earlier ones."""
     await store.insert_tasks([new_task(n, str(n), "ann") for n in (91, 93)])
     meter = Meter(store)
-    meter.note(91, 8.0)
+    meter.add(91, 8.0)
     charging = asyncio.create_task(meter.charge())
     await asyncio.sleep(0)
-    meter.note(93, 2.0)
+    meter.add(93, 2.0)
     await charging
     await meter.charge()
 

@@ -147,14 +147,14 @@ async def test_the_role_of_workers(
     sieve = Unit(unit_id="a", number=SIEVABLE, work=Sieve(SIEVABLE, chosen, 0, 1))
     solve = Unit(unit_id="b", number=SIEVABLE, work=Solve(SIEVABLE, chosen))
     consumer = worker._consumer  # noqa: SLF001 a number that is sieved in units would take too long
-    async with worker._pool.take() as slot:  # noqa: SLF001 the same
-        await consumer._run(slot, sieve)  # noqa: SLF001 the same
-        await consumer._run(slot, solve)  # noqa: SLF001 the same
+    async with worker._work_pool.take() as slot:  # noqa: SLF001 the same
+        await consumer._compute_in_slot(slot, sieve)  # noqa: SLF001 the same
+        await consumer._compute_in_slot(slot, solve)  # noqa: SLF001 the same
     done = factorizations.begin(BigInt(1237), 1.0)
-    await consumer._forget_relations(sieve, done)  # noqa: SLF001 the same
+    await consumer._settlement.delete_relations(sieve, done)  # noqa: SLF001 the same
     for _ in range(2):
-        consumer.meter.note(1234, 1.0)
-        await consumer.meter.charge()
+        worker._meter.add(1234, 1.0)  # noqa: SLF001 the same
+        await worker._meter.charge()  # noqa: SLF001 the same
     await worker.stop(grace_seconds=1)
 
     assert {name: set(actions) for name, actions in roles()["worker"].items()} == listener.asked

@@ -19,6 +19,9 @@ from common.runtime.logs import about
 from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from factor_worker.consumer import Consumer
+from factor_worker.heartbeat import Heartbeat
+from factor_worker.metering import Meter
+from factor_worker.settlement import Settlement
 from factor_worker.slots.child import ChildLimits
 from factor_worker.slots.pool import Pool
 from gateway.app import create_app
@@ -73,7 +76,9 @@ async def test_a_unit_is_linked_to_the_request_that_set_it_off(
     broker: Broker, sqlite_store: SqliteStore, pool: Pool, spans: InMemorySpanExporter
 ) -> None:
     """The request is part of its client's trace; the unit has a trace of its own, with a link."""
-    consumer = Consumer(sqlite_store, broker, worker_id="w", sieve_digits=0)
+    heartbeat, meter = Heartbeat(sqlite_store, worker_id="w"), Meter(sqlite_store)
+    settlement = Settlement(sqlite_store, broker, heartbeat, meter=meter, sieve_digits=0)
+    consumer = Consumer(sqlite_store, settlement, worker_id="w")
     app = create_app(Settings(), store=sqlite_store, broker=broker)
     async with TestClient[web.Request, web.Application](TestServer(app)) as client:
         headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "baggage": "secret=1"}

@@ -42,8 +42,9 @@ LAYERS = {
         {"__main__"},
     ],
     "factor_worker": [
-        {"engine", "metering", "metrics"},
-        {"admission", "plan", "slots", "sweeper"},
+        {"engine", "heartbeat", "metering", "metrics"},
+        {"admission", "plan", "retries", "slots", "sweeper"},
+        {"settlement"},
         {"consumer"},
         {"worker"},
         {"main"},

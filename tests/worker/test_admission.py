@@ -1,4 +1,4 @@
-"""Fair shares: whoever has thousands of numbers waiting delays nobody else; nothing waits for ever."""
+"""Fair shares: an owner with thousands of waiting numbers delays nobody else, and nothing waits for ever."""
 
 import asyncio
 import time
@@ -15,6 +15,7 @@ from common.places import PLACES
 from common.store.sqlite import SqliteStore
 from factor_worker import admission as admission_module
 from factor_worker.admission import Admission
+from factor_worker.heartbeat import Cluster, Heartbeat
 from tests import waiting
 
 pytestmark = pytest.mark.usefixtures("every_number_queued")
@@ -23,7 +24,7 @@ CROWD = 2000
 
 
 class Surveyor:
-    """Ends every number that is delivered, one at a time, and remembers the order."""
+    """Stands in for a worker: ends every number that is delivered, and remembers the order."""
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
@@ -55,8 +56,13 @@ def submission(owner: str, numbers: range) -> Submission:
     return Submission(owner=owner, numbers=tuple(ParsedNumber(n, str(n)) for n in numbers))
 
 
+def admission_of(store: SqliteStore, broker: MemoryBroker) -> Admission:
+    """Return the admission of the only worker."""
+    return Admission(store, broker, Heartbeat(store, worker_id="w"))
+
+
 def watch(admission: Admission) -> list[tuple[bool, int]]:
-    """Return a list that each look adds its result to."""
+    """Return a list to which each look adds its result."""
     looks: list[tuple[bool, int]] = []
     admit = admission.admit
 
@@ -68,20 +74,22 @@ def watch(admission: Admission) -> list[tuple[bool, int]]:
     return looks
 
 
-async def test_a_crowd_of_one_owner_does_not_delay_another_ones_number(store: SqliteStore) -> None:
-    """Of 2 000 numbers that came before, no more are surveyed first than one owner has places."""
+async def test_a_crowd_of_one_owners_numbers_does_not_delay_another_owner(
+    store: SqliteStore,
+) -> None:
+    """Of 2 000 earlier numbers, only as many are surveyed first as their owner has places."""
     asyncio.get_running_loop().set_debug(False)  # it would take a minute
     broker = MemoryBroker()
     await broker.open()
     surveyor, lifecycle = Surveyor(store), Lifecycle(store, broker)
-    admission = Admission(store, broker, "w")
+    admission = admission_of(store, broker)
     crowd, lone = range(10_000, 10_000 + CROWD), range(77, 78)
     for first in range(0, CROWD, 1000):
         await lifecycle.accept(submission("ann", crowd[first : first + 1000]))
     await lifecycle.accept(submission("bob", lone))
     assert PLACES[Lane.SHORT] + 1 == await broker.depth(Queue.SURVEY)
     begun = await broker.consume(Queue.SURVEY, surveyor.handle, prefetch=1)
-    running = asyncio.create_task(admission.run())
+    running = asyncio.create_task(admission.admit_forever())
     await waiting.until(lambda: len(surveyor.seen) > CROWD, "every number", seconds=60)
     running.cancel()
     await begun.cancel()
@@ -93,12 +101,14 @@ async def test_a_crowd_of_one_owner_does_not_delay_another_ones_number(store: Sq
 
 
 async def test_owners_who_wait_take_turns(store: SqliteStore) -> None:
-    """A second crowd is begun as the first one is, one number each."""
+    """Two crowds are begun alternately, one number each."""
     broker = MemoryBroker()
     await broker.open()
     for owner, first in (("ann", 1000), ("bob", 2000)):
         await store.insert_tasks(tasks(owner, range(first, first + 100)))
-    assert (True, 2 * PLACES[Lane.SHORT]) == await Admission(store, broker, "w").admit(patience=0.0)
+    assert (True, 2 * PLACES[Lane.SHORT]) == await admission_of(store, broker).admit(
+        ignore_age=True
+    )
     surveyor = Surveyor(store)
     begun = await broker.consume(Queue.SURVEY, surveyor.handle, prefetch=1)
     most = 2 * PLACES[Lane.SHORT]
@@ -110,8 +120,8 @@ async def test_owners_who_wait_take_turns(store: SqliteStore) -> None:
     assert all(abs(owners[:n].count(1) - owners[:n].count(2)) <= 32 for n in range(most))
 
 
-async def test_long_numbers_leave_the_places_of_short_ones_alone(store: SqliteStore) -> None:
-    """Each lane has its own places, and what is done makes room."""
+async def test_long_numbers_take_no_places_from_short_ones(store: SqliteStore) -> None:
+    """Each lane has its own places, and a task that ends makes room for another."""
     broker = MemoryBroker()
     await broker.open()
     lifecycle = Lifecycle(store, broker)
@@ -123,22 +133,22 @@ async def test_long_numbers_leave_the_places_of_short_ones_alone(store: SqliteSt
 
     ending = Ending(status=Status.CANCELLED, at=1.0)
     await store.end_task(joined[0].task_id, ending)
-    await Admission(store, broker, "w").admit(patience=0.0)
+    await admission_of(store, broker).admit(ignore_age=True)
     assert PLACES[Lane.LONG] == await store.count_live("ann", lane=Lane.LONG, joined=True, limit=9)
     await broker.close()
 
 
-async def test_a_look_that_took_long_is_not_waited_for_in_the_end(
+async def test_a_slow_look_does_not_delay_the_next_one_for_long(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The store was slow for a while; by its share of the time the next look came in minutes."""
+    """After a look that took seconds, a fixed share of the time would mean a pause of minutes."""
     monkeypatch.setattr(admission_module, "SHARE", 10**9)
     monkeypatch.setattr(admission_module, "LONGEST_PAUSE_SECONDS", 0.1)
     broker = MemoryBroker()
     await broker.open()
-    admission = Admission(store, broker, "w")
+    admission = admission_of(store, broker)
     looks = watch(admission)
-    running = asyncio.create_task(admission.run())
+    running = asyncio.create_task(admission.admit_forever())
     await waiting.until(lambda: len(looks) == 1, "a look")
     await store.insert_tasks(tasks("ann", range(91, 92)))
     await waiting.until(lambda: (True, 1) in looks, "what was begun")
@@ -146,41 +156,42 @@ async def test_a_look_that_took_long_is_not_waited_for_in_the_end(
     await broker.close()
 
 
-async def test_a_quiet_worker_looks_when_small_numbers_come(
+async def test_a_quiet_worker_looks_after_each_survey(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A survey says that something may wait; nothing else would make it look within this test."""
+    """Its pause is an hour here, so nothing else can make it look."""
     monkeypatch.setattr(admission_module, "QUIET_SECONDS", (0.01, 3600.0))
     broker = MemoryBroker()
     await broker.open()
-    admission = Admission(store, broker, "w")
+    admission = admission_of(store, broker)
     looks = watch(admission)
-    running = asyncio.create_task(admission.run())
+    running = asyncio.create_task(admission.admit_forever())
     await waiting.until(lambda: looks == [(False, 0)], "the first look")
     await store.insert_tasks(tasks("ann", range(91, 92)))
-    admission.stir()
+    admission.wake()
     await waiting.until(lambda: looks[-1] == (True, 1), "the task begun")
     running.cancel()
     assert 1 == await broker.depth(Queue.SURVEY)
     await broker.close()
 
 
-async def test_an_owner_is_served_by_one_of_the_workers_that_live(store: SqliteStore) -> None:
-    """Three workers begin each task once; when one dies, its owners are served by the others."""
+async def test_an_owner_is_served_by_one_of_the_live_workers(store: SqliteStore) -> None:
+    """Three workers share the owners; when one of them dies, the others serve its owners too."""
     broker = MemoryBroker()
     await broker.open()
     names = ["a", "b", "c"]
-    admissions = [Admission(store, broker, name) for name in names]
-    for admission in admissions:
-        admission.workers = names
+    heartbeats = [Heartbeat(store, worker_id=name) for name in names]
+    admissions = [Admission(store, broker, heartbeat) for heartbeat in heartbeats]
+    for heartbeat in heartbeats:
+        heartbeat.cluster = Cluster(worker_ids=tuple(names))
     for owner in range(30):
         await store.insert_tasks(tasks(f"owner-{owner}", range(100 + owner, 101 + owner)))
-    await admissions[0].admit(patience=0.0)
+    await admissions[0].admit(ignore_age=True)
     first = await broker.depth(Queue.SURVEY)
     assert 0 < first < 30
-    for admission in admissions[:2]:
-        admission.workers = names[:2]
-        await admission.admit(patience=0.0)
+    for heartbeat, admission in zip(heartbeats[:2], admissions, strict=False):
+        heartbeat.cluster = Cluster(worker_ids=tuple(names[:2]))
+        await admission.admit(ignore_age=True)
 
     assert [] == await store.list_queues(created_before=time.time())
     assert 30 == await broker.depth(Queue.SURVEY)
@@ -188,7 +199,7 @@ async def test_an_owner_is_served_by_one_of_the_workers_that_live(store: SqliteS
 
 
 async def test_a_waiting_task_can_be_cancelled(store: SqliteStore) -> None:
-    """It is never begun, and whoever watches it is told."""
+    """It is never begun, and whoever watches it is told of its end."""
     broker = MemoryBroker()
     await broker.open()
     [task] = await store.insert_tasks(tasks("ann", range(91, 92)))
@@ -201,7 +212,7 @@ async def test_a_waiting_task_can_be_cancelled(store: SqliteStore) -> None:
 
     subscription = await broker.subscribe_events(hear, gap)
     ended = await Lifecycle(store, broker).cancel(task)
-    await Admission(store, broker, "w").admit(patience=0.0)
+    await admission_of(store, broker).admit(ignore_age=True)
     async with asyncio.timeout(5):
         assert 91 == await told.get()
     await subscription.cancel()

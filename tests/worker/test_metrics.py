@@ -1,4 +1,4 @@
-"""Each thing that a worker counts is counted when it happens."""
+"""What a worker counts is counted when it happens."""
 
 import asyncio
 import time
@@ -19,6 +19,7 @@ from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from factor_worker.admission import Admission
 from factor_worker.engine.siqs.polynomials import parameters
+from factor_worker.heartbeat import Heartbeat
 from factor_worker.sweeper import Sweeper
 from factor_worker.worker import Worker
 from tests import waiting
@@ -81,7 +82,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def idle(tmp_path: Path) -> AsyncIterator[World]:
-    """Yield a store and a broker that no worker looks at."""
+    """Yield a store and a broker whose worker has not been started."""
     idle = World(tmp_path)
     await idle.store.open()
     await idle.broker.open()
@@ -92,7 +93,7 @@ async def idle(tmp_path: Path) -> AsyncIterator[World]:
 
 @pytest.mark.usefixtures("every_number_queued")
 async def test_units_with_their_times(world: World) -> None:
-    """A unit that is done, how long it took, and how long it had waited."""
+    """A unit that was computed, how long that took, and how long the unit had waited."""
     async with (
         moves("factorline_units_total", kind="survey", result="done"),
         moves("factorline_unit_seconds_count", kind="survey"),
@@ -104,7 +105,7 @@ async def test_units_with_their_times(world: World) -> None:
 
 @pytest.mark.usefixtures("every_number_queued")
 async def test_a_unit_that_was_settled_before(world: World) -> None:
-    """A second delivery is counted as what it is."""
+    """A second delivery of the same unit is counted."""
     [entry] = factorizations.begin(BigInt(1235), 0.0).outstanding.values()
     await world.submit(1235)
     await world.end_of(1235)
@@ -112,8 +113,8 @@ async def test_a_unit_that_was_settled_before(world: World) -> None:
         await world.broker.publish([entry.unit])
 
 
-async def test_messages_that_are_no_units(world: World) -> None:
-    """They are dead letters, and those are counted with their reason."""
+async def test_messages_that_are_not_units(world: World) -> None:
+    """They become dead letters, which are counted by reason."""
     async with (
         moves("factorline_messages_malformed_total"),
         moves("factorline_dead_letters_total", reason="rejected"),
@@ -122,18 +123,18 @@ async def test_messages_that_are_no_units(world: World) -> None:
 
 
 async def test_a_swap_that_is_lost(idle: World) -> None:
-    """Of two that read the same version, one has to read again."""
-    consumer = idle.worker._consumer  # noqa: SLF001 two messages would have to come at the same time
+    """Of two swaps from the same version, one is refused and has to start over."""
+    settlement = idle.worker._consumer._settlement  # noqa: SLF001 two messages would have to come at the same time
     known = factorizations.begin(BigInt(1236), time.time())
     await idle.store.create_factorization(known)
     [unit_id] = known.outstanding
     async with moves("factorline_swaps_lost_total"):
         outcome = Outcome(unit_id=unit_id)
-        await asyncio.gather(*(consumer.settle(known.number, outcome) for _ in range(2)))
+        await asyncio.gather(*(settlement.apply(known.number, outcome) for _ in range(2)))
 
 
-async def test_engine_processes_that_die(world: World) -> None:
-    """While idle, and in the middle of a unit, during which the slot is busy."""
+async def test_child_processes_that_die(world: World) -> None:
+    """Both while idle and in the middle of a unit; a slot is busy as long as its unit takes."""
     [hard] = semiprimes(1, digits=64, seed=9)
     assert 0 == value("factorline_slots_busy")
     async with moves("factorline_children_died_total", by=2, how="idle"):
@@ -156,8 +157,8 @@ async def test_engine_processes_that_die(world: World) -> None:
             return bool(busy) and value("factorline_slots_busy") > 0
 
         await waiting.until(look, "a busy child", seconds=60)
-        in_hand = world.worker._consumer.in_hand.values()  # noqa: SLF001 no metric names the unit
-        [kind] = {held.unit.kind for held in in_hand if held.slot is not None}
+        in_flight = world.worker._consumer.in_flight.values()  # noqa: SLF001 no metric names the unit
+        [kind] = {held.unit.kind for held in in_flight if held.slot is not None}
         async with moves("factorline_units_total", kind=kind, result="crash"):
             for child in busy:
                 child.kill()
@@ -165,7 +166,7 @@ async def test_engine_processes_that_die(world: World) -> None:
 
 
 async def test_relations_that_are_refused(world: World) -> None:
-    """A batch that is not what it says is counted and left out."""
+    """A batch that does not pass verification is counted and left out."""
     chosen = parameters.choose(SIEVABLE).to_dict()
     solve = Solve(BigInt(SIEVABLE), chosen)
     unit = Unit(unit_id="solve-1", number=BigInt(SIEVABLE), work=solve)
@@ -176,7 +177,7 @@ async def test_relations_that_are_refused(world: World) -> None:
     )
     await world.store.create_factorization(known)
     await world.store.insert_batch(solve.target, "sieve-1", bytes(16) + b"junk")
-    # Somebody has to want it, or a sweeper takes it away while the child of the test before starts.
+    # With a task that wants it, or the sweeper would remove the unit while the last test's child starts.
     wish = replace(new_task(SIEVABLE, str(SIEVABLE), "somebody"), joined=True)
     [task] = await world.store.insert_tasks([wish])
     async with moves("factorline_batches_refused_total"):
@@ -185,38 +186,38 @@ async def test_relations_that_are_refused(world: World) -> None:
 
 
 async def test_sweeps(world: World) -> None:
-    """Each one that comes to its end is counted."""
+    """Each completed one is counted."""
     del world
     await waiting.until(lambda: value("factorline_sweeps_total", result="done") > 0, "a sweep")
 
 
 @pytest.mark.usefixtures("every_number_queued")
-async def test_what_a_sweep_mends(idle: World) -> None:
-    """A task whose gateway died, an outbox nobody published, lost units, work that nobody wants."""
-    admission = Admission(idle.store, idle.broker, "w")
+async def test_what_a_sweep_repairs(idle: World) -> None:
+    """A task whose gateway died, an unpublished outbox, a lost unit, and work that nobody wants."""
+    admission = Admission(idle.store, idle.broker, Heartbeat(idle.store, worker_id="w"))
     sweeper = Sweeper(idle.store, idle.broker)
     task = new_task(1237, "1237", "somebody")
     await idle.store.insert_tasks([task])
     async with moves("factorline_tasks_admitted_total", lane="short"):
-        await admission.admit(patience=0)
+        await admission.admit(ignore_age=True)
     await idle.store.create_factorization(factorizations.begin(BigInt(1238), time.time()))
     async with (
         moves("factorline_swept_total", what="outbox"),
         moves("factorline_swept_total", what="unwanted"),
     ):
-        await sweeper.sweep(patience=0)
+        await sweeper.sweep(ignore_age=True)
     known = await idle.lifecycle.require(1237)
     lost = Unit(unit_id="lost", number=known.number, work=Whole(known.number))
     after = known.touched(time.time())
     after = replace(after, outstanding={"lost": Outstanding(unit=lost, issued_at=time.time())})
     assert await idle.store.swap_factorization(after)
     async with moves("factorline_swept_total", what="unit"):
-        await sweeper.sweep(patience=0)
+        await sweeper.sweep(ignore_age=True)
 
 
 @pytest.mark.usefixtures("every_number_queued")
 async def test_how_long_a_queue_has_been_waiting(idle: World) -> None:
-    """Where nobody takes units the age grows; the units count as waiting, not as lost."""
+    """The age grows while nobody takes units, and the units count as waiting, not as lost."""
     await idle.submit(1234)
     sweeper = Sweeper(idle.store, idle.broker)
     await sweeper.sweep()
@@ -229,13 +230,13 @@ async def test_how_long_a_queue_has_been_waiting(idle: World) -> None:
 
 
 async def test_a_store_that_does_not_answer(tmp_path: Path) -> None:
-    """Every call that is repeated is counted."""
+    """Each repeated call is counted."""
     world = World(tmp_path)
     await world.store.open()
     await world.store.close()
     before = value("factorline_store_retries_total")
-    consumer = world.worker._consumer  # noqa: SLF001 the whole worker would not even start
-    settling = asyncio.create_task(consumer.settle(BigInt(15), Outcome(unit_id="u")))
+    settlement = world.worker._consumer._settlement  # noqa: SLF001 the whole worker would not even start
+    settling = asyncio.create_task(settlement.apply(BigInt(15), Outcome(unit_id="u")))
     await waiting.until(lambda: value("factorline_store_retries_total") > before, "a repeated call")
     settling.cancel()
     await asyncio.gather(settling, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What a consumer does between its store and its broker."""
+"""Settling: what is stored and published when outcomes are worked into a factorization."""
 
 import asyncio
 import time
@@ -21,15 +21,17 @@ from common.domain import (
     factorizations,
 )
 from common.store.sqlite import SqliteStore
-from factor_worker.consumer import Consumer
+from factor_worker.heartbeat import Cluster, Heartbeat
+from factor_worker.metering import Meter
 from factor_worker.plan import sieve
+from factor_worker.settlement import Settlement
 from tests.stack.client import semiprimes
 
 SLOTS = 8
 
 
 class SlowBroker(MemoryBroker):
-    """It takes a while to confirm, as a broker on another machine does."""
+    """A broker that takes a while to confirm, as one on another machine does."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,12 +45,12 @@ class SlowBroker(MemoryBroker):
 
 
 class ForgetfulStore(SqliteStore):
-    """It does the first swap, and its answer is lost."""
+    """A store that does the first swap and then loses its answer."""
 
     _asked = False
 
     async def swap_factorization(self, new: Factorization) -> bool:
-        """Swap."""
+        """Swap, but raise the first time."""
         done = await super().swap_factorization(new)
         if not self._asked:
             self._asked = True
@@ -56,11 +58,18 @@ class ForgetfulStore(SqliteStore):
         return done
 
 
+def settlement(store: SqliteStore, broker: MemoryBroker) -> Settlement:
+    """Return the settlement of one of several workers."""
+    heartbeat = Heartbeat(store, worker_id="w")
+    heartbeat.cluster = Cluster(slots=SLOTS)
+    return Settlement(store, broker, heartbeat, meter=Meter(store), sieve_digits=100)
+
+
 def being_sieved() -> Factorization:
     """Return a number with a sieve unit in each slot."""
     [number] = semiprimes(1, digits=75, seed=3)
     blank = factorizations.begin(BigInt(number), 1.0)
-    part = replace(blank.parts[0], gave_up={"ecm": "it is not the subject"})
+    part = replace(blank.parts[0], gave_up={"ecm": "this is about sieving"})
     part = replace(part, certainty=Certainty.COMPOSITE, sieve=sieve.begin(part))
     works = [work for work, _ in zip(sieve.works(part, [], SLOTS), range(SLOTS), strict=False)]
     issued = replace(blank, parts=(part,), outstanding={}, outbox=()).with_issued(works, 1.0)
@@ -75,23 +84,20 @@ def found(unit_id: str, entry: Outstanding) -> Outcome:
     )
 
 
-async def test_workers_that_settle_at_once_publish_no_unit_twice(tmp_path: Path) -> None:
-    """A unit that is published twice is computed twice: an eighth of all work, with eight workers."""
+async def test_workers_that_settle_at_the_same_time_publish_no_unit_twice(tmp_path: Path) -> None:
+    """A unit that is published twice is computed twice: with eight workers that was an eighth of all work."""
     store, broker = SqliteStore(tmp_path / "x.sqlite3"), SlowBroker()
     await store.open()
     await broker.open()
     known = await store.create_factorization(being_sieved())
-    consumers = [Consumer(store, broker, worker_id=f"w{i}", sieve_digits=100) for i in range(SLOTS)]
-    for consumer in consumers:
-        consumer.capacity = consumer.capacity._replace(slots=SLOTS)
 
-    async def settle(consumer: Consumer, unit_id: str, after: float) -> None:
+    async def settle(unit_id: str, after: float) -> None:
         await asyncio.sleep(after)
-        await consumer.settle(known.number, found(unit_id, known.outstanding[unit_id]))
+        outcome = found(unit_id, known.outstanding[unit_id])
+        await settlement(store, broker).apply(known.number, outcome)
 
-    settling = zip(consumers, known.outstanding, range(SLOTS), strict=True)
     await asyncio.gather(
-        *(settle(consumer, unit_id, 0.02 * turn) for consumer, unit_id, turn in settling)
+        *(settle(unit_id, 0.02 * turn) for turn, unit_id in enumerate(known.outstanding))
     )
     end = await store.get_factorization(known.number)
 
@@ -104,17 +110,15 @@ async def test_workers_that_settle_at_once_publish_no_unit_twice(tmp_path: Path)
     await store.close()
 
 
-async def test_units_of_a_swap_whose_answer_was_lost_are_published(tmp_path: Path) -> None:
-    """Nobody else would, before they count as left behind."""
+async def test_a_swap_whose_answer_was_lost_is_followed_up(tmp_path: Path) -> None:
+    """Otherwise its units would be published only when they count as left behind."""
     store, broker = ForgetfulStore(tmp_path / "x.sqlite3"), SlowBroker()
     await store.open()
     await broker.open()
     known = await store.create_factorization(being_sieved())
-    consumer = Consumer(store, broker, worker_id="w", sieve_digits=100)
-    consumer.capacity = consumer.capacity._replace(slots=SLOTS)
     unit_id, entry = next(iter(known.outstanding.items()))
 
-    await consumer.settle(known.number, found(unit_id, entry))
+    await settlement(store, broker).apply(known.number, found(unit_id, entry))
     end = await store.get_factorization(known.number)
 
     assert end is not None
