@@ -13,8 +13,10 @@ from common.broker.memory import MemoryBroker
 from common.domain import small
 from common.store import Store
 from common.store.sqlite import SqliteStore
+from infra.local.processes import NotInstalled
 from infra.local.rabbitmq import RabbitNode
-from tests import servers
+from infra.local.stack import Stack
+from tests import balance, servers
 
 MAY_SKIP = os.environ.get("FACTORLINE_MAY_SKIP")
 """If set: words, comma-separated. A skip whose reason does not begin with "word: " is a failure."""
@@ -23,6 +25,18 @@ MAY_SKIP = os.environ.get("FACTORLINE_MAY_SKIP")
 def pytest_report_header() -> list[str]:
     """Say which servers the tests run against."""
     return servers.describe()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests, so that what takes long begins early."""
+    items.sort(key=lambda item: balance.place_of(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> balance.ByService:
+    """Keep the tests that share a service on one worker."""
+    return balance.ByService(config, log)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -64,6 +78,26 @@ async def private_rabbitmq(shared_private_rabbitmq: RabbitNode) -> RabbitNode:
     await shared_private_rabbitmq.start()
     await shared_private_rabbitmq.use_fresh_vhost()
     return shared_private_rabbitmq
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """Yield the stack behind `stack`: two gateways, two workers of one slot."""
+    try:
+        stack = Stack(tmp_path_factory.mktemp("stack"))
+    except NotInstalled as error:
+        pytest.skip(f"stack: {error}")
+    async with stack:
+        yield stack
+        servers.kill(stack)
+
+
+@pytest.fixture
+async def stack(shared_stack: Stack) -> Stack:
+    """Return the stack with every process running, whatever the test before did to it."""
+    for process in (*shared_stack.servers, *shared_stack.programs):
+        await process.start()
+    return shared_stack
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+import structlog
 
 from common import errors
 from common.broker import Delivery, Queue
@@ -124,7 +125,6 @@ async def test_a_broker_with_a_wrong_certificate_is_refused(
     private_rabbitmq: RabbitNode,
     tls_port: int,
     certificates: Certificates,
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A certificate of another authority, and one that does not name the host, are refused."""
     right = amqps(private_rabbitmq, tls_port, certificates.authority)
@@ -133,17 +133,21 @@ async def test_a_broker_with_a_wrong_certificate_is_refused(
         right.replace("127.0.0.1", "localhost"),
         right.partition("?")[0],
     )
-    for url in strange:
-        caplog.clear()
-        broker = RabbitBroker(url, name="tls")
-        await broker.open()
+    brokers = [RabbitBroker(url, name=f"tls-{place}") for place, url in enumerate(strange)]
+
+    def refused(logged: list[MutableMapping[str, Any]]) -> set[str]:
+        said = [entry for entry in logged if "CERTIFICATE_VERIFY_FAILED" in entry.get("why", "")]
+        return {entry["connection"].partition(":")[0] for entry in said}
+
+    with structlog.testing.capture_logs() as logged:
+        await asyncio.gather(*(broker.open() for broker in brokers))  # each tries for seconds
         try:
             await waiting.until(
-                lambda: "CERTIFICATE_VERIFY_FAILED" in caplog.text, "a refusal", seconds=15
+                lambda: len(refused(logged)) == len(strange), "refusals", seconds=15
             )
-            assert not broker.connected
+            assert not any(broker.connected for broker in brokers)
         finally:
-            await broker.close()
+            await asyncio.gather(*(broker.close() for broker in brokers))
 
 
 @contextlib.asynccontextmanager
@@ -190,15 +194,20 @@ async def test_mongodb_over_tls(tmp_path: Path, certificates: Certificates) -> N
         await store.open()
         await store.ping()
         await store.close()
-        for strange in (
+        strange = (
             f"{uri}&tlsCAFile={certificates.stranger}",
             f"{uri}&tlsCAFile={certificates.authority}".replace("127.0.0.1", "localhost"),
             uri,
-        ):
-            store = MongoStore(strange)
-            with pytest.raises(errors.StoreUnavailable, match=r"(?i)certificate"):
-                await store.ping()
-            await store.close()
+        )
+        await asyncio.gather(*map(check_refusal, strange))  # each tries for seconds
+
+
+async def check_refusal(uri: str) -> None:
+    """Assert that a server's certificate is not accepted."""
+    store = MongoStore(uri)
+    with pytest.raises(errors.StoreUnavailable, match=r"(?i)certificate"):
+        await store.ping()
+    await store.close()
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,11 @@
 """The page in front of the production layout: RabbitMQ, a MongoDB-wire server, two gateways, a balancer."""
 
 import asyncio
-import contextlib
 import signal
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from infra.local.processes import NotInstalled
 from infra.local.stack import Stack
 from tests.browser import numbers
 from tests.browser.conftest import Visitor
@@ -18,17 +14,6 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300
 
 TABS = 20
 TIMEOUT_MS = 60_000
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """Yield a running stack of two gateways and one worker."""
-    async with contextlib.AsyncExitStack() as resources:
-        try:
-            stack = Stack(tmp_path_factory.mktemp("stack"), gateways=2, workers=1)
-        except NotInstalled as error:
-            pytest.skip(f"stack: {error}")
-        yield await resources.enter_async_context(stack)
 
 
 async def signal_workers(stack: Stack, number: signal.Signals) -> None:
@@ -68,7 +53,9 @@ async def test_the_status_view_shows_the_worker_and_the_queues(page: Page, stack
     await page.goto(f"{stack.url}/#/status")
 
     await expect(page.locator("#status-body")).to_contain_text("factor.survey")
-    await expect(page.get_by_role("group", name="Workers").locator("tbody tr")).to_have_count(1)
+    await expect(page.get_by_role("group", name="Workers").locator("tbody tr")).to_have_count(
+        len(stack.workers)
+    )
     await expect(page.get_by_role("link", name="RabbitMQ management")).to_have_attribute(
         "href", stack.rabbitmq.management_url
     )

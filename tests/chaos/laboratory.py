@@ -29,7 +29,7 @@ from common.store.mongo import POOL, MongoStore
 from gateway.websocket.session import SUBPROTOCOL
 from infra.local.processes import Process
 from infra.local.stack import Stack
-from tests import waiting
+from tests import servers, waiting
 from tests.chaos.checker import Attempt, Journal, Told, Verdict, judge
 from tests.proxy import Proxy
 
@@ -239,6 +239,7 @@ class Laboratory:
                 "FACTORLINE_MEMORY_MB": str(MEMORY_MB),
             }
         await exits.enter_async_context(stack)
+        exits.callback(servers.kill, stack)
         supervisor = asyncio.create_task(self._supervise())
         exits.callback(supervisor.cancel)
         self.session = await exits.enter_async_context(self.new_session())

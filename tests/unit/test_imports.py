@@ -262,6 +262,7 @@ def test_what_is_imported_is_ours_or_locked() -> None:
         "hdrh": "hdrhistogram",
         "secantus": "secantusdb",
         "prometheus_client": "prometheus-client",
+        "xdist": "pytest-xdist",
     }
     unknown = {
         top
