@@ -25,6 +25,8 @@ from infra.local.mongo import roles
 from tests import waiting
 from tests.contract.conftest import opened_mongo
 
+pytestmark = pytest.mark.usefixtures("every_number_queued")
+
 SIEVABLE = BigInt((10**22 + 9) * (10**21 + 117))
 
 ACTIONS = {

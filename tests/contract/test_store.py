@@ -24,6 +24,8 @@ from common.domain import (
 from common.lifecycle import new_task
 from common.store import Store, TaskCursor
 
+pytestmark = pytest.mark.usefixtures("every_number_queued")
+
 ENDED = Ending(status=Status.SUCCEEDED, at=5.0)
 CANCELLED = Ending(status=Status.CANCELLED, at=6.0, reason="on request")
 BIG = 10**999 + 7
