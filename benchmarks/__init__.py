@@ -1,1 +1,1 @@
-"""What is measured: speed as ratios against a peer, and whole installations against a file of answers."""
+"""Benchmarks: speed, as ratios to a peer or to another checkout, and correctness of whole installations."""

@@ -1,8 +1,10 @@
-"""`make fairness`: how long a key's single number takes while another key has 50 000 waiting.
+"""How long does a single number of one API key take while another key has 50 000 numbers waiting?
 
-Runs a service of its own in one process, with keys, a store in a temporary folder and every core. One
-key submits the crowd in batches; another one submits single numbers of the same size, one after the
-other, before, during and after that, and waits for each.
+    make fairness
+    python -m benchmarks.fairness --crowd 12 --crowd-digits 72 --digits 52     numbers that are sieved
+
+It starts an embedded service with keys and a temporary store, which uses all cores. One key submits the crowd
+in batches. Another one submits single numbers, before and after that, one at a time, and waits for each.
 """
 
 import argparse
@@ -26,7 +28,7 @@ PROBES = 20
 
 
 def semiprime(chance: random.Random, digits: int) -> str:
-    """Return a number with two prime factors of half its digits each."""
+    """Return a product of two primes of half the digits each."""
     low, high = 10 ** (digits // 2 - 1), 10 ** (digits // 2)
     return str(
         gmpy2.next_prime(chance.randrange(low, high))
@@ -35,7 +37,7 @@ def semiprime(chance: random.Random, digits: int) -> str:
 
 
 class Caller:
-    """Somebody with a key."""
+    """A client with an API key."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, made: NewKey) -> None:
         self._session = session
@@ -57,7 +59,7 @@ class Caller:
         return time.perf_counter() - started
 
     async def batch(self, numbers: list[str]) -> int:
-        """Submit many; return how many were taken."""
+        """Submit a batch; return how many numbers were accepted."""
         body = {"numbers": numbers}
         async with self._session.post(
             f"{self._url}/tasks/batch", json=body, headers=self._headers
@@ -65,11 +67,11 @@ class Caller:
             return int((await answer.json())["accepted"])
 
 
-async def probe(caller: Caller, chance: random.Random, digits: int, what: str) -> None:
+async def probe(caller: Caller, chance: random.Random, digits: int, when: str) -> None:
     """Submit single numbers one after the other; print how long they took."""
     seconds = sorted([await caller.factor(semiprime(chance, digits)) for _ in range(PROBES)])
     print(
-        f"{what}: {PROBES} single numbers, median {seconds[PROBES // 2] * 1000:.0f} ms, "
+        f"{when}: {PROBES} single numbers, median {seconds[PROBES // 2] * 1000:.0f} ms, "
         f"longest {seconds[-1] * 1000:.0f} ms",
         flush=True,
     )
@@ -90,30 +92,39 @@ async def measure(folder: Path, crowd: int, crowd_digits: int, digits: int) -> N
             many, single = (Caller(session, service.url, each) for each in made)
             await probe(single, chance, digits, "before")
             numbers = [semiprime(chance, crowd_digits) for _ in range(crowd)]
-            started, taken = time.perf_counter(), 0
+            started, accepted = time.perf_counter(), 0
             for first in range(0, crowd, BATCH):
-                taken += await many.batch(numbers[first : first + BATCH])
+                accepted += await many.batch(numbers[first : first + BATCH])
             elapsed = time.perf_counter() - started
-            print(f"{taken} numbers of {crowd_digits} digits taken in {elapsed:.1f} s", flush=True)
+            print(
+                f"{accepted} numbers of {crowd_digits} digits accepted in {elapsed:.1f} s",
+                flush=True,
+            )
             for _ in range(3):
                 left = await store.count_live("crowd", limit=crowd)
                 await probe(single, chance, digits, f"while {left} wait")
             begun, left = time.perf_counter(), await store.count_live("crowd", limit=crowd)
             await asyncio.sleep(10)
             done = left - await store.count_live("crowd", limit=crowd)
-            print(f"the crowd goes on at {done / (time.perf_counter() - begun):.0f} a second")
+            print(
+                f"the crowd is factored at {done / (time.perf_counter() - begun):.0f} numbers per second"
+            )
         await store.close()
 
 
 def main() -> None:
-    """Measure as the arguments ask."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fairness", description=__doc__)
-    parser.add_argument("--crowd", type=int, default=50_000)
+    """Parse the command line and measure."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.fairness",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--crowd", type=int, default=50_000, help="how many numbers wait")
     parser.add_argument("--digits", type=int, default=DIGITS, help="of the single numbers")
-    parser.add_argument("--crowd-digits", type=int, default=DIGITS)
-    asked = parser.parse_args()
+    parser.add_argument("--crowd-digits", type=int, default=DIGITS, help="of the numbers that wait")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="factorline-") as folder:
-        asyncio.run(measure(Path(folder), asked.crowd, asked.crowd_digits, asked.digits))
+        asyncio.run(measure(Path(folder), options.crowd, options.crowd_digits, options.digits))
 
 
 if __name__ == "__main__":

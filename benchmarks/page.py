@@ -1,4 +1,10 @@
-"""Weighs the page and times its first paint in a real browser: `python -m benchmarks.page [URL]`."""
+"""How many bytes does the page load, and how soon is its first paint?
+
+    make paint
+    python -m benchmarks.page [URL]
+
+It uses a real browser, and without a URL a service of its own.
+"""
 
 import statistics
 
@@ -33,11 +39,11 @@ async def visit(browser: Browser, url: str) -> tuple[float, int, int]:
 
 
 async def measure(browser: Browser, url: str) -> None:
-    """Print what visits weigh and how long they stay blank."""
+    """Print how much a visit loads and when it paints first."""
     visits = [await visit(browser, url) for _ in range(VISITS)]
     paints = sorted(paint for paint, _, _ in visits)
     weight, files = visits[-1][1:]
-    print(f"weight {weight / 1024:.1f} KiB in {files} files, uncompressed")
+    print(f"{weight / 1024:.1f} KiB in {files} files, uncompressed")
     print(f"first contentful paint: median {statistics.median(paints):.0f} ms, ", end="")
     print(f"first visit {visits[0][0]:.0f} ms, worst {paints[-1]:.0f} ms of {VISITS}, cache empty")
 

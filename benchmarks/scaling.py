@@ -1,13 +1,13 @@
-"""One hard number over many slots, through the real service: speed, cost, and what a kill costs.
+"""How does one hard number scale over slots, through the real service, and what do faults cost it?
 
-    python -m benchmarks.scaling slots C75_0        wall and CPU time on 1, 2, 4 and 8 slots
-    python -m benchmarks.scaling kills C70_0        kill -9 of a random worker every 10 s, the broker once
-    python -m benchmarks.scaling restart C75_0      everything is stopped in the middle and started again
-    python -m benchmarks.scaling mixed C80_0        300 numbers of 30 digits beside a hard one (embedded)
+    python -m benchmarks.scaling slots C75_0        wall time and CPU time on 1, 2, 4 and 8 slots
+    python -m benchmarks.scaling kills C70_0        a random worker killed every 10 s, and the broker once
+    python -m benchmarks.scaling restart C75_0      everything stopped in the middle and started again
+    python -m benchmarks.scaling mixed C80_0        300 small numbers at once beside a hard one (embedded)
     python -m benchmarks.scaling ready              from the start to the first answer (embedded)
-    python -m benchmarks.scaling memory C95_0       what each kind of process takes meanwhile (embedded)
+    python -m benchmarks.scaling memory C95_0       memory of each kind of process meanwhile (embedded)
 
-Seconds are of this machine, whatever else it does: only the ratios within one run mean anything.
+Seconds depend on the machine and on what else it does: trust only the ratios within one run.
 """
 
 import argparse
@@ -30,6 +30,7 @@ import aiohttp
 import gmpy2
 import psutil
 
+from benchmarks.cpu import CpuMeter
 from factor_worker.engine.siqs.polynomials import parameters
 from factor_worker.engine.siqs.sieve import unit
 from infra.local.processes import Process, free_ports
@@ -40,7 +41,7 @@ from infra.tools import workload
 LARGEST = 1000
 POLL_SECONDS = 0.25
 WAIT_SECONDS = 5
-"""How long the service holds the question whether a number is done."""
+"""How long each long poll for the end of a task may take."""
 KILL_SECONDS = 10.0
 PEER_SECONDS, PEER_ROUNDS = 2.0, 7
 STARTS = 7
@@ -51,37 +52,13 @@ BURSTS = 5
 Task = dict[str, Any]
 
 
-class CpuMeter:
-    """Adds up the CPU seconds of processes and all that they started, killed ones included."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[tuple[int, float], float] = {}
-
-    def look(self, processes: list[Process]) -> float:
-        """Look at the processes that run; return the seconds of all that were ever looked at."""
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if process.running:
-                    root = psutil.Process(process.pid)
-                    for one in (root, *root.children(recursive=True)):
-                        self._note(one)
-        return sum(self._seconds.values())
-
-    def _note(self, process: psutil.Process) -> None:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            key = (process.pid, process.create_time())
-            # GMP-ECM's programs have ended by the time one looks, and are in their parent's account.
-            self._seconds[key] = times.user + times.system + times.children_user
-
-
 def number(name: str) -> workload.Number:
-    """Return a number of the file."""
+    """Return a number of the workload by its name."""
     return next(one for one in workload.numbers(LARGEST) if one.name == name)
 
 
 async def submit(session: aiohttp.ClientSession, value: int) -> Task:
-    """Post a number."""
+    """Submit a number and return its task."""
     async with session.post("/factor", json={"number": str(value)}) as response:
         response.raise_for_status()
         task: Task = await response.json()
@@ -89,7 +66,7 @@ async def submit(session: aiohttp.ClientSession, value: int) -> Task:
 
 
 async def get(session: aiohttp.ClientSession, task: Task, *, wait_s: int = 0) -> Task:
-    """Return a task as it is now or when it is done, patiently: servers may be restarting."""
+    """Return a task as it is now, or when it is done; try again while servers are restarting."""
     while True:
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             async with session.get(f"/tasks/{task['task_id']}?wait={wait_s}") as response:
@@ -100,7 +77,7 @@ async def get(session: aiohttp.ClientSession, task: Task, *, wait_s: int = 0) ->
 
 
 async def done(session: aiohttp.ClientSession, task: Task) -> Task:
-    """Return a task when it is done; exit if the answer is not complete."""
+    """Return a task when it is done; exit if it was not factored completely."""
     while not (shown := await get(session, task, wait_s=WAIT_SECONDS))["done"]:
         pass
     if shown["status"] != "succeeded":
@@ -112,7 +89,7 @@ async def done(session: aiohttp.ClientSession, task: Task) -> Task:
 async def running(
     *, workers: int, slots: int
 ) -> AsyncIterator[tuple[Stack, aiohttp.ClientSession]]:
-    """Yield a fresh stack and a session with it."""
+    """Yield a fresh stack and an HTTP session for it."""
     with tempfile.TemporaryDirectory(prefix="factorline-") as folder:
         async with Stack(Path(folder), workers=workers, slots=slots) as stack:
             timeout = aiohttp.ClientTimeout(total=10)
@@ -122,17 +99,17 @@ async def running(
 
 
 async def settled(stack: Stack) -> None:
-    """Return when the workers have done nothing for a second: their children are warm."""
+    """Return once the workers have been idle for a second: then their children have started."""
     meter, before = CpuMeter(), -1.0
-    while (now := meter.look([*stack.workers])) - before > 0.2:  # noqa: PLR2004 CPU seconds
+    while (now := meter.read([*stack.workers])) - before > 0.2:  # noqa: PLR2004 CPU seconds
         before = now
         await asyncio.sleep(1.0)
 
 
 async def on_slots(name: str, counts: list[int], *, together: bool) -> None:
-    """Factor the number on ever more workers of one slot, or on one worker of ever more slots."""
+    """Factor the number on more and more workers of one slot, or on one worker with more and more slots."""
     print(
-        f"{name}: slots, wall s, times faster, times faster that sieves of their own are, "
+        f"{name}: slots, wall s, speed-up, speed-up of separate sieves, "
         "CPU s of units, CPU s of workers, overhead"
     )
     first, given = 0.0, without_service(name, counts)
@@ -140,11 +117,11 @@ async def on_slots(name: str, counts: list[int], *, together: bool) -> None:
         workers, slots = (1, count) if together else (count, 1)
         async with running(workers=workers, slots=slots) as (stack, session):
             meter = CpuMeter()
-            idle = meter.look([*stack.workers])
+            idle = meter.read([*stack.workers])
             started = time.monotonic()
             end = await done(session, await submit(session, number(name).value))
             wall = time.monotonic() - started
-            spent = meter.look([*stack.workers]) - idle
+            spent = meter.read([*stack.workers]) - idle
         first = first or wall
         units = end["progress"]["cpu_seconds"]
         print(
@@ -155,7 +132,7 @@ async def on_slots(name: str, counts: list[int], *, together: bool) -> None:
 
 
 def without_service(name: str, counts: list[int]) -> dict[int, float]:
-    """Return how many times as much so many processes sieve, each on its own: all this machine gives."""
+    """Return the speed-up of so many separate sieves, for each count: the most that this machine can give."""
     value = number(name).value
     with concurrent.futures.ProcessPoolExecutor(
         max(counts), mp_context=multiprocessing.get_context("spawn")
@@ -179,25 +156,25 @@ def _rate(n: int) -> float:
 
 
 async def under_kills(name: str) -> None:
-    """Factor the number in peace, then while workers and the broker are killed."""
+    """Factor the number undisturbed, then while workers and the broker are killed."""
     spent: list[float] = []
     for killing in (False, True):
         async with running(workers=2, slots=1) as (stack, session):
             meter = CpuMeter()
-            idle = meter.look([*stack.workers])
+            idle = meter.read([*stack.workers])
             task = await submit(session, number(name).value)
             killer = asyncio.create_task(_kill_on(stack, meter)) if killing else None
             end = await done(session, task)
             if killer is not None:
                 killer.cancel()
-            spent.append(meter.look([*stack.workers]) - idle)
+            spent.append(meter.read([*stack.workers]) - idle)
             kills = stack.rabbitmq.pid if killer else None
         print(
-            f"{name} {'under kills' if kills else 'in peace'}: right, {spent[-1]:.1f} CPU s of workers, "
+            f"{name} {'under kills' if kills else 'undisturbed'}: correct, {spent[-1]:.1f} CPU s of workers, "
             f"{end['progress']['cpu_seconds']:.1f} of settled units",
             flush=True,
         )
-    print(f"{spent[1] / spent[0]:.2f} times the CPU of the undisturbed run")
+    print(f"{spent[1] / spent[0]:.2f} times the CPU time of the undisturbed run")
 
 
 async def _kill_on(stack: Stack, meter: CpuMeter) -> None:
@@ -205,7 +182,7 @@ async def _kill_on(stack: Stack, meter: CpuMeter) -> None:
     for turn in range(1000):
         await asyncio.sleep(KILL_SECONDS)
         victim = chance.choice(stack.workers)
-        meter.look([*stack.workers])
+        meter.read([*stack.workers])
         victim.kill()
         print(f"  killed {victim.name}", flush=True)
         await victim.start()
@@ -230,11 +207,11 @@ async def over_a_restart(name: str) -> None:
         found = [state["full"] + state["partial"] for state in (before, after)]
         print(f"{name}: {found[0]} relations before everything stopped, {found[1]} after")
         end = await done(session, task)
-        print(f"right, {end['progress']['cpu_seconds']:.1f} CPU s of units")
+        print(f"correct, {end['progress']['cpu_seconds']:.1f} CPU s of units")
 
 
 async def beside_small_ones(name: str) -> None:
-    """Ask for 300 small numbers at once while a hard one is worked on."""
+    """Submit 300 small numbers at once while a hard one is being factored."""
     chance = random.Random(2)
     half = 10 ** (SMALL_DIGITS // 2 - 1)
 
@@ -243,7 +220,7 @@ async def beside_small_ones(name: str) -> None:
 
     kinds: dict[str, Callable[[], int]] = {
         "random": lambda: chance.randrange(half**2, 100 * half**2),
-        "the hardest, of two equal primes": lambda: prime() * prime(),
+        "products of two primes of equal size": lambda: prime() * prime(),
     }
     [port] = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="factorline-") as folder:
@@ -272,16 +249,16 @@ async def beside_small_ones(name: str) -> None:
                     + ", ".join(f"{which} {cpu:.2f}" for which, cpu in spent.items()),
                     flush=True,
                 )
-                assert not (await get(session, hard))["done"]  # noqa: S101 else there was nothing beside
+                assert not (await get(session, hard))["done"]  # noqa: S101 else the figures are of an idle service
 
 
 async def answered(
     connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], value: int
 ) -> float:
-    """Ask for a small number and wait for its factors; return how long that took, in seconds.
+    """Submit a small number and wait for its factors; return the seconds that took.
 
-    By hand: aiohttp's client takes half as much CPU for 300 numbers as it takes to factor them, on the
-    same cores, and sends the first request after it has prepared the last one.
+    The request is written by hand. For 300 numbers aiohttp's client takes half as much CPU time, on the same
+    cores, as factoring them does, and it sends the first request only after it has prepared the last.
     """
     reader, writer = connection
     body = json.dumps({"number": str(value)})
@@ -294,16 +271,16 @@ async def answered(
     seconds = time.monotonic() - started
     writer.close()
     shown = json.loads(response.partition(b"\r\n\r\n")[2])
-    assert shown["status"] == "succeeded", shown  # noqa: S101 a figure of wrong answers is none
+    assert shown["status"] == "succeeded", shown  # noqa: S101 a figure from wrong answers is worthless
     return seconds
 
 
 def cpu_by_kind(service: Process) -> dict[str, float]:
-    """Return the CPU seconds so far of a service's program, of its children, and of this client."""
+    """Return the CPU seconds so far of a service's main process, of its children, and of this client."""
     spent = collections.defaultdict(float, client=time.process_time())
     root = psutil.Process(service.pid)
     for process in (root, *root.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):  # a GMP-ECM that has just ended
+        with contextlib.suppress(psutil.NoSuchProcess):  # a process of GMP-ECM that has just ended
             kind = "itself" if process == root else f"children of niceness {process.nice()}"
             times = process.cpu_times()
             spent[kind] += times.user + times.system
@@ -311,10 +288,10 @@ def cpu_by_kind(service: Process) -> dict[str, float]:
 
 
 async def from_the_start() -> None:
-    """Start the service several times, and beside it Python with what it cannot do without."""
+    """Start the service several times, and for comparison Python with the two slowest imports alone."""
     peer = [sys.executable, "-c", "import aiohttp, numba"]
     seconds: dict[str, list[float]] = {
-        "Python with aiohttp and numba, nothing else": [],
+        "Python with aiohttp and numba and nothing else": [],
         "the service is ready": [],
         "it has factored its first number": [],
     }
@@ -336,7 +313,7 @@ async def from_the_start() -> None:
 
 
 async def memory(name: str) -> None:
-    """Look every now and then at what each process takes while a number is factored."""
+    """Poll how much memory each process uses while a number is factored."""
     most: dict[tuple[str, str], list[int]] = {}
     with tempfile.TemporaryDirectory(prefix="factorline-") as folder:
         async with (
@@ -372,21 +349,25 @@ def main() -> None:
     parser.add_argument("what", choices=["slots", "kills", "restart", "mixed", "ready", "memory"])
     parser.add_argument("name", nargs="?", default="C70_0")
     parser.add_argument("--slots", type=int, nargs="+", default=[1, 2, 4, 8])
-    parser.add_argument("--together", action="store_true", help="all slots in one worker")
-    asked = parser.parse_args()
-    match asked.what:
+    parser.add_argument(
+        "--together",
+        action="store_true",
+        help="one worker with all slots",
+    )
+    options = parser.parse_args()
+    match options.what:
         case "slots":
-            asyncio.run(on_slots(asked.name, asked.slots, together=asked.together))
+            asyncio.run(on_slots(options.name, options.slots, together=options.together))
         case "kills":
-            asyncio.run(under_kills(asked.name))
+            asyncio.run(under_kills(options.name))
         case "restart":
-            asyncio.run(over_a_restart(asked.name))
+            asyncio.run(over_a_restart(options.name))
         case "mixed":
-            asyncio.run(beside_small_ones(asked.name))
+            asyncio.run(beside_small_ones(options.name))
         case "ready":
             asyncio.run(from_the_start())
         case "memory":
-            asyncio.run(memory(asked.name))
+            asyncio.run(memory(options.name))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,22 @@
-"""The service under load: how fast it answers, where its knee is, what it holds, and beside a peer.
+"""How fast is the service under load, how much load can it take, and what does it cost?
 
-    python -m benchmarks.service curve              submit → done over WebSocket, rate by rate
+    python -m benchmarks.service curve              latency from submission to the pushed answer, rate by rate
     python -m benchmarks.service curve --stack      the same through RabbitMQ, MongoDB and HAProxy
-    python -m benchmarks.service batch              numbers a second through POST /tasks/batch
+    python -m benchmarks.service batch              numbers per second through POST /tasks/batch
     python -m benchmarks.service sockets            memory of idle WebSockets
-    python -m benchmarks.service backlog            100 000 numbers at once: accepted, then drained
-    python -m benchmarks.service pause              a gateway stopped for a second must show as a second
-    python -m benchmarks.service peer               Celery + RabbitMQ + Redis + Flask, doing the same job
+    python -m benchmarks.service backlog            100 000 numbers at once: time to accept and to factor them
+    python -m benchmarks.service pause              do the latencies show it when gateways pause for a second?
+    python -m benchmarks.service peer               Celery, RabbitMQ, Redis and Flask doing the same job
 
-The numbers are trivial, so that the service is measured and not the mathematics: twelve digits, which a
-gateway answers by itself, or with `--digits 24` such as go through the broker to a worker and back.
-Seconds are of this machine, on which the load generator runs too: take ratios within a run seriously.
+The numbers are trivial, so that the service is measured and not the mathematics. A gateway answers those of
+twelve digits by itself; with `--digits 24` they go through the broker to a worker and back.
+
+Has a change made the service slower? This measures two checkouts in turns and prints the ratios:
+
+    python -m benchmarks.service curve --against ../old     the folder of a checkout that has a .venv
+    python -m benchmarks.service batch --against ../old
+
+Seconds depend on the machine, which runs the load generator too: trust only the ratios within one run.
 """
 
 import argparse
@@ -20,51 +26,66 @@ import os
 import resource
 import secrets
 import signal
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import psutil
 
 from benchmarks import openloop
+from benchmarks.cpu import CpuMeter
 from benchmarks.peers import celery_flask
 from infra.local.processes import Process, free_ports
-from infra.local.programs import Embedded
+from infra.local.programs import Embedded, Program
 from infra.local.stack import Stack
 
 RATES = (50, 100, 200, 300, 400, 500, 600, 800, 1000, 1200, 1400, 1600)
+RATES_IN_TURNS = (100, 300)
+"""Below the knee: beyond it a latency tells how long the run was."""
+ROUNDS = 5
 SECONDS = 8.0
 TIMEOUT_SECONDS = 20.0
 KNEE_SECONDS = 1.0
-"""A rate is beyond the knee if its p99 is above this or a request is lost."""
+"""A rate is beyond the knee if its p99 latency is above this, or if a request is lost."""
 WARM_NUMBERS = 200
-BATCH = 1000
+BATCH, BATCHES = 1000, 5
 SOCKETS = 10_000
 BACKLOG = 100_000
-ROOM = {"FACTORLINE_MAX_SOCKETS": str(2 * SOCKETS), "FACTORLINE_MAX_SUBSCRIPTIONS": "100000"}
-"""Settings of the service: all of the load comes over one socket, or from one client."""
+SETTINGS = {"FACTORLINE_MAX_SOCKETS": str(2 * SOCKETS), "FACTORLINE_MAX_SUBSCRIPTIONS": "100000"}
+"""Limits of the service that one client with all of the load would exceed."""
 
 Submit = Callable[[int], Awaitable[None]]
 
 
+class Service(NamedTuple):
+    """A running service."""
+
+    url: str
+    gateways: Sequence[Process]
+    """The processes that answer HTTP."""
+    programs: Sequence[Process]
+    """Those and the workers, if they are other processes."""
+
+
 class Numbers:
-    """Distinct numbers of so many digits that no earlier run has asked for."""
+    """Distinct numbers of a given size, different from those of earlier runs."""
 
     def __init__(self, digits: int) -> None:
         self._next = (1 + secrets.randbelow(8 * 10**6)) * 10 ** (digits - 7)
 
     def take(self) -> str:
-        """Return the next one."""
+        """Return the next number."""
         self._next += 1
         return str(self._next)
 
 
 class Subscriber:
-    """One WebSocket on which the ends of tasks are heard."""
+    """One WebSocket on which answers are pushed."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
@@ -89,29 +110,36 @@ class Subscriber:
                 if end is not None and not end.done():
                     end.set_result(frame["task"])
             elif frame["type"] == "error":
-                sys.exit(f"the service says {frame}")
+                sys.exit(f"the service answered with an error: {frame}")
 
     async def close(self) -> None:
-        """Hear no more."""
+        """Close the WebSocket."""
         await self._socket.close()
         await self._reader
 
 
 @contextlib.asynccontextmanager
-async def serving(*, stack: bool) -> AsyncIterator[tuple[str, list[Process]]]:
-    """Yield the address of a fresh service, and the processes that answer HTTP."""
-    with tempfile.TemporaryDirectory(prefix="factorline-") as folder:
+async def serving(*, stack: bool, checkout: Path | None = None) -> AsyncIterator[Service]:
+    """Yield a fresh service of this checkout, or of another one."""
+    with tempfile.TemporaryDirectory(prefix="factorline-") as name:
+        running: Stack | Embedded
         if stack:
-            async with Stack(Path(folder)) as started:
-                yield started.url, list(started.gateways)
+            running = Stack(Path(name))
+            gateways: list[Program] = [*running.gateways]
+            programs = [*gateways, *running.workers]
         else:
-            async with Embedded(Path(folder), port=free_ports(1)[0], settings={}) as service:
-                yield service.url, [service]
+            running = Embedded(Path(name), port=free_ports(1)[0], settings={})
+            gateways = programs = [running]
+        if checkout:
+            for program in programs:
+                program.run_from(checkout)
+        async with running:
+            yield Service(running.url, gateways, programs)
 
 
 @contextlib.asynccontextmanager
 async def submitting(url: str, digits: int) -> AsyncIterator[Submit]:
-    """Yield what submits the i-th number and returns when its answer was pushed."""
+    """Yield a function that submits the i-th number and returns when its answer has been pushed."""
     numbers = Numbers(digits)
     connector = aiohttp.TCPConnector(limit=0)
     async with (
@@ -133,8 +161,8 @@ async def submitting(url: str, digits: int) -> AsyncIterator[Submit]:
         await subscriber.close()
 
 
-async def curve(submit: Submit, rates: list[float], seconds: float) -> list[openloop.Measured]:
-    """Print and return a line for each rate, up to the first one beyond the knee."""
+async def curve(submit: Submit, rates: Sequence[float], seconds: float) -> list[openloop.Measured]:
+    """Measure, print and return each rate, up to the first one beyond the knee."""
     found = []
     for rate in rates:
         measured = await openloop.run(submit, rate=rate, seconds=seconds, timeout_s=TIMEOUT_SECONDS)
@@ -146,23 +174,27 @@ async def curve(submit: Submit, rates: list[float], seconds: float) -> list[open
     return found
 
 
-async def batch(url: str, digits: int) -> None:
-    """Time how fast batches are accepted, and how fast they are done."""
+async def batch(url: str, digits: int) -> list[tuple[float, float]]:
+    """Print and return, for each batch, the seconds until it was accepted and until it was done."""
     numbers = Numbers(digits)
+    found = []
     async with aiohttp.ClientSession(url) as session:
-        for _ in range(5):
+        for _ in range(BATCHES):
             values = [numbers.take() for _ in range(BATCH)]
-            began = time.monotonic()
+            started = time.monotonic()
             async with session.post("/tasks/batch", json={"numbers": values}) as response:
-                accepted = await response.json()
-            seconds = time.monotonic() - began
-            last = accepted["items"][-1]["task"]["task_id"]
+                response.raise_for_status()
+                last = (await response.json())["items"][-1]["task"]["task_id"]
+            accepted = time.monotonic() - started
             await _ended(session, last)
+            done = time.monotonic() - started
+            found.append((accepted, done))
             print(
-                f"{accepted['accepted']} numbers accepted in {seconds:.3f} s: "
-                f"{BATCH / seconds:.0f}/s; all done after {time.monotonic() - began:.2f} s",
+                f"{BATCH} numbers accepted in {accepted:.3f} s: {BATCH / accepted:.0f}/s; "
+                f"all done after {done:.2f} s",
                 flush=True,
             )
+    return found
 
 
 async def _ended(session: aiohttp.ClientSession, task_id: str) -> None:
@@ -172,8 +204,8 @@ async def _ended(session: aiohttp.ClientSession, task_id: str) -> None:
             done = (await response.json())["done"]
 
 
-async def sockets(url: str, processes: list[Process], count: int) -> None:
-    """Open idle WebSockets and say what they weigh."""
+async def sockets(url: str, processes: Sequence[Process], count: int) -> None:
+    """Open idle WebSockets and print how much memory they take."""
     _allow_files(count + 1000)
     before = _resident(processes)
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
@@ -181,10 +213,10 @@ async def sockets(url: str, processes: list[Process], count: int) -> None:
         contextlib.AsyncExitStack() as stack,
         aiohttp.ClientSession(url, connector=connector) as session,
     ):
-        places = asyncio.Semaphore(100)
+        connecting = asyncio.Semaphore(100)
 
         async def connect() -> None:
-            async with places:
+            async with connecting:
                 opened = session.ws_connect("/ws", protocols=("factorline.v1",))
                 socket = await stack.enter_async_context(opened)
                 await socket.receive_json()  # hello
@@ -197,23 +229,25 @@ async def sockets(url: str, processes: list[Process], count: int) -> None:
         )
 
 
-def _resident(processes: list[Process]) -> int:
+def _resident(processes: Sequence[Process]) -> int:
     return sum(
         psutil.Process(process.pid).memory_info().rss for process in processes if process.running
     )
 
 
 def _allow_files(count: int) -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most != resource.RLIM_INFINITY and most < count:
-        sys.exit(f"{count} open files are needed and {most} allowed: see `ulimit -n`")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (count, most))
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and limit < count:
+        sys.exit(
+            f"{count} open files are needed and {limit} allowed: raise the limit (`ulimit -Hn`)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, limit))
 
 
 async def backlog(url: str, count: int, digits: int) -> None:
-    """Post many numbers in batches; say how fast they are accepted, and when the last one is done."""
+    """Submit many numbers in batches; print how fast they are accepted and factored."""
     numbers = Numbers(digits)
-    began = time.monotonic()
+    started = time.monotonic()
     last = ""
     async with aiohttp.ClientSession(url) as session:
         for _ in range(count // BATCH):
@@ -221,18 +255,18 @@ async def backlog(url: str, count: int, digits: int) -> None:
             async with session.post("/tasks/batch", json={"numbers": values}) as response:
                 response.raise_for_status()
                 last = (await response.json())["items"][-1]["task"]["task_id"]
-        accepted = time.monotonic() - began
+        accepted = time.monotonic() - started
         print(f"{count} numbers accepted in {accepted:.1f} s: {count / accepted:.0f}/s", flush=True)
         await _ended(session, last)
-        drained = time.monotonic() - began
+        drained = time.monotonic() - started
         print(f"all done after {drained:.1f} s: {count / drained:.0f}/s")
 
 
-async def pause(submit: Submit, processes: list[Process]) -> None:
-    """Stop the gateways for a second under load: the percentiles must show it."""
+async def pause(submit: Submit, processes: Sequence[Process]) -> None:
+    """Stop the gateways for a second under load, and check that the percentiles show it."""
     rate, seconds = 50.0, 8.0
 
-    async def stop_and_go() -> None:
+    async def stop_for_a_second() -> None:
         await asyncio.sleep(seconds / 2)
         for process in processes:
             process.signal(signal.SIGSTOP)
@@ -242,18 +276,18 @@ async def pause(submit: Submit, processes: list[Process]) -> None:
 
     calm = await openloop.run(submit, rate=rate, seconds=seconds, timeout_s=TIMEOUT_SECONDS)
     print(calm)
-    interrupting = asyncio.create_task(stop_and_go())
+    interrupting = asyncio.create_task(stop_for_a_second())
     shaken = await openloop.run(submit, rate=rate, seconds=seconds, timeout_s=TIMEOUT_SECONDS)
     await interrupting
     print(shaken)
-    # An eighth of the requests fell into the pause, evenly: a tenth of those waited 0.9 s and more.
+    # An eighth of the requests fell into the pause, spread evenly; a tenth of these waited 0.9 s or more.
     if shaken.quantile(99) - calm.quantile(99) < 0.8:  # noqa: PLR2004 seconds, see above
-        sys.exit("the pause does not show: do not trust this load generator")
-    print("the pause of a second shows")
+        sys.exit("the pause does not show in the latencies: do not trust this load generator")
+    print("the pause shows in the latencies")
 
 
 async def beside_peer(rates: list[float], seconds: float) -> None:
-    """Find the knees of the peer and of this service, one after the other."""
+    """Measure the highest throughput of the peer and of this service, one after the other."""
     best: dict[str, float] = {}
     async with celery_flask.serving() as url, celery_flask.submitting(url) as submit:
         print("Celery + RabbitMQ + Redis + Flask (gunicorn)")
@@ -262,49 +296,110 @@ async def beside_peer(rates: list[float], seconds: float) -> None:
         for digits in (12, 24):
             name = f"{'make stack' if stack else 'make run'}, {digits} digits"
             print(f"Factorline, {name}")
-            async with serving(stack=stack) as (own, _), submitting(own, digits) as submit:
+            async with (
+                serving(stack=stack) as service,
+                submitting(service.url, digits) as submit,
+            ):
                 best[name] = max(one.throughput for one in await curve(submit, rates, seconds))
     for name, throughput in best.items():
         print(f"{name:<22}{throughput:6.0f}/s  {throughput / best['peer']:.1f} times the peer")
 
 
-async def measure(asked: argparse.Namespace) -> None:
+async def figures(options: argparse.Namespace, service: Service) -> dict[str, float]:
+    """Measure a curve or batches; return the figures by name. Smaller is better."""
+    meter = CpuMeter()
+    if options.what == "batch":
+        before = meter.read(service.programs)
+        pairs = await batch(service.url, options.digits)
+        accepted, done = map(statistics.median, zip(*pairs, strict=True))
+        found = {"ms until accepted": 1000 * accepted, "ms until done": 1000 * done}
+        count = BATCH * BATCHES
+    else:
+        async with submitting(service.url, options.digits) as submit:
+            before = meter.read(service.programs)
+            measured = await curve(submit, options.rates or RATES_IN_TURNS, options.seconds)
+        found = {
+            f"ms, p{percent} at {one.rate:.0f}/s": 1000 * one.quantile(percent)
+            for one in measured
+            for percent in (50, 90, 99)
+        }
+        count = sum(one.answered for one in measured)
+    found["CPU ms per number"] = 1000 * (meter.read(service.programs) - before) / count
+    return found
+
+
+async def in_turns(options: argparse.Namespace) -> None:
+    """Measure this checkout and another one in turns, and print the ratios of their figures."""
+    checkouts = {"this": None, "other": options.against.resolve()}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in checkouts}
+    for turn in range(options.rounds):
+        for name in sorted(checkouts, reverse=turn % 2 == 0):  # so that neither is always the first
+            print(f"round {turn + 1} of {options.rounds}: {name} checkout", flush=True)
+            async with serving(stack=options.stack, checkout=checkouts[name]) as service:
+                found[name].append(await figures(options, service))
+    print(f"{'':<22}{'this':>9}{'other':>9}   this/other: median (smallest to largest)")
+    for figure in found["this"][0]:
+        pairs = [
+            (this[figure], other[figure])
+            for this, other in zip(found["this"], found["other"], strict=True)
+            if figure in this and figure in other
+        ]
+        ratios = [this / other for this, other in pairs]
+        this, other = (statistics.median(values) for values in zip(*pairs, strict=True))
+        print(
+            f"{figure:<22}{this:9.2f}{other:9.2f}{statistics.median(ratios):9.3f} "
+            f"({min(ratios):.3f} to {max(ratios):.3f})"
+        )
+
+
+async def measure(options: argparse.Namespace) -> None:
     """Run one of the measurements."""
-    if asked.what == "peer":
-        await beside_peer(asked.rates, asked.seconds)
+    if options.against:
+        await in_turns(options)
         return
-    async with serving(stack=asked.stack) as (url, processes):
-        match asked.what:
+    rates = options.rates or list(RATES)
+    if options.what == "peer":
+        await beside_peer(rates, options.seconds)
+        return
+    async with serving(stack=options.stack) as service:
+        match options.what:
             case "batch":
-                await batch(url, asked.digits)
+                await batch(service.url, options.digits)
             case "sockets":
-                await sockets(url, processes, asked.count or SOCKETS)
+                await sockets(service.url, service.gateways, options.count or SOCKETS)
             case "backlog":
-                await backlog(url, asked.count or BACKLOG, asked.digits)
+                await backlog(service.url, options.count or BACKLOG, options.digits)
             case _:
-                async with submitting(url, asked.digits) as submit:
-                    if asked.what == "pause":
-                        await pause(submit, processes)
+                async with submitting(service.url, options.digits) as submit:
+                    if options.what == "pause":
+                        await pause(submit, service.gateways)
                     else:
-                        await curve(submit, asked.rates, asked.seconds)
+                        await curve(submit, rates, options.seconds)
 
 
 def main() -> None:
-    """Run one of the measurements."""
+    """Parse the command line and measure."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.service",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("what", choices=["curve", "batch", "sockets", "backlog", "pause", "peer"])
-    parser.add_argument("--stack", action="store_true", help="the production shape (make stack)")
-    parser.add_argument("--rates", type=float, nargs="+", default=list(RATES))
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="of each rate")
+    parser.add_argument("--stack", action="store_true", help="the production layout (make stack)")
+    parser.add_argument("--rates", type=float, nargs="+", help="numbers per second, ascending")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long each rate is sent")
     parser.add_argument("--digits", type=int, default=12, help="of the numbers")
     parser.add_argument("--count", type=int, help="of sockets, or of numbers in the backlog")
+    parser.add_argument(
+        "--against", type=Path, help="another checkout to measure in turns: curve and batch only"
+    )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of both checkouts")
+    options = parser.parse_args()
+    if options.against and options.what not in {"curve", "batch"}:
+        parser.error("--against can compare `curve` and `batch` only")
     os.environ.setdefault("FACTORLINE_LOG_LEVEL", "WARNING")
-    os.environ.update(ROOM)
-    asyncio.run(measure(parser.parse_args()))
+    os.environ.update(SETTINGS)
+    asyncio.run(measure(options))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Sieve random composites of 25 to 60 digits in a row, and stop at the first that does not come out.
+"""Does the sieve split every random composite of 25 to 60 digits?
 
     python -m benchmarks.soak --count 2000
 
-They are products of two or three primes of random sizes above a million; the sieve gets all of them, also
-those that the service would give to something else. The exit status is 1 after a failure.
+They are products of two or three primes of random sizes above a million. All of them go to the sieve, even
+those that the service would factor in another way. It stops at the first failure, with exit status 1.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from factor_worker.engine import coprime, parts
 from factor_worker.engine.siqs import complete
 
 DIGITS = (25, 60)
-LEAST_PRIME_DIGITS = 7
+MIN_PRIME_DIGITS = 7
 REPORT_EVERY = 100
 
 
@@ -33,10 +33,10 @@ def composite(chance: random.Random) -> int:
 
 
 def _sizes(digits: int, chance: random.Random) -> list[int]:
-    first = chance.randint(LEAST_PRIME_DIGITS, digits - LEAST_PRIME_DIGITS)
+    first = chance.randint(MIN_PRIME_DIGITS, digits - MIN_PRIME_DIGITS)
     rest = digits - first
-    if rest >= 2 * LEAST_PRIME_DIGITS and chance.random() < 1 / 3:
-        second = chance.randint(LEAST_PRIME_DIGITS, rest - LEAST_PRIME_DIGITS)
+    if rest >= 2 * MIN_PRIME_DIGITS and chance.random() < 1 / 3:
+        second = chance.randint(MIN_PRIME_DIGITS, rest - MIN_PRIME_DIGITS)
         return [first, second, rest - second]
     return [first, rest]
 
@@ -46,14 +46,14 @@ def _prime(digits: int, chance: random.Random) -> int:
 
 
 def is_split(value: int) -> bool:
-    """Return whether the sieve takes a number apart into two proper pieces at least."""
+    """Return whether the sieve splits a number into at least two proper factors."""
     whole = parts.Part(value, 1, parts.Certainty.COMPOSITE)
     pieces = coprime.split([whole], complete.factor(value))
     return len(pieces) > 1 and parts.product(pieces) == value
 
 
 def main() -> None:
-    """Run until the count or a failure."""
+    """Sieve numbers until the count is reached or one fails."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.soak",
         description=__doc__,
@@ -61,13 +61,13 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    chance, began = random.Random(asked.seed), time.process_time()
-    for done in range(1, asked.count + 1):
+    options = parser.parse_args()
+    chance, began = random.Random(options.seed), time.process_time()
+    for done in range(1, options.count + 1):
         value = composite(chance)
         if not is_split(value):
-            sys.exit(f"not split, after {done - 1} that were: {value}")
-        if done % REPORT_EVERY == 0 or done == asked.count:
+            sys.exit(f"{value} was not split ({done - 1} numbers before it were)")
+        if done % REPORT_EVERY == 0 or done == options.count:
             print(f"{done} split, {time.process_time() - began:.0f} CPU s", flush=True)
 
 

@@ -1,1 +1,1 @@
-"""What others build: the same job done by the usual parts, to be measured beside us."""
+"""Peers to compare with: the same job done by the usual components."""

@@ -1,4 +1,4 @@
-"""Starts the Celery, RabbitMQ, Redis and Flask stack as plain processes, and submits to it by polling."""
+"""Starts Celery, RabbitMQ, Redis and Flask as plain processes, and submits numbers to them by polling."""
 
 import asyncio
 import contextlib
@@ -18,17 +18,17 @@ from infra.local.rabbitmq import RabbitNode
 
 ENVIRONMENT = ROOT / ".venv-peer"
 LOCK = Path(__file__).with_name("requirements.lock")
-HOW = "on Debian or Ubuntu `apt-get install -y --no-install-recommends redis-server`"
+HOW = "Install it with `apt-get install -y --no-install-recommends redis-server` (Debian, Ubuntu)"
 PROCESSES = 2
-"""Of Celery's workers and of gunicorn's, each with `THREADS` threads: a core each, as ours have."""
+"""Of Celery's workers, and of gunicorn's with `THREADS` threads each: a core for each, as for ours."""
 THREADS = 8
 POLL_SECONDS = 0.01
-"""The peer pushes nothing, so its clients ask: this often is more than anybody would."""
+"""The peer cannot push, so its clients poll, more often than anybody would in practice."""
 WARM_NUMBERS = 100
 
 
 class _Redis(Process):
-    """A Redis server that keeps nothing."""
+    """A Redis server that writes nothing to disk."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self._port = port
@@ -58,7 +58,7 @@ class _Web(Process):
 
 
 def _install() -> None:
-    """Make the peer's environment, unless it is there."""
+    """Make the peer's environment, unless it exists."""
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)  # noqa: S603 ours
@@ -68,7 +68,7 @@ def _install() -> None:
 
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[str]:
-    """Yield the address of a fresh peer."""
+    """Yield the URL of a fresh peer."""
     await asyncio.to_thread(_install)
     with tempfile.TemporaryDirectory(prefix="peer-") as name:
         folder = Path(name)
@@ -94,7 +94,7 @@ async def serving() -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def submitting(url: str) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
-    """Yield what submits the i-th number and returns when polling gave its factors."""
+    """Yield a function that submits the i-th number and returns when polling has shown its factors."""
     base = 10**11 + secrets.randbelow(8 * 10**11)
     async with aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=0)) as session:
 

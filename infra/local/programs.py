@@ -35,12 +35,18 @@ class Program(Process):
         env = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
+            "PYTHONSAFEPATH": "1",  # otherwise the working directory comes before PYTHONPATH
             "PYTHONFAULTHANDLER": "1",  # a crash of native code leaves a traceback in the log
             "FACTORLINE_NAME": name,
             "FACTORLINE_VERSION": version(),
             **settings,
         }
         super().__init__(name, [sys.executable, "-m", module], folder=folder, env=env)
+
+    def run_from(self, checkout: Path) -> None:
+        """From the next start on, run the program of another checkout with the Python of its .venv."""
+        self.command[0] = str(checkout / ".venv" / "bin" / "python")
+        self.env["PYTHONPATH"] = str(checkout)
 
 
 class Gateway(Program):

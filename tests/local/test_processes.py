@@ -18,6 +18,7 @@ from infra.local.processes import (
     find_program,
     free_ports,
 )
+from infra.local.programs import Program
 from tests import waiting
 
 FOREVER = "import signal; signal.pause()"
@@ -133,6 +134,21 @@ def test_nobody_else_is_given_a_port_of_ours(monkeypatch: pytest.MonkeyPatch) ->
         [sys.executable, "-c", asked], capture_output=True, text=True, check=False
     )
     assert "NoFreePort" in other.stderr
+
+
+async def test_a_program_of_another_checkout_is_run_with_its_own_python(tmp_path: Path) -> None:
+    """Neither the working directory nor our packages come before those of the other checkout."""
+    (tmp_path / "gateway").mkdir()
+    (tmp_path / "gateway" / "__main__.py").write_text("import sys; print(sys.executable)")
+    own_python = tmp_path / ".venv" / "bin" / "python"
+    own_python.parent.mkdir(parents=True)
+    own_python.symlink_to(sys.executable)
+    program = Program("other", "gateway", folder=tmp_path, settings={})
+    program.run_from(tmp_path)
+    program.spawn()
+    await program.ended()
+
+    assert f"{own_python}\n" == program.log.read_text()
 
 
 def test_a_missing_program_says_how_to_get_it() -> None:

@@ -1,4 +1,4 @@
-"""The usual way to do work in the background: Flask in front, Celery behind, RabbitMQ and Redis between.
+"""The usual way to run background work: Flask in front, Celery behind, RabbitMQ and Redis between them.
 
-It is run by its own environment (see `benchmarks.peers.celery_flask`) and imports nothing of ours.
+It runs in an environment of its own (see `benchmarks.peers.celery_flask`) and imports nothing of ours.
 """
