@@ -1,4 +1,4 @@
-"""Numbers b^n - 1 and b^n + 1 fall into cyclotomic pieces before any work is spent on them."""
+"""Algebraic factors: b^n - 1 and b^n + 1 fall into cyclotomic values before any search begins."""
 
 import math
 
@@ -6,13 +6,13 @@ import gmpy2
 
 from factor_worker.engine import aurifeuillian, powers
 
-_SMALLEST = 5  # 2, 3 and 4 have no factors worth the trouble
+_SMALLEST = 5  # 2, 3 and 4 have no algebraic factors
 
 
 def pieces(n: int) -> tuple[int, ...]:
-    """Return numbers above 1 whose product is n >= 2; only (n,) if it is not of such a form.
+    """Return numbers above 1 whose product is n >= 2, ascending; (n,) if n is not of such a form.
 
-    The pieces of b^n -+ 1 may be composite, and may share small factors (those of the exponent).
+    The pieces may be composite, and may share small primes, those that divide the exponent.
     """
     form = recognise(n)
     if form is None:
@@ -25,7 +25,7 @@ def pieces(n: int) -> tuple[int, ...]:
 
 
 def recognise(n: int) -> tuple[int, int, int] | None:
-    """Return (b, k, s) with n = b^k + s, s = -1 or 1, k > 1 as large as can be; None if not so."""
+    """Return (b, k, s) with n = b^k + s, s = -1 or 1 and the largest possible k > 1, or None."""
     if n < _SMALLEST:
         return None
     for sign in (-1, 1):
@@ -42,9 +42,10 @@ def divisors(n: int) -> list[int]:
 
 
 def _cyclotomic_values(base: int, exponent: int, sign: int) -> dict[int, int]:
-    """Return d -> Phi_d(base) for the d whose values have the product base^exponent + sign.
+    """Return the cyclotomic values Phi_d(base), by d, whose product is base^exponent + sign.
 
-    x^k - 1 is the product of Phi_d(x) over d | k, and x^k + 1 that over d | 2k with d not | k.
+    x^k - 1 is the product of Phi_d(x) over all d that divide k, and x^k + 1 that over all d that divide
+    2k and not k.
     """
     top = exponent if sign < 0 else 2 * exponent
     values: dict[int, int] = {}

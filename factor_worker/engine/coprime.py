@@ -1,4 +1,4 @@
-"""Factor refinement: from numbers that may share factors to pairwise coprime ones."""
+"""Factor refinement: from numbers that may share factors to a coprime base of them."""
 
 import math
 from collections.abc import Iterable
@@ -15,9 +15,9 @@ from factor_worker.engine.parts import (
 
 
 def refine(values: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    """Return (base, exponent) pairs, ascending and pairwise coprime, with the values' product.
+    """Return (base, exponent) pairs, ascending, with pairwise coprime bases and the product of the values.
 
-    Every value is a product of powers of the bases; values of 1 vanish.
+    Every value is a product of powers of the bases. Values of 1 are ignored.
     Source: Bach, Driscoll and Shallit, "Factor refinement" (1993), in its simplest form.
     """
     base: list[tuple[int, int]] = []
@@ -30,7 +30,7 @@ def refine(values: Iterable[int]) -> tuple[tuple[int, int], ...]:
 
 
 def _insert(base: list[tuple[int, int]], value: int, exponent: int) -> list[tuple[int, int]]:
-    """Put a power into the base, or take out what it meets there and return what came of both."""
+    """Insert a power that is coprime to the base; else remove what it meets, and return both in pieces."""
     for index, (other, times) in enumerate(base):
         common = math.gcd(value, other)
         if common > 1:
@@ -42,10 +42,13 @@ def _insert(base: list[tuple[int, int]], value: int, exponent: int) -> list[tupl
 
 
 def split(parts: Iterable[Part], divisors: Iterable[int]) -> Decomposition:
-    """Return the same number, its composite parts taken apart by whatever the divisors share.
+    """Return the same number with its composite parts split by what they share with the divisors.
 
-    New pieces are reduced to roots and classified without a proof; primes are left as they are.
-    A divisor that divides nothing does no harm. A divisor below 1 raises ValueError.
+    New pieces are reduced to roots of perfect powers and classified without a proof; prime parts stay as
+    they are. Divisors may be composite or negative, and may divide nothing.
+
+    Raises:
+        ValueError: a divisor is 0.
     """
     known = [abs(divisor) for divisor in divisors]
     if 0 in known:

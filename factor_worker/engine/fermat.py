@@ -5,11 +5,11 @@ from typing import Final
 import gmpy2
 
 STEPS: Final = 4_000
-"""Two primes close together are the commonest weak key; this costs a few milliseconds."""
+"""Two primes close together are the commonest weak key; trying this many steps takes milliseconds."""
 
 
 def divisor(n: int, *, steps: int = STEPS) -> int | None:
-    """Return a divisor d of an odd n with 1 < d <= n/d that is near the square root, or None."""
+    """Return a divisor d of an odd n with 1 < d <= n/d, or None if there is none near the square root."""
     a = gmpy2.isqrt(n)
     if a * a < n:
         a += 1

@@ -1,4 +1,4 @@
-"""The value in which the engine says what it knows of a number: its parts, and how sure each is."""
+"""Decompositions: the form in which the engine states what it knows of a number, and how certain it is."""
 
 import math
 from collections.abc import Iterable
@@ -7,22 +7,22 @@ from typing import NamedTuple
 
 
 class EngineError(Exception):
-    """Something that the engine needs is missing or misbehaves; the message says what to do."""
+    """Something that the engine needs is missing or failed; the message says what, and what to do."""
 
 
 class Certainty(StrEnum):
-    """What is known of one part."""
+    """What is known of the value of a part."""
 
     PROVEN = "proven"
     """Prime, by a proof (below 2^64, BPSW is one)."""
     PROBABLE = "probable"
-    """Passed BPSW; no composite number is known that does."""
+    """It passed BPSW, which no composite number is known to do."""
     COMPOSITE = "composite"
     """Certainly not prime, and not factored yet."""
 
 
 class Part(NamedTuple):
-    """`value` to the power of `exponent`, as it stands in a decomposition."""
+    """`value` to the power of `exponent`, as one factor of a decomposition."""
 
     value: int
     exponent: int
@@ -34,22 +34,22 @@ Decomposition = tuple[Part, ...]
 
 
 def ordered(parts: Iterable[Part]) -> Decomposition:
-    """Return parts that are pairwise coprime as a decomposition."""
+    """Return pairwise coprime parts as a decomposition, in ascending order."""
     return tuple(sorted(parts))
 
 
 def product(parts: Iterable[Part]) -> int:
-    """Return the number that the parts make up."""
+    """Return the product of the parts."""
     return math.prod(part.value**part.exponent for part in parts)
 
 
 def raised(parts: Iterable[Part], exponent: int) -> Decomposition:
-    """Return the decomposition of the number to the power of `exponent`."""
+    """Return the decomposition of the parts' product to the power of `exponent`."""
     return tuple(part._replace(exponent=part.exponent * exponent) for part in parts)
 
 
 def digits(n: int) -> int:
-    """Return the count of decimal digits of a positive integer, of any size."""
+    """Return how many decimal digits a positive integer has, without writing them out."""
     fewest = int((n.bit_length() - 1) * math.log10(2)) + 1
     return fewest + int(n >= 10**fewest)
 

@@ -1,4 +1,4 @@
-"""Perfect powers: p^40 and the square of a hard number are easy once they are recognised."""
+"""Perfect powers: the square of a hard number is as easy as its root once it is recognised."""
 
 import gmpy2
 
@@ -6,9 +6,12 @@ from factor_worker.engine.parts import require_above_one
 
 
 def perfect_power(n: int) -> tuple[int, int]:
-    """Return (root, exponent) with root ** exponent == n >= 2 and the largest exponent there is.
+    """Return (root, exponent) with root ** exponent == n >= 2 and the largest possible exponent.
 
     A number that is no perfect power is its own root, with exponent 1.
+
+    Raises:
+        ValueError: n is below 2.
     """
     require_above_one(n)
     root, exponent = gmpy2.mpz(n), 1
@@ -19,7 +22,7 @@ def perfect_power(n: int) -> tuple[int, int]:
 
 
 def _prime_root(n: int) -> tuple[int, int]:
-    """Return (root, p) with root ** p == n for the smallest prime p, where there is one."""
+    """Return (root, p) with root ** p == n for the smallest such prime p; n is a perfect power."""
     p = 2
     while True:
         root, exact = gmpy2.iroot(n, p)

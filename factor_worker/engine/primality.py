@@ -1,4 +1,4 @@
-"""Primality: a test that no composite is known to pass, and proofs where they stay quick."""
+"""Primality: a test that no composite is known to pass, and proofs for sizes where they are quick."""
 
 from typing import Final
 
@@ -13,24 +13,15 @@ _BPSW_IS_PROOF_BELOW = 1 << 64  # Feitsma and Galway checked every number below 
 
 
 def is_probable_prime(n: int) -> bool:
-    """Return whether n passes the test of Baillie, Pomerance, Selfridge and Wagstaff (1980)."""
+    """Return whether n passes BPSW, the test of Baillie, Pomerance, Selfridge and Wagstaff (1980)."""
     return bool(fmpz(n).is_probable_prime())
 
 
-def prove(n: int) -> bool:
-    """Return True if n is proven to be prime and False if it is proven to be composite.
-
-    Raises:
-        ValueError: n has more than `PROOF_LIMIT_DIGITS` digits.
-    """
-    if n >= _PROOF_LIMIT:
-        message = f"proofs are limited to {PROOF_LIMIT_DIGITS} digits"
-        raise ValueError(message)
-    return is_probable_prime(n) and bool(fmpz(n).is_prime())
-
-
 def classify(n: int, *, prove: bool) -> Certainty:
-    """Return what n >= 2 is; `prove` asks for a proof, as far as `PROOF_LIMIT_DIGITS` allows."""
+    """Return whether n >= 2 is prime, and how certain that is.
+
+    `prove` asks for a proof, which numbers of more than `PROOF_LIMIT_DIGITS` digits never get.
+    """
     require_above_one(n)
     if not is_probable_prime(n):
         return Certainty.COMPOSITE

@@ -1,4 +1,4 @@
-"""The first look at a number: everything that costs little, and all of it when that is enough."""
+"""The survey, the first look at a number: everything that takes seconds at most."""
 
 from collections import Counter
 from typing import Final
@@ -15,18 +15,19 @@ from factor_worker.engine.parts import (
 )
 
 WHOLE_DIGITS: Final = 43
-"""Composites up to this size are factored on the spot: what the tiny sieve takes, in 20 ms at most."""
+"""Composites up to this size are factored completely: the tiny sieve takes them, in some 20 ms at most."""
 
 SHORT_TRIAL: Final = 20_000
-"""Primes that are divided out of such a number first; it is as quick to sieve for larger ones."""
+"""Primes below this are divided out of such a number first; the tiny sieve finds larger ones as quickly."""
 
 
 def survey(n: int) -> Decomposition:
-    """Return what can be learnt of n >= 2 in a few seconds, for up to 1 000 digits and more.
+    """Return what can be learnt of n >= 2 within a few seconds, for 1 000 digits and more.
 
-    Primes up to 100 digits come back proven, larger ones `probable`; what is left composite has
-    no prime factor below `trial.LIMIT`, is no perfect power and has more than `WHOLE_DIGITS`
-    digits.
+    That is algebraic factors, small primes, perfect powers, two primes close together (Fermat), and all
+    of a number that is small enough. Primes of up to `whole.PROOF_INSIDE_DIGITS` come back proven, larger
+    ones `probable`. A part that is left composite has more than `WHOLE_DIGITS` digits and no prime factor
+    below `trial.LIMIT`, and is no perfect power.
 
     Raises:
         ValueError: n is below 2.
@@ -51,7 +52,7 @@ def _survey_root(n: int) -> Decomposition:
 
 
 def _resolve(n: int) -> Decomposition:
-    """Return what is known of a number without small prime factors."""
+    """Return what can be learnt of a number without small prime factors."""
     root, exponent = powers.perfect_power(n)
     if exponent > 1:
         return raised(_resolve(root), exponent)

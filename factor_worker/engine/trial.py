@@ -1,4 +1,4 @@
-"""Trial division by all small primes, by greatest common divisors with products of many of them."""
+"""Trial division by all small primes, as greatest common divisors with products of many primes."""
 
 import functools
 import math
@@ -10,11 +10,11 @@ import gmpy2
 from factor_worker.engine.parts import require_above_one
 
 LIMIT: Final = 1_000_000
-"""Every prime below is divided out by default; it costs 2 ms for 1 000 digits."""
+"""Primes below this are divided out by default; that takes 2 ms for 1 000 digits."""
 _PRIMES_PER_BATCH = 512
 
 
-class Batch(NamedTuple):
+class _PrimeBatch(NamedTuple):
     """Consecutive primes and their product."""
 
     primes: tuple[int, ...]
@@ -22,37 +22,40 @@ class Batch(NamedTuple):
 
 
 def divide(n: int, *, limit: int = LIMIT) -> tuple[list[tuple[int, int]], int]:
-    """Return the primes below `limit` that divide n >= 2 with their exponents, and the rest of n.
+    """Return the primes below `limit` that divide n >= 2, with exponents, and the cofactor.
 
-    A rest below `limit` squared is a prime, or 1.
+    A cofactor below `limit` squared is prime, or 1.
+
+    Raises:
+        ValueError: n is below 2.
     """
     require_above_one(n)
-    rest = gmpy2.mpz(n)
+    cofactor = gmpy2.mpz(n)
     found: list[tuple[int, int]] = []
     for batch in _batches(limit):
-        common = gmpy2.gcd(rest, batch.product)
+        common = gmpy2.gcd(cofactor, batch.product)
         if common == 1:
             continue
         for prime in batch.primes:
             if common % prime == 0:
-                rest, exponent = gmpy2.remove(rest, prime)
+                cofactor, exponent = gmpy2.remove(cofactor, prime)
                 found.append((prime, int(exponent)))
                 common //= prime
                 if common == 1:
                     break
-    return found, int(rest)
+    return found, int(cofactor)
 
 
 @functools.cache
-def _batches(limit: int) -> tuple[Batch, ...]:
+def _batches(limit: int) -> tuple[_PrimeBatch, ...]:
     primes = primes_below(limit)
     starts = range(0, len(primes), _PRIMES_PER_BATCH)
     chunks = [tuple(primes[start : start + _PRIMES_PER_BATCH]) for start in starts]
-    return tuple(Batch(chunk, gmpy2.mpz(math.prod(chunk))) for chunk in chunks)
+    return tuple(_PrimeBatch(chunk, gmpy2.mpz(math.prod(chunk))) for chunk in chunks)
 
 
 def primes_below(limit: int) -> list[int]:
-    """Return the primes below `limit`, by the sieve of Eratosthenes."""
+    """Return the primes below `limit`, ascending, by the sieve of Eratosthenes."""
     is_prime = bytearray([0, 0]) + bytearray([1]) * (limit - 2)
     for p in range(2, math.isqrt(max(limit - 1, 0)) + 1):
         if is_prime[p]:

@@ -1,4 +1,4 @@
-"""Checks a decomposition by GMP alone, independently of the library that found it."""
+"""Verification of a decomposition with GMP alone, independently of the code that found it."""
 
 import math
 from itertools import combinations
@@ -11,16 +11,16 @@ _ROUNDS = 25  # gmpy2's default: BPSW, then one round of Miller-Rabin with a ran
 
 
 class WrongDecomposition(EngineError):
-    """A decomposition is not what it says it is; the message says where it fails."""
+    """A decomposition is false; the message says in what."""
 
 
 def verify(n: int, parts: Decomposition) -> None:
-    """Return if `parts` is a decomposition of n >= 2 whose primes and composites are such.
+    """Check that `parts` is a decomposition of n >= 2, and that its primes and composites are such.
 
-    A proof is not repeated: a part that is called `proven` is only tested to be prime.
+    Proofs are not repeated: a part that is called `proven` passes if it is a probable prime.
 
     Raises:
-        WrongDecomposition: it is not.
+        WrongDecomposition: the product, the order, a common factor or a certainty is wrong.
     """
     _verify_shape(parts)
     if product(parts) != n:
@@ -30,15 +30,15 @@ def verify(n: int, parts: Decomposition) -> None:
         message = "two parts have a common factor"
         raise WrongDecomposition(message)
     for part in parts:
-        said_prime = part.certainty is not Certainty.COMPOSITE
-        if is_prime(part.value) != said_prime:
+        claimed_prime = part.certainty is not Certainty.COMPOSITE
+        if is_prime(part.value) != claimed_prime:
             size = digits(part.value)
             message = f"a part of {size} digits is called {part.certainty}, which it is not"
             raise WrongDecomposition(message)
 
 
 def is_prime(n: int) -> bool:
-    """Return whether n passes GMP's test: BPSW and a round of Miller and Rabin's."""
+    """Return whether n passes GMP's primality test: BPSW and one round of Miller and Rabin's."""
     return bool(gmpy2.is_prime(n, _ROUNDS))
 
 

@@ -1,4 +1,4 @@
-"""Factors a number completely in one call: by FLINT if it fits a word, by our own sieves above that."""
+"""Complete factorizations in one call: by FLINT below 60 bits, above that by our own sieves."""
 
 from typing import Final
 
@@ -20,10 +20,13 @@ PROOF_INSIDE_DIGITS: Final = 100
 
 
 def factor_completely(n: int) -> Decomposition:
-    """Return n >= 2 as a product of primes.
+    """Return n >= 2 as a product of primes, proven up to `PROOF_INSIDE_DIGITS`.
 
-    From 60 bits on n should have no small factor and be no perfect power: our own sieves take as
-    long for one as for any other, 1.5 ms for 30 digits, 10 for 40, 0.25 s for 50 and 2 s for 60.
+    Divide small primes out of n first: a sieve takes as long for a number with a small factor as for any
+    other of its size. Even numbers, perfect powers and what a sieve fails on go to FLINT.
+
+    Raises:
+        ValueError: n is below 2.
     """
     require_above_one(n)
     part = prime_part(n, 1)
@@ -48,15 +51,15 @@ def factor_completely(n: int) -> Decomposition:
 
 
 def _by_flint(n: int) -> Decomposition:
-    """Return n as a product of primes: 0.3 ms for 64 bits; 0.03 s for 40 digits, 0.4 for 50.
+    """Return n as a product of primes.
 
-    FLINT's quadratic sieve keeps its relations in a file, /tmp/siqsXXXXXX, which it removes at
-    the end, but not when it is killed.
+    FLINT's quadratic sieve keeps its relations in a file, /tmp/siqsXXXXXX, which it removes at the end, but
+    not when it is killed.
     """
     return ordered(prime_part(int(p), exponent) for p, exponent in fmpz(n).factor())
 
 
 def prime_part(p: int, exponent: int) -> Part:
-    """Return the part of what should be prime, proven up to `PROOF_INSIDE_DIGITS`."""
+    """Return p to the power of `exponent` as a part, its primality proven up to `PROOF_INSIDE_DIGITS`."""
     prove = digits(p) <= PROOF_INSIDE_DIGITS
     return Part(p, exponent, primality.classify(p, prove=prove))

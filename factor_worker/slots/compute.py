@@ -149,7 +149,7 @@ def _curves(work: Curves) -> tuple[parts.Decomposition, int]:
     """Return the target in pieces if a divisor was found, and how many curves ran."""
     target = int(work.target)
     sigmas = range(work.first_sigma, work.next_sigma)
-    report = ecm.run(target, effort.Method(work.method), work.b1, sigmas)
+    report = ecm.run_batch(target, effort.Method(work.method), work.b1, sigmas)
     if not report.divisors:
         return (), report.curves
     return _split(target, report.divisors), report.curves

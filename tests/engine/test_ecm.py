@@ -25,24 +25,24 @@ T = TypeVar("T")
 
 PARENT = f"""
 from factor_worker.engine.curves import ecm, effort
-ecm.run({examples.P40 * Q60}, effort.Method.ECM, {LONG_B1}, [6])
+ecm.run_batch({examples.P40 * Q60}, effort.Method.ECM, {LONG_B1}, [6])
 """
 
 
 def test_a_lucky_sigma_finds_its_factor_every_time() -> None:
     """The same sigma finds the same 25-digit factor: a unit is deterministic."""
     n = examples.P25 * Q60
-    expected = ecm.Batch((examples.P25, Q60), 1)
+    expected = ecm.CurveBatch((examples.P25, Q60), 1)
 
     for _ in range(2):
-        assert ecm.run(n, Method.ECM, 50_000, [LUCKY_SIGMA]) == expected
+        assert ecm.run_batch(n, Method.ECM, 50_000, [LUCKY_SIGMA]) == expected
 
 
 def test_a_batch_stops_at_the_first_success_and_counts_the_curves() -> None:
     """Curves that were not needed are not claimed."""
     sigmas = [LUCKY_SIGMA - 2, LUCKY_SIGMA - 1, LUCKY_SIGMA, LUCKY_SIGMA + 1]
 
-    found = ecm.run(examples.P25 * Q60, Method.ECM, 50_000, sigmas)
+    found = ecm.run_batch(examples.P25 * Q60, Method.ECM, 50_000, sigmas)
 
     assert found.curves == 3
     assert found.divisors
@@ -50,7 +50,7 @@ def test_a_batch_stops_at_the_first_success_and_counts_the_curves() -> None:
 
 def test_curves_without_success_are_counted() -> None:
     """A batch that finds nothing says how much it did."""
-    assert ecm.run(examples.P40 * Q60, Method.ECM, 2_000, [6, 7, 8]) == ecm.Batch((), 3)
+    assert ecm.run_batch(examples.P40 * Q60, Method.ECM, 2_000, [6, 7, 8]) == ecm.CurveBatch((), 3)
 
 
 @pytest.mark.parametrize(
@@ -64,30 +64,30 @@ def test_smooth_neighbours_fall_to_their_method(method: Method, smooth: int) -> 
     candidates = (k * base + smooth for k in range(1, 5000))
     p = next(c for c in candidates if verify.is_prime(c))
 
-    assert p in ecm.run(p * Q60, method, 20_000, [2024, 31337, 271828, 314159]).divisors
+    assert p in ecm.run_batch(p * Q60, method, 20_000, [2024, 31337, 271828, 314159]).divisors
 
 
 def test_time_is_a_limit_that_only_truncates() -> None:
     """What was not done in time is not claimed, and the call comes back in time."""
     begun = time.monotonic()
 
-    found = ecm.run(examples.P40 * Q60, Method.ECM, LONG_B1, [6, 7], timeout_s=0.5)
+    found = ecm.run_batch(examples.P40 * Q60, Method.ECM, LONG_B1, [6, 7], timeout_s=0.5)
 
-    assert found == ecm.Batch((), 0)
+    assert found == ecm.CurveBatch((), 0)
     assert time.monotonic() - begun < DEADLINE_S
 
 
 def test_small_numbers_are_factored_without_the_program() -> None:
     """Below 30 digits GMP-ECM meets all factors at once and says nothing."""
-    assert ecm.run(15, Method.ECM, 2_000, [6]) == ecm.Batch((3, 5), 0)
-    assert ecm.run(1009**2, Method.ECM, 2_000, [6]) == ecm.Batch((1009,), 0)
-    assert ecm.run(1009, Method.ECM, 2_000, [6]) == ecm.Batch((), 0)
+    assert ecm.run_batch(15, Method.ECM, 2_000, [6]) == ecm.CurveBatch((3, 5), 0)
+    assert ecm.run_batch(1009**2, Method.ECM, 2_000, [6]) == ecm.CurveBatch((1009,), 0)
+    assert ecm.run_batch(1009, Method.ECM, 2_000, [6]) == ecm.CurveBatch((), 0)
 
 
 def test_degenerate_composites_do_no_harm() -> None:
     """Even numbers, squares and primes give true divisors or none."""
     for n in (10**50, examples.P25**2, examples.P25**2 * examples.P20, Q60):
-        found = ecm.run(n, Method.ECM, 11_000, range(6, 12))
+        found = ecm.run_batch(n, Method.ECM, 11_000, range(6, 12))
 
         assert all(1 < d < n and n % d == 0 for d in found.divisors)
 
@@ -96,7 +96,7 @@ def test_a_sigma_out_of_range_is_refused() -> None:
     """Before any process is started."""
     for sigma in (0, 5, -7, 1 << 64):
         with pytest.raises(ValueError, match="sigma"):
-            ecm.run(examples.P25 * Q60, Method.ECM, 2_000, [sigma])
+            ecm.run_batch(examples.P25 * Q60, Method.ECM, 2_000, [sigma])
 
 
 def test_an_error_of_the_program_is_told() -> None:

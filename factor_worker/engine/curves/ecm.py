@@ -1,4 +1,4 @@
-"""Batches of P-1, P+1 and ECM on one number: deterministic, and honest about the curves done."""
+"""Batches of P-1, P+1 and ECM on one number: deterministic, with an exact count of the curves done."""
 
 import time
 from collections.abc import Sequence
@@ -10,65 +10,68 @@ from factor_worker.engine.curves.effort import Method
 from factor_worker.engine.parts import digits, require_above_one
 
 SMALL_DIGITS: Final = 30
-"""GMP-ECM finds all factors of such numbers at once, that is none; our tiny sieve takes 1.5 ms."""
+"""Numbers of fewer digits are factored by other means, in milliseconds: GMP-ECM would find all their prime
+factors at once, hence only the number itself."""
 FIRST_SIGMA: Final = 6
-"""Suyama's parametrization degenerates for smaller ones."""
+"""The smallest sigma: Suyama's parametrization degenerates for smaller ones."""
 SIGMA_LIMIT: Final = 1 << 64
-"""GMP-ECM takes larger ones too, but 64 bits are curves enough."""
+"""A sigma is below this. GMP-ECM takes larger ones too, but 64 bits give curves enough."""
 MEMORY_MB: Final = 1024
-"""Stage 2 is told to stay below this."""
+"""The memory limit that stage 2 is given (`-maxmem`)."""
 
 
-class Batch(NamedTuple):
-    """What a batch came to: divisors (perhaps composite, never 1 or n) and curves really done."""
+class CurveBatch(NamedTuple):
+    """The result of a batch."""
 
     divisors: tuple[int, ...]
+    """Nontrivial divisors, ascending, perhaps composite."""
     curves: int
+    """How many curves (or runs of P-1 or P+1) were completed."""
 
 
-def run(
+def run_batch(
     n: int, method: Method, b1: int, sigmas: Sequence[int], *, timeout_s: float = 600.0
-) -> Batch:
-    """Try one curve after the other on a composite n; stop at the first that finds something.
+) -> CurveBatch:
+    """Run one curve after the other on n, and stop at the first that finds a divisor.
 
-    `sigmas` are the curves' parameters (for P-1 and P+1: starting points), `FIRST_SIGMA` to
-    `SIGMA_LIMIT` - 1; the same ones give the same divisors. `timeout_s` of wall-clock only cuts
-    the batch short.
-    A number of less than `SMALL_DIGITS` is factored by other means, with no curve done.
+    `b1` is the bound of stage 1; GMP-ECM chooses that of stage 2. Each of `sigmas` is the parameter of a
+    curve (for P-1 and P+1 a starting point), from `FIRST_SIGMA` to `SIGMA_LIMIT` - 1; the same sigmas give
+    the same divisors. After `timeout_s` seconds of wall-clock time the batch ends with the curves completed
+    so far. A number of fewer than `SMALL_DIGITS` digits is factored by other means and without any curve.
 
     Raises:
-        ValueError: n is below 2, or a sigma out of range.
-        gmp_ecm.EcmMissing, gmp_ecm.EcmFailed: the program is missing or misbehaves.
+        ValueError: n is below 2, or a sigma is out of range.
+        gmp_ecm.EcmMissing, gmp_ecm.EcmFailed: GMP-ECM is missing, or failed.
     """
     require_above_one(n)
     if not all(FIRST_SIGMA <= sigma < SIGMA_LIMIT for sigma in sigmas):
         message = f"a sigma must be {FIRST_SIGMA} to {SIGMA_LIMIT - 1}"
         raise ValueError(message)
     if digits(n) < SMALL_DIGITS:
-        return Batch(tuple(p.value for p in whole.factor_completely(n) if p.value < n), 0)
+        return CurveBatch(tuple(p.value for p in whole.factor_completely(n) if p.value < n), 0)
     return _curves(n, method, b1, sigmas, time.monotonic() + timeout_s)
 
 
-def _curves(n: int, method: Method, b1: int, sigmas: Sequence[int], deadline: float) -> Batch:
-    """Start the program once per curve: with `-c` and `-sigma` it would repeat the same curve."""
+def _curves(n: int, method: Method, b1: int, sigmas: Sequence[int], deadline: float) -> CurveBatch:
+    """Start GMP-ECM once for each curve: with `-c` and `-sigma` it would repeat the same curve."""
     for done, sigma in enumerate(sigmas):
         left = deadline - time.monotonic()
         if left <= 0:
-            return Batch((), done)
+            return CurveBatch((), done)
         try:
             divisors = gmp_ecm.run_once(n, _arguments(method, b1, sigma), timeout_s=left)
         except gmp_ecm.EcmTimedOut:
-            return Batch((), done)
+            return CurveBatch((), done)
         if divisors:
-            return Batch(divisors, done + 1)
-    return Batch((), len(sigmas))
+            return CurveBatch(divisors, done + 1)
+    return CurveBatch((), len(sigmas))
 
 
 def _arguments(method: Method, b1: int, sigma: int) -> list[str]:
     limits = ["-maxmem", str(MEMORY_MB), str(b1)]
     match method:
         case Method.ECM:
-            # Parametrization 0 (Suyama's), not the default 1: a curve takes 10-15 % longer and
+            # Parametrization 0 (Suyama's) instead of the default 1: a curve takes 10-15 % longer and
             # finds 18 % (B1=1e6) to 36 % (11e3) more, by GMP-ECM's own expectation (-v).
             return ["-sigma", f"0:{sigma}", *limits]
         case Method.P_MINUS_1:

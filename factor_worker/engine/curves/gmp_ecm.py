@@ -1,4 +1,4 @@
-"""Runs the GMP-ECM program: finds it, feeds it, reads what it says, and never leaves it behind."""
+"""Drives the GMP-ECM program: finds it, runs it, reads its output, and never leaves it running."""
 
 import ctypes
 import functools
@@ -23,7 +23,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class EcmMissing(EngineError):
-    """There is no GMP-ECM on this machine."""
+    """GMP-ECM is not installed."""
 
 
 class EcmFailed(EngineError):
@@ -31,12 +31,16 @@ class EcmFailed(EngineError):
 
 
 class EcmTimedOut(EngineError):
-    """GMP-ECM did not end in time, and was killed."""
+    """GMP-ECM did not end within its time limit, and was killed."""
 
 
 @functools.cache
 def binary() -> Path:
-    """Return the program of the wheel `WHEEL`, else the `ecm` on PATH; raise EcmMissing."""
+    """Return the path of the program: that of the wheel `WHEEL`, else the `ecm` on PATH.
+
+    Raises:
+        EcmMissing: there is neither.
+    """
     on_path = shutil.which("ecm")
     for path in (_wheel_binary(), Path(on_path) if on_path else None):
         if path and os.access(path, os.X_OK):
@@ -46,7 +50,7 @@ def binary() -> Path:
 
 
 def _wheel_binary() -> Path | None:
-    """Return where the wheel keeps its program; importing the package would pull in Sage."""
+    """Return where the wheel keeps its program, without importing the package, which would load Sage."""
     try:
         return Path(str(importlib.metadata.distribution(WHEEL).locate_file(_INSIDE_WHEEL)))
     except importlib.metadata.PackageNotFoundError:
@@ -54,13 +58,15 @@ def _wheel_binary() -> Path | None:
 
 
 def run_once(n: int, arguments: Sequence[str], *, timeout_s: float) -> tuple[int, ...]:
-    """Return the divisors of n, neither 1 nor n, that one run finds, ascending.
+    """Return the nontrivial divisors of n that one run finds, ascending.
 
-    The program dies with the *thread* that calls this (on Linux), however that ends, and has an
-    empty environment. It writes no files.
+    `arguments` are those of the program. On Linux it is killed when the *thread* that calls this ends,
+    however that happens. It has an empty environment and writes no files.
 
     Raises:
-        EcmMissing, EcmFailed, EcmTimedOut: as they say.
+        EcmMissing: the program is not installed.
+        EcmFailed: it ended with an error, or contradicted itself.
+        EcmTimedOut: it took longer than `timeout_s`.
     """
     command = [str(binary()), "-q", *arguments]
     try:
@@ -81,7 +87,7 @@ def run_once(n: int, arguments: Sequence[str], *, timeout_s: float) -> tuple[int
 
 
 def _divisors(n: int, done: subprocess.CompletedProcess[str]) -> tuple[int, ...]:
-    """Read a finished run. Whatever number in its output divides n is a divisor: no trust needed.
+    """Return the divisors in the output of a finished run: every number there that divides n is one.
 
     The exit status is a bit mask: 1 error, 2 factor found, 4 factor prime, 8 cofactor prime.
     """
@@ -99,9 +105,9 @@ def _divisors(n: int, done: subprocess.CompletedProcess[str]) -> tuple[int, ...]
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """Return what a forked child calls to be killed when its parent dies; None but on Linux.
+    """Return a function that makes a forked child die with its parent, or None on other systems than Linux.
 
-    Everything is looked up here, before the fork: the child may only make system calls.
+    Everything is looked up here, before the fork: after it the child should only make system calls.
     """
     if sys.platform != "linux":
         return None
@@ -109,7 +115,7 @@ def _die_with_parent() -> Callable[[], None] | None:
 
     def die_with_parent() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before it could be watched
+        if os.getppid() != parent:  # the parent died before the call took effect
             os._exit(_FAILED)
 
     return die_with_parent

@@ -1,4 +1,4 @@
-"""The whole sieve in one process: for small numbers, tests and benchmarks."""
+"""The whole sieve in one process: for numbers that are not worth sharing, tests and benchmarks."""
 
 import math
 from collections.abc import Iterator
@@ -13,19 +13,20 @@ from factor_worker.engine.siqs.solve import solve
 from factor_worker.engine.siqs.solve.harvest import Harvest
 
 SMALLEST_N: Final = 10**15
-"""Below, there are not enough primes to make leading coefficients of."""
+"""Smaller numbers have too few primes to make a-coefficients of."""
 STEP_DIVISOR: Final = 2.5
-"""While a part f of the rows is missing, a unit is f/PATIENCE of what has been sieved: partial
-relations bring more and more, and a step must not overshoot."""
+"""While a part f of the rows is missing, the next unit is f/`STEP_DIVISOR` of what has been sieved: partial
+relations become worth more and more, and a step must not overshoot."""
 SMALLEST_STEP: Final = 0.01
-"""Towards the end a unit is this part of what has been sieved: counting is not free either."""
+"""Towards the end, a unit is this part of what has been sieved: counting rows takes time too."""
 
 
 def factor(n: int, *, report: solve.Report | None = None) -> tuple[int, ...]:
-    """Return nontrivial divisors of n, ascending; their refinement splits n as far as it was found.
+    """Return nontrivial divisors of n, ascending; `coprime.refine` makes a decomposition of them.
 
-    n must be odd, composite, no perfect power and at least `SMALLEST_N`. A number with a small factor
-    takes as long as any other of its size. The same n gives the same divisors.
+    n is odd, composite, no perfect power and at least `SMALLEST_N`. A number with a small factor takes as
+    long as any other of its size. The same n gives the same divisors. `report` is called as `solve.solve`
+    calls it.
 
     Raises:
         ValueError: n is not such a number.
@@ -40,7 +41,7 @@ def factor(n: int, *, report: solve.Report | None = None) -> tuple[int, ...]:
 
 
 def batches(harvest: Harvest, chosen: Parameters) -> Iterator[solve.StoredBatch]:
-    """Sieve all the a's there are, in steps that the harvest's state suggests; add each batch to it."""
+    """Sieve all a's in steps that suit the harvest's state; add each batch to the harvest, and yield it."""
     done, total = 0, polynomials.a_count(harvest.n, chosen)
     while done < total:
         usable, needed, _ = harvest.state()
@@ -53,7 +54,7 @@ def batches(harvest: Harvest, chosen: Parameters) -> Iterator[solve.StoredBatch]
 
 
 def _sieved(n: int, chosen: Parameters, report: solve.Report) -> tuple[int, ...]:
-    """Sieve until the relations suffice, and then some if luck wills it."""
+    """Sieve until the relations suffice, and further if every dependency is trivial."""
     harvest = Harvest(n, chosen)
     least = 0
     for _ in batches(harvest, chosen):
@@ -67,9 +68,9 @@ def _sieved(n: int, chosen: Parameters, report: solve.Report) -> tuple[int, ...]
 
 
 def _shared_factors(n: int, chosen: Parameters) -> tuple[int, ...]:
-    """Return what n shares with the multiplier or a prime of the factor base, and the rest.
+    """Return the factors that n shares with the multiplier or the factor base, and what remains of n.
 
-    Such a prime divides n or k once and for all, not every second value: it has no place in a sieve.
+    Such a prime cannot be sieved with: it divides n itself.
     """
     primes = factor_base.primes(n, chosen)
     small = {prime for prime in primes[1:] if n % prime == 0}

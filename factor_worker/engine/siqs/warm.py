@@ -1,6 +1,6 @@
-"""Compiles every kernel, or loads it from numba's cache: ``python -m factor_worker.engine.siqs.warm``.
+"""Compiles every kernel or loads it from numba's cache: ``python -m factor_worker.engine.siqs.warm``.
 
-Done when an environment or an image is built, and again by every child process before its first unit.
+This runs when an environment or an image is built, and in a worker's fork server when that starts.
 """
 
 import hashlib
@@ -12,12 +12,12 @@ from factor_worker.engine.siqs.solve import filtering, linear_algebra
 from factor_worker.engine.siqs.tiny import tiny
 
 WARM_UP_NUMBER: Final = 1_000_000_000_039 * 1_000_000_000_061
-"""Sieved and solved once."""
+"""A number that is sieved and solved once, on the way through every kernel."""
 FOLDER: Final = Path(__file__).parent
 
 
 def warm() -> None:
-    """Return when nothing is left to compile."""
+    """Compile or load every kernel; return when nothing is left to compile."""
     warm_tiny()
     filtering.warm()
     linear_algebra.warm()
@@ -25,16 +25,16 @@ def warm() -> None:
 
 
 def warm_tiny() -> None:
-    """Return when nothing that the tiny sieve needs is left to compile."""
+    """Compile or load the kernels that the tiny sieve needs."""
     forget_stale(FOLDER)
     tiny.factor(WARM_UP_NUMBER)
 
 
 def forget_stale(folder: Path) -> bool:
-    """Remove the compiled kernels of a folder and of those in it if any source there has changed since.
+    """Remove all compiled kernels below a folder if any source below it has changed since they were made.
 
-    numba looks only at the file of the kernel itself, and not at those of the kernels that it calls.
-    Return whether any source had changed.
+    numba's cache compares the file of a kernel only, not those of the kernels that it calls. Returns whether
+    they were removed. A folder that is not writable, as in the image, is left alone.
     """
     stamp = folder / "__pycache__" / "kernels.sha256"
     digest = hashlib.sha256()
@@ -49,7 +49,7 @@ def forget_stale(folder: Path) -> bool:
             compiled.unlink(missing_ok=True)  # another process may do the same
         stamp.write_text(digest.hexdigest())
     except OSError:
-        return False  # not ours to write, as in the image, where they were compiled with it
+        return False
     return True
 
 

@@ -1,10 +1,12 @@
 """Dense linear algebra over GF(2): Gaussian elimination by the Method of the Four Russians.
 
-Columns are cleared 32 at a time. The up to 32 pivot rows of such a panel are reduced against each
-other; then every sum of pivot rows that the eight bits of one byte can ask for is tabulated, and a
-row is cleared with four table rows instead of 32 pivot rows.
-Source: Albrecht, Bard and Hart, "Algorithm 898: Efficient multiplication of dense matrices over
-GF(2)" (2010), and Bard's thesis (2007).
+The matrix lies on its side: a *line* is a prime, a bit of a line is a relation-set. Bits are cleared 32 at
+a time. The pivot lines of such a panel, up to 32, are reduced against each other; then all 256 sums of
+pivot lines that one byte can select are tabulated, so that a line is cleared with four table entries
+instead of 32 pivot lines.
+
+Source: Albrecht, Bard and Hart, "Algorithm 898: Efficient multiplication of dense matrices over GF(2)"
+(2010), and Bard's thesis (2007).
 """
 
 from typing import Final
@@ -18,16 +20,16 @@ from factor_worker.engine.siqs.words.arithmetic import ONE, leading_zeros
 from factor_worker.engine.siqs.words.arrays import Index, Words
 
 PANEL: Final = 32
-"""Columns that are cleared together."""
+"""Bits of a line that are cleared together."""
 STRIPE: Final = 32
-"""Words of a row that are updated together: four tables of 256 such stripes fit into the L2 cache."""
+"""Words of a line that are updated together: four tables of 256 such stripes fit into the L2 cache."""
 
 
 def dependencies(rows: Rows, columns: int) -> Words:
-    """Return up to 64 independent combinations of rows that sum to zero: uint64[rows].
+    """Return up to 64 independent dependencies, sets of rows that sum to zero: uint64[rows.height].
 
-    Bit i of word j says whether row j takes part in combination i. Combinations that do not exist
-    are empty.
+    Bit i of word j says whether row j belongs to dependency i. If there are fewer than 64, the other bits
+    are 0. Rows name columns below `columns`; a column that a row names twice cancels.
     """
     matrix = _packed(rows, columns)
     pivots, rank = _echelon(matrix, rows.height)
@@ -36,9 +38,10 @@ def dependencies(rows: Rows, columns: int) -> Words:
 
 @njit(cache=True)
 def _packed(rows: Rows, width: int) -> Words:
-    """Pack the transposed matrix: one line of bits per column, bit j for row j.
+    """Return the transposed matrix in packed form: one line of bits per column, bit j for row j.
 
-    This way round the reduced matrix shows its kernel without anybody keeping track of it.
+    This way round, the dependencies can be read off the echelon form; no second matrix records which rows
+    were added to which.
     """
     count = len(rows.offsets) - 1
     matrix = np.zeros((width, (count + 63) // 64), np.uint64)
@@ -51,9 +54,9 @@ def _packed(rows: Rows, width: int) -> Words:
 
 @njit(cache=True)
 def _echelon(matrix: Words, width: int) -> tuple[Index, int]:
-    """Bring the lines into echelon form in place; return each pivot's bit and the rank.
+    """Bring the lines into echelon form in place; return each pivot line's bit, and the rank.
 
-    Each panel's pivot lines are reduced by each other, but not by those of later panels.
+    Pivot lines of one panel are reduced by each other, but not by those of later panels.
     """
     lines, words = matrix.shape
     pivots = np.empty(min(lines, width), np.int64)
@@ -81,7 +84,7 @@ def _echelon(matrix: Words, width: int) -> tuple[Index, int]:
 
 @njit(cache=True)
 def _find_pivots(matrix: Words, rank: int, word: int, low: np.uint64, pivots: Index) -> int:
-    """Move the panel's pivot lines to `rank` and below, reduced against each other; count them."""
+    """Move the panel's pivot lines to `rank` and below, reduced by each other; return how many there are."""
     mask = np.uint64(0xFFFFFFFF) << low
     found = 0
     for line in range(rank, len(matrix)):
@@ -109,7 +112,7 @@ def _is_set(bits: np.uint64, bit: int) -> bool:
 
 @njit(cache=True)
 def _move_into_panel(matrix: Words, line: int, first: int, target: int, pivots: Index) -> None:
-    """Swap a line to its place behind the panel's pivot lines and reduce it by them."""
+    """Swap a line with the one behind the panel's pivot lines, and reduce it by these."""
     for at in range(matrix.shape[1]):
         matrix[line, at], matrix[target, at] = matrix[target, at], matrix[line, at]
     for pivot in range(first, target):
@@ -128,14 +131,14 @@ def _clear_in_panel(matrix: Words, first: int, target: int, pivots: Index) -> No
 
 @njit(cache=True)
 def _add(matrix: Words, target: int, line: int) -> None:
-    """Add a line to another one, word by word: numba would make a copy of a slice."""
+    """Add a line to another one, word by word: with slices numba would make a copy."""
     for at in range(matrix.shape[1]):
         matrix[target, at] ^= matrix[line, at]
 
 
 @njit(cache=True)
 def _tabulate(lines: Words, table: Words, pivots: Index, first: int) -> None:
-    """Tabulate for each byte of the panel what its value asks for; bits without a pivot ask nothing."""
+    """Tabulate the sum of pivot lines for each value of each byte of the panel; other bits add nothing."""
     table[:, 0, :] = 0
     line_of = np.full(PANEL, -1, np.int64)
     for line in range(len(pivots)):
@@ -168,7 +171,7 @@ def _clear_below(
 
 @njit(cache=True)
 def _null_space(matrix: Words, pivots: Index, width: int) -> Words:
-    """Set one free bit to 1 in each combination and let every pivot, from the last on, answer."""
+    """Return a basis of the null space: one free bit each, and the pivots that follow, from the last on."""
     words = np.zeros(width, np.uint64)
     is_pivot = np.zeros(width, np.bool_)
     is_pivot[pivots] = True
@@ -179,8 +182,8 @@ def _null_space(matrix: Words, pivots: Index, width: int) -> Words:
             free += 1
     for line in range(len(pivots) - 1, -1, -1):
         pivot = pivots[line]
-        total = np.uint64(0)  # and so is the pivot's own word still: its bit adds nothing
-        # Earlier words are zero: whatever was there was a pivot of an earlier panel, or cleared by one.
+        total = np.uint64(0)  # the pivot's own word is still 0, so its bit adds nothing
+        # Words before the pivot's are zero: pivots of earlier panels cleared them.
         for word in range(pivot >> 6, matrix.shape[1]):
             bits = matrix[line, word]
             while bits:

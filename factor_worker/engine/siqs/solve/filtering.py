@@ -1,9 +1,11 @@
-"""Filtering: which relations are usable, and how partial ones join into relation-sets.
+"""Filtering: which relations are usable, and how partial ones combine to relation-sets.
 
-A relation is an edge between its two large primes; one large prime is an edge to 1, none is a loop
-at 1. In a cycle of this graph every large prime occurs an even number of times, so that the product
-of the cycle's relations is, up to a square, a product of primes of the factor base: as good as a
-full relation. Source: Lenstra and Manasse, "Factoring with two large primes" (1994).
+A relation is an edge between its two large primes; a relation with one large prime is an edge to 1, a full
+one a loop at 1. In a cycle of this graph every large prime occurs an even number of times. So the product
+of the cycle's relations is, up to a square, a product of primes of the factor base: as good as a full
+relation. Singletons, whose large prime occurs nowhere else, lie on no cycle and are left behind.
+
+Source: Lenstra and Manasse, "Factoring with two large primes" (1994).
 """
 
 from typing import NamedTuple
@@ -16,9 +18,9 @@ from factor_worker.engine.siqs.words.arrays import Bits, Ids, Index, Limbs, Word
 
 
 def hashes(x: Limbs) -> Words:
-    """Return 64 bits of each x ≥ 0, of as many words as there are columns, to recognise duplicates.
+    """Return a 64-bit hash of each x, given as uint64[m, words]: it recognises duplicates.
 
-    Two different values hardly ever share a key; if so one good relation is lost, no more.
+    Should two different x have one hash, a good relation is lost, and no more.
     """
     odd = np.random.default_rng(x.shape[1]).integers(1 << 63, size=x.shape[1], dtype=np.uint64)
     mixed: Words = ((x ^ (x >> np.uint64(32))) * (2 * odd + np.uint64(1))).sum(
@@ -28,14 +30,14 @@ def hashes(x: Limbs) -> Words:
 
 
 def distinct(hashes: Words) -> Index:
-    """Return the ascending indices of the first relation with each key."""
+    """Return the indices, ascending, of the first relation with each hash."""
     first: Index = np.unique(hashes, return_index=True)[1]
     first.sort()
     return first
 
 
 class Graph(NamedTuple):
-    """Relations as edges between numbered large primes; the vertex 0 is 1, for none."""
+    """Relations as edges between numbered large primes; vertex 0 stands for 1, no large prime."""
 
     edges: Index
     """int64[m, 2]."""
@@ -43,23 +45,25 @@ class Graph(NamedTuple):
 
 
 def graph(large: Limbs) -> Graph:
-    """Return the graph of relations: `large` is uint[m, 2], 1 for none."""
+    """Return the graph of relations; `large` is uint64[m, 2], 1 for no large prime."""
     flat = np.concatenate((np.ones(1, dtype=large.dtype), large.ravel()))
     values, numbers = np.unique(flat, return_inverse=True)
     return Graph(numbers[1:].reshape(-1, 2).astype(np.int64), len(values))
 
 
 def count_usable(relations: Graph) -> int:
-    """Return how many independent rows the relations give: full ones and independent cycles."""
+    """Return how many independent rows relations give: full ones plus independent cycles.
+
+    A graph of E edges, V vertices and C components has E - V + C independent cycles, loops included.
+    """
     return len(relations.edges) - _count_unions(relations.edges, relations.vertices)
 
 
 def relation_sets(relations: Graph, limit: int) -> Rows:
-    """Return at most `limit` sets of relations, the shortest ones, with no large prime left over.
+    """Return the `limit` shortest relation-sets, in which every large prime occurs an even number of times.
 
-    Row i names the relations of set i; the sets are linearly independent and, without a limit,
-    `count_usable` many. Each is an edge outside a breadth-first spanning forest with the path that
-    joins its ends inside the forest.
+    Row i lists the relations of set i. The sets are linearly independent; there are `count_usable` if
+    `limit` allows. Each is the cycle that one edge outside a breadth-first spanning forest closes.
     """
     edges, vertices = relations
     parents, depth, in_forest = _spanning_forest(edges, vertices)
@@ -72,7 +76,7 @@ def relation_sets(relations: Graph, limit: int) -> Rows:
 
 
 def used(sets: Rows, relations: int) -> tuple[Index, Rows]:
-    """Return the ascending relations that occur in the sets, and the sets in terms of these."""
+    """Return the relations that occur in the sets, ascending, and the sets renumbered to match."""
     occurs = np.zeros(relations, dtype=np.bool_)
     occurs[sets.columns] = True
     renumbered = np.cumsum(occurs, dtype=np.uint32) - np.uint32(1)
@@ -80,20 +84,20 @@ def used(sets: Rows, relations: int) -> tuple[Index, Rows]:
 
 
 def members(sets: Rows, chosen: Index) -> Index:
-    """Return the ascending relations that an odd number of the chosen sets contain."""
+    """Return the relations that occur in an odd number of the chosen sets, ascending."""
     relations, times = np.unique(take(sets, chosen).columns, return_counts=True)
     odd: Index = relations[times % 2 == 1].astype(np.int64)
     return odd
 
 
 def lightest(rows: Rows, limit: int) -> Index:
-    """Return the ascending indices of the rows with the fewest entries."""
+    """Return the indices, ascending, of the `limit` rows with the fewest entries."""
     return np.sort(np.argsort(rows.lengths, kind="stable")[:limit])
 
 
 @njit(cache=True)
 def _count_unions(edges: Index, vertices: int) -> int:
-    """Return how many edges join two components that nothing joined before (union-find)."""
+    """Return how many edges join two components that were separate before (union-find)."""
     parent = np.arange(vertices)
     joined = 0
     for edge in range(len(edges)):
@@ -112,9 +116,9 @@ def _count_unions(edges: Index, vertices: int) -> int:
 
 @njit(cache=True)
 def _spanning_forest(edges: Index, vertices: int) -> tuple[Index, Index, Bits]:
-    """Return per vertex (parent, edge to it), per vertex the depth, and the edges of the forest.
+    """Return int64[vertices, 2] parents and the edges to them, depths, and which edges are in the forest.
 
-    Breadth first, and from vertex 0 first: the paths from there are as short as they can be.
+    The search is breadth-first and starts at vertex 0, so that most cycles, which go through 1, are short.
     """
     starts = np.zeros(vertices + 1, np.int64)
     for edge in range(len(edges)):
@@ -155,6 +159,7 @@ def _spanning_forest(edges: Index, vertices: int) -> tuple[Index, Index, Bits]:
 
 @njit(cache=True)
 def _path_lengths(edges: Index, outside: Index, parents: Index, depth: Index) -> Index:
+    """Return how many edges are on the cycle that each edge outside the forest closes."""
     lengths = np.ones(len(outside), np.int64)
     for index in range(len(outside)):
         left, right = edges[outside[index], 0], edges[outside[index], 1]
@@ -168,6 +173,7 @@ def _path_lengths(edges: Index, outside: Index, parents: Index, depth: Index) ->
 
 @njit(cache=True)
 def _paths(edges: Index, outside: Index, parents: Index, depth: Index, offsets: Index) -> Ids:
+    """Return the edges of those cycles, ascending within each, one cycle after the other."""
     members = np.empty(offsets[-1], np.uint32)
     for index in range(len(outside)):
         at = offsets[index]

@@ -1,4 +1,4 @@
-"""The harvest: all verified relations of one number, and whether they suffice."""
+"""The harvest: the verified relations of one number so far, and whether they suffice."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Self
@@ -14,13 +14,13 @@ from factor_worker.engine.siqs.solve.sparse import Rows
 from factor_worker.engine.siqs.solve.square_root import Congruences
 
 EXCESS: Final = 16
-"""Rows wanted beyond the columns, hence dependencies: all are trivial once in 2^16 numbers."""
+"""Rows wanted beyond the columns, hence dependencies: all of them are trivial once in 2^16 numbers."""
 COUNT_FROM: Final = 0.9
-"""Below this part of the factor base it is not worth counting which primes occur at all."""
+"""Which primes occur is counted once there are rows for this part of the factor base."""
 
 
 class RelationSets(NamedTuple):
-    """Relation-sets as the rows of a matrix."""
+    """The relation-sets as a matrix, and what they consist of."""
 
     matrix: Rows
     """Row i: the primes with an odd exponent in set i."""
@@ -30,7 +30,7 @@ class RelationSets(NamedTuple):
     """Only the relations that occur in the sets."""
 
     def shortest(self, limit: int) -> Self:
-        """Return the sets of the fewest relations, so many of them; they come in that order."""
+        """Return the first `limit` sets; sets are in order of their number of relations."""
         first = np.arange(min(limit, self.sets.height))
         return self._replace(
             matrix=sparse.take(self.matrix, first), sets=sparse.take(self.sets, first)
@@ -38,18 +38,18 @@ class RelationSets(NamedTuple):
 
 
 class State(NamedTuple):
-    """How far a harvest is."""
+    """How far a harvest has come: it suffices if `usable` reaches `needed`."""
 
     usable: int
-    """Independent rows that the relations give."""
+    """How many independent rows the relations give."""
     needed: int
-    """Rows that it takes: more than there are primes that occur in them."""
+    """How many rows it takes: `EXCESS` more than primes that occur in them with an odd exponent."""
     sets: RelationSets | None
-    """The rows; None far from the end, when all primes of the base are assumed to occur."""
+    """The rows; None far from the end, where every prime of the base is assumed to occur."""
 
 
 class Harvest:
-    """Verified relations, batch by batch, in arrays: as Python's integers they would be far larger."""
+    """Collects verified relations batch by batch, in arrays: Python's integers would take far more memory."""
 
     def __init__(self, n: int, parameters: Parameters) -> None:
         self.n = n
@@ -60,14 +60,14 @@ class Harvest:
         self._state: State | None = None
 
     def __len__(self) -> int:
-        """How many relations there are, duplicates included."""
+        """Return how many relations there are, duplicates included."""
         return sum(len(hashes) for hashes in self._hashes)
 
     def add(self, first: int, count: int, data: bytes) -> None:
-        """Verify what a unit found with a's `first` to `first + count` - 1, and keep its relations.
+        """Verify the batch of a unit, a-indices `first` to `first + count` - 1, and keep its relations.
 
         Raises:
-            verification.BadBatch: something in the data is wrong; nothing of it is kept.
+            verification.BadBatch: something in the batch is wrong; none of it is kept.
         """
         found = verification.verify(self.n, self._parameters, first, count, data)
         part = Congruences(
@@ -80,7 +80,7 @@ class Harvest:
         self._state = None
 
     def state(self) -> State:
-        """Return how many rows there are, how many it takes, and the rows if they might suffice."""
+        """Return how many rows there are, how many it takes, and the rows once they might suffice."""
         if self._state is None:
             self._state = self._counted()
         return self._state
@@ -109,7 +109,7 @@ def _nothing(words: int) -> Congruences:
 
 
 def _take(parts: Sequence[Congruences], chosen: npt.NDArray[np.int64]) -> Congruences:
-    """Return the chosen relations, by their ascending numbers over all parts."""
+    """Return the chosen relations, given by their ascending indices over all parts."""
     taken, start = [], 0
     for part in parts:
         stop = start + len(part.x)

@@ -1,12 +1,28 @@
 """Block Lanczos over GF(2): dependencies of a large sparse matrix.
 
-Let B have a line for each prime and a column for each relation-set. With A = BᵀB and 64 random
-vectors Y, the iteration builds A-orthogonal subspaces W₀, W₁, … until they span the Krylov space of
-V₀ = AY, and with them X = ∑ Vᵢ Mᵢ Vᵢᵀ V₀, Mᵢ the inverse of VᵢᵀAVᵢ on the columns chosen for Wᵢ, so that
-A(X - Y) = 0 but for the last block V_m. The vectors of X - Y and V_m hold about 64 combinations with
-B·z = 0; a small elimination picks them out.
-The formulae, the choice of Sᵢ and the names are those of Montgomery, "A block Lanczos algorithm for
-finding dependencies over GF(2)" (Eurocrypt '95).
+Theory of operation
+-------------------
+Let B have a line for each prime and a column for each relation-set; we want vectors z with Bz = 0. Lanczos
+solves systems with a symmetric matrix, so it works on A = BᵀB, which is never formed: A·V is two passes
+over the entries of B (`_Matrix.normal`). A block of 64 vectors is an array of words, one vector in each bit
+(`Words`), so a pass handles 64 vectors for the price of one.
+
+Start from random Y and V₀ = AY. The iteration (`_iterate`) builds blocks V₁, V₂, … and takes from each Vᵢ
+a subspace Wᵢ that is A-orthogonal to all others. Over GF(2) a vector can be orthogonal to itself, so not
+every column of Vᵢ is usable: Sᵢ selects columns on which VᵢᵀAVᵢ is invertible (`_select`), the inverse is
+Mᵢ, and columns left out must be selected next time. Because A is symmetric, each new block needs only
+the three before it; the coefficient matrices are D, E and F of the paper. Meanwhile X = ∑ VᵢMᵢVᵢᵀV₀ is
+summed up. It takes about height/64 iterations until a block V_m has V_mᵀAV_m = 0.
+
+Then A(X - Y) = 0 except for a part in the space of V_m, and the 128 vectors of X - Y and V_m have about
+64 combinations with Bz = 0. A small Gaussian elimination on their images under B finds them (`_combined`).
+
+Two things speed up the products. The fullest lines of B are kept as bit matrices, 64 lines to a block, and
+multiplied with tables of 256 entries per byte. The rest is stored both by line and by column, so that both
+products gather and none scatters. Lanczos breaks down now and then; the caller tries another seed.
+
+Formulae, the choice of Sᵢ and names are those of Montgomery, "A block Lanczos algorithm for finding
+dependencies over GF(2)" (Eurocrypt '95).
 """
 
 from collections.abc import Callable
@@ -20,18 +36,19 @@ from factor_worker.engine.siqs.solve.sparse import WORD_BITS, Rows, take, transp
 from factor_worker.engine.siqs.words.arrays import Index, Words
 
 DENSE_SHARE: Final = 0.05
-"""64 lines that are this full on average are cheaper as a bit matrix than as lists."""
+"""64 lines of which this share is ones, on average, are cheaper as a bit matrix than as lists."""
 ALL_COLUMNS: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 Report = Callable[[int, int], None]
+"""Called with the number of rows dealt with, and of all rows."""
 
 
 class Breakdown(ArithmeticError):
-    """Lanczos broke down, as it does now and then: try again with another seed."""
+    """The iteration broke down, as it does now and then: try again with another seed."""
 
 
 class _Matrix(NamedTuple):
-    """B both ways round, its fullest lines as bits, 64 to a block."""
+    """B both ways round, with its fullest lines as bits, 64 to a block."""
 
     by_set: Rows
     by_prime: Rows
@@ -39,7 +56,7 @@ class _Matrix(NamedTuple):
     """For each block uint64[sets]: which of its 64 primes a set has."""
 
     def times(self, vectors: Words) -> tuple[Words, list[Words]]:
-        """Return B·V: the lines kept as lists, and each block's 64 lines."""
+        """Return B·V in two parts: the lines that are lists, and the 64 lines of each block."""
         listed = _gather(self.by_prime, vectors)
         return listed, [_inner(block, vectors) for block in self.blocks]
 
@@ -53,14 +70,15 @@ class _Matrix(NamedTuple):
 
 
 def dependencies(rows: Rows, columns: int, *, seed: int, report: Report) -> Words:
-    """Return up to 64 independent combinations of rows that sum to zero: uint64[rows].
+    """Return up to 64 independent dependencies, sets of rows that sum to zero: uint64[rows.height].
 
-    The matrix should be merged, or at least have no column with a single one: two such columns in one
-    row are equal lines of B, and for each dependency between lines A has a kernel vector that B has not.
-    `report` hears after each iteration how many rows are dealt with, and of how many.
+    Bit i of word j says whether row j belongs to dependency i. The matrix should be merged, or at least
+    have no column with a single entry: two such columns in one row are equal lines of B, and for each
+    dependency between lines A has a kernel vector that B does not have. `report` is called after each
+    iteration. The same seed gives the same dependencies.
 
     Raises:
-        BrokeDown: this seed leads nowhere.
+        Breakdown: this seed leads nowhere.
     """
     matrix = _matrix(rows, columns)
     random = np.random.default_rng(seed)
@@ -101,7 +119,7 @@ def _bits(lines: Rows, width: int) -> Words:
 
 
 def _iterate(matrix: _Matrix, start: Words, report: Report) -> tuple[Words, Words]:
-    """Return X and the last block V_m, for which V_mᵀ·A·V_m = 0."""
+    """Return X and the last block V_m, for which V_mᵀAV_m = 0."""
     count = len(start)
     solution = np.zeros(count, dtype=np.uint64)
     v = v0 = matrix.normal(start)
@@ -121,7 +139,7 @@ def _iterate(matrix: _Matrix, start: Words, report: Report) -> tuple[Words, Word
         mask = np.uint64(chosen)
         if not mask or mask | mask1 != ALL_COLUMNS:
             raise Breakdown
-        # D, E and F of the paper, section 6; masking columns is multiplying by S·Sᵀ.
+        # D, E and F of the paper, section 6; masking columns multiplies by SSᵀ.
         common = (va2v & mask) ^ vav
         d = _times(inverse, common) ^ _identity()
         e = _times(inverse1, vav & mask)
@@ -141,10 +159,10 @@ def _iterate(matrix: _Matrix, start: Words, report: Report) -> tuple[Words, Word
 
 
 def _combined(matrix: _Matrix, first: Words, last: Words) -> Words:
-    """Return independent combinations of 128 vectors z with B·z = 0.
+    """Return independent combinations z of the 128 vectors with Bz = 0, at most 64.
 
-    The vectors stand as rows of bits, each with its image under B; Gaussian elimination on the
-    images leaves combinations whose image is zero.
+    The vectors become rows of bits, each beside its image under B. Gaussian elimination on the images
+    leaves combinations whose image is zero.
     """
     vectors = np.concatenate((_as_rows(first), _as_rows(last)))
     images = np.concatenate([_as_rows(_image(matrix, block)) for block in (first, last)])
@@ -172,7 +190,7 @@ def _as_words(rows: npt.NDArray[np.uint8], count: int) -> Words:
 
 
 def _reduce(rows: npt.NDArray[np.uint8], along: npt.NDArray[np.uint8]) -> int:
-    """Bring rows of packed bits into echelon form in place, others along; return the rank."""
+    """Bring rows of packed bits into echelon form in place, doing the same to `along`; return the rank."""
     rank = 0
     while rank < len(rows):
         remaining = rows[rank:]
@@ -203,7 +221,7 @@ def _times(left: Words, right: Words) -> Words:
 
 @njit(cache=True)
 def _gather(rows: Rows, vectors: Words) -> Words:
-    """Return for each row the sum of the words that its columns name."""
+    """Return for each row the sum of the words at its columns: the sparse matrix times 64 vectors."""
     result = np.empty(len(rows.offsets) - 1, np.uint64)
     for row in range(len(result)):
         entries = rows.columns[rows.offsets[row] : rows.offsets[row + 1]]
@@ -216,7 +234,10 @@ def _gather(rows: Rows, vectors: Words) -> Words:
 
 @njit(cache=True)
 def _inner(left: Words, right: Words) -> Words:
-    """Return leftᵀ·right, 64 by 64: for each byte of a left word, sums by its value, then by bit."""
+    """Return the inner product leftᵀ·right, 64 by 64.
+
+    For each byte of the left words, right words are summed by the byte's value, and those sums by bit.
+    """
     sums = np.zeros((8, 256), np.uint64)
     for index in range(np.uint64(len(left))):
         word, other = left[index], right[index]
@@ -233,7 +254,7 @@ def _inner(left: Words, right: Words) -> Words:
 
 @njit(cache=True)
 def _add_product(vectors: Words, matrix: Words, result: Words) -> None:
-    """Add vectors·matrix (n by 64 and 64 by 64), with a table for each byte of a word."""
+    """Add vectors·matrix (n by 64 times 64 by 64) to the result, with a table of 256 for each byte."""
     table = np.zeros((8, 256), np.uint64)
     for byte in range(8):
         for value in range(1, 256):
@@ -252,9 +273,9 @@ def _add_product(vectors: Words, matrix: Words, result: Words) -> None:
 
 @njit(cache=True)
 def _select(symmetric: Words, before: np.uint64) -> tuple[Words, np.uint64]:
-    """Choose columns S on which the matrix T = VᵀAV is invertible, those not in S before first.
+    """Select columns S on which the matrix T = VᵀAV is invertible, trying those left out before first.
 
-    Return M = S(SᵀTS)⁻¹Sᵀ and S as a mask: the paper's section 8.
+    Return M = S(SᵀTS)⁻¹Sᵀ and S as a mask (section 8 of the paper); `before` is the previous mask.
     """
     left = symmetric.copy()
     right = np.uint64(1) << np.arange(64).astype(np.uint64)
@@ -280,7 +301,7 @@ def _select(symmetric: Words, before: np.uint64) -> tuple[Words, np.uint64]:
 
 @njit(cache=True)
 def _pivot(tested: Words, other: Words, order: Index, step: int, bit: np.uint64) -> bool:
-    """Bring a row with this bit to the step's place and clear the bit elsewhere, if there is one."""
+    """Bring a row that has this bit to the step's place and clear the bit elsewhere; False if none has."""
     column = order[step]
     for index in range(step, 64):
         row = order[index]

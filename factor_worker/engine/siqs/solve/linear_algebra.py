@@ -1,4 +1,4 @@
-"""Linear algebra: which relation-sets multiply to a square, by whatever way is the fastest."""
+"""Linear algebra: which relation-sets multiply to a square, by the fastest method for the matrix."""
 
 import contextlib
 import time
@@ -12,22 +12,23 @@ from factor_worker.engine.siqs.solve.sparse import WORD_BITS, Rows
 from factor_worker.engine.siqs.words.arrays import Index, Words
 
 EXCESS: Final = 64
-"""Rows of the merged matrix beyond its columns that are kept: more dependencies do not fit a word."""
+"""Rows kept of the merged matrix beyond its columns: more than 64 dependencies do not fit a word."""
 DENSE_ROWS: Final = 4_000
-"""Up to here the dense elimination is faster, and Lanczos dislikes small matrices."""
+"""Up to this many rows dense elimination is faster; Lanczos is also unreliable on small matrices."""
 ATTEMPTS: Final = 8
 """Seeds that Lanczos may break down on before it is given up."""
 REPORT_S: Final = 0.5
 """Seconds between two reports."""
 
 Report = Callable[[int, int, int], None]
+"""Called with the height of the matrix that is worked on, the number of rows dealt with, and of all rows."""
 
 
 def dependencies(rows: Rows, columns: int, report: Report) -> Words:
-    """Return up to 64 independent sets of rows that sum to zero: uint64[rows].
+    """Return up to 64 independent dependencies, sets of rows that sum to zero: uint64[rows.height].
 
-    Bit i of word j says whether row j belongs to dependency i. Each is checked on the matrix as it
-    was given. `report` hears (rows of the merged matrix, rows dealt with, rows in all).
+    Bit i of word j says whether row j belongs to dependency i. Each is checked on the matrix as given;
+    one that fails is dropped. There are none if every seed of Lanczos fails.
     """
     report(rows.height, 0, rows.height)
     merged = merging.merge(rows, columns)
@@ -66,7 +67,7 @@ def _solve(rows: Rows, columns: int, report: Report) -> Words:
 
 
 class _Throttled:
-    """Passes reports on, not more often than people can read."""
+    """Passes reports on, not more often than every `REPORT_S`."""
 
     def __init__(self, report: Report, rows: int) -> None:
         self._report = report

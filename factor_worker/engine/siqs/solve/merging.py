@@ -1,12 +1,29 @@
-"""Structured Gaussian elimination: a smaller, denser matrix with the same dependencies.
+"""Structured Gaussian elimination, or merging: a smaller, denser matrix with the same dependencies.
 
-Rows are relation-sets, columns are primes of the factor base. A column with one entry goes with its
-row. A column with a few goes too: one of its rows is added to the others, along a minimum spanning
-tree of the rows' distances, and then removed. What was added to what is kept, so that dependencies
-of the small matrix can be expressed in the original rows.
+Theory of operation
+-------------------
+Rows are relation-sets, columns are primes of the factor base. A row that has the only entry of a column
+can be in no dependency, so both go. A column of weight k goes by a *merge*: its k rows are added
+to each other so that the column cancels, and one row is removed, the *pivot* of the elimination. Which row
+is added to which is a choice of a spanning tree on the k rows; the minimum spanning tree, whose edges cost
+the entries of the sums, keeps the fill low (`_spanning_tree`). The shortest row is the root and is removed.
 
-Source: LaMacchia and Odlyzko, "Solving large sparse linear systems over finite fields" (1990);
-Cavallar, "Strategies in filtering in the number field sieve" (2000) for the spanning trees.
+Whether a merge pays is a question of what Lanczos costs, rows · (entries + `ROW_COST` · rows): it removes a
+row, and adds *fill*. `merge` approaches the break-even fill in steps and makes passes with each bound, so
+that cheap merges come first, and ends when the first pass with a new bound saves less than it takes.
+
+A pass (`_eliminate`) lists the rows of all light columns once. Rows that a merge changed are not touched
+again in the same pass, which keeps these lists true without upkeep. Most time goes into spanning trees, so
+two shortcuts avoid them: a merge whose fill is too large by a simple estimate waits for a higher bound, and
+one that was weighed before is weighed again only if one of its rows has changed.
+
+Rows live in one pool. A sum is written at the pool's end; between passes the living rows are packed into a
+new pool. Every addition is remembered as (source, target), so that dependencies of the small matrix can be
+expressed in original rows by going through the additions backwards: whoever contains the target contains
+the source (`Merged.expand`).
+
+Sources: LaMacchia and Odlyzko, "Solving large sparse linear systems over finite fields" (1990); Cavallar,
+"Strategies in filtering in the number field sieve" (2000) for the spanning trees.
 """
 
 from typing import Final, NamedTuple
@@ -18,34 +35,35 @@ from factor_worker.engine.siqs.solve.sparse import Rows, from_lengths
 from factor_worker.engine.siqs.words.arrays import Bits, Ids, Index, Words
 
 MAX_WEIGHT: Final = 10
-"""Columns with more entries than this are never eliminated: what they save is lost in fill."""
+"""Columns of larger weight are never eliminated: the fill would cost more than they save."""
 ROW_COST: Final = 20
-"""What Lanczos pays for a row in a pass besides its entries, in entries (see `lanczos`)."""
+"""What a row costs Lanczos in an iteration besides its entries, in entries (see `lanczos`)."""
 PASS_COST: Final = 700
-"""What a pass costs for each entry of the matrix, in what Lanczos does in the time."""
+"""What a pass costs for each entry of the matrix, in units of the cost of Lanczos."""
 COMMON: Final = 8
-"""Entries that the two rows of a tree's edge have in common, as a rule: small primes are in many."""
+"""How many entries two rows usually share: many rows have the small primes."""
 GROWTH: Final = 1.3
-"""Room for a pass, as a multiple of the entries: what does not fit waits for the next pass."""
-INFINITY: Final = 1 << 62
-"""Farther apart than any two rows."""
+"""The pool of a pass, as a multiple of the entries; merges that do not fit wait for the next pass ..."""
 MIN_ROOM: Final = 100_000
-"""Room for a pass with few entries."""
+"""... plus this many."""
+INFINITY: Final = 1 << 62
+"""More than the distance of any two rows."""
 
 
 class Merged(NamedTuple):
     """A merged matrix and how its rows came about."""
 
     rows: Rows
-    """Over the original columns; empty columns and empty rows may occur."""
+    """Over the original columns; columns and rows may be empty."""
     survivors: Index
     """The original index of each row."""
     added: Index
     """int64[k, 2]: row `added[i, 0]` was added to row `added[i, 1]`, in this order."""
     originals: int
+    """How many rows there were before merging."""
 
     def expand(self, vectors: Words) -> Words:
-        """Express 64 combinations of the merged rows as combinations of the original ones."""
+        """Express 64 combinations of merged rows, uint64[rows], in original rows: uint64[originals]."""
         words = np.zeros(self.originals, dtype=np.uint64)
         words[self.survivors] = vectors
         _undo(self.added, words)
@@ -53,11 +71,10 @@ class Merged(NamedTuple):
 
 
 def merge(rows: Rows, columns: int) -> Merged:
-    """Eliminate columns for as long as that makes Lanczos cheaper.
+    """Eliminate columns for as long as that makes Lanczos cheaper; rows name columns below `columns`.
 
-    Lanczos costs rows·(entries + ROW_COST·rows): a merge that removes one row and adds f entries
-    pays while f < entries/rows + 2·ROW_COST. The bound is approached in steps, cheap merges first,
-    until a step's first pass saves less than it takes.
+    By its cost, a merge that removes one row and adds f entries pays while
+    f < entries/rows + 2·`ROW_COST`.
     """
     state = _State(rows, columns)
     bound, first = 0, True
@@ -82,11 +99,11 @@ class _Table(NamedTuple):
     changed: Index
     """The pass that last changed a row."""
     weighed: Index
-    """int64[columns, 3]: the pass that last weighed a column's merge, with how many rows, its fill."""
+    """int64[columns, 3]: for each column's merge the pass that last weighed it, its rows, its fill."""
 
 
 class _State:
-    """The table between passes: each begins with its rows packed and room behind them."""
+    """The table between passes. A pass begins with the rows packed and free room behind them."""
 
     def __init__(self, rows: Rows, columns: int) -> None:
         self._table = _Table(
@@ -109,7 +126,7 @@ class _State:
 
     @property
     def cost(self) -> int:
-        """What Lanczos would pay for the matrix as it is."""
+        """What Lanczos would cost for the matrix as it is."""
         return self.height * (self.entries + ROW_COST * self.height)
 
     def eliminate(self, bound: int) -> None:
@@ -133,7 +150,7 @@ class _State:
 
 @njit(cache=True)
 def _pack(table: _Table, room: Ids) -> int:
-    """Copy the living rows one after the other, and say where they lie now."""
+    """Copy the living rows to `room`, one after the other, and update where they start; return the end."""
     end = 0
     for row in range(len(table.starts)):
         if table.alive[row]:
@@ -146,7 +163,7 @@ def _pack(table: _Table, room: Ids) -> int:
 
 @njit(cache=True)
 def _distance(table: _Table, one: int, other: int) -> int:
-    """Return how many entries the sum of two rows has."""
+    """Return the distance of two rows: how many entries their sum has."""
     left = table.pool[table.starts[one] : table.starts[one] + table.lengths[one]]
     right = table.pool[table.starts[other] : table.starts[other] + table.lengths[other]]
     at = other_at = common = 0
@@ -160,14 +177,14 @@ def _distance(table: _Table, one: int, other: int) -> int:
 
 @njit(cache=True)
 def _add(table: _Table, source: int, target: int, end: int) -> int:
-    """Write the sum of two rows at `end` of the pool, as the target's new row; return its end."""
+    """Write the sum of two rows at the pool's `end` and make it the target row; return the new end."""
     left = table.pool[table.starts[source] : table.starts[source] + table.lengths[source]]
     right = table.pool[table.starts[target] : table.starts[target] + table.lengths[target]]
     room = table.pool[end : end + len(left) + len(right)]
     at = other_at = size = 0
     while at < len(left) and other_at < len(right):
         a, b = left[at], right[other_at]
-        room[size] = min(a, b)  # equal ones cancel: the next write covers this one
+        room[size] = min(a, b)  # equal entries cancel: the next write overwrites this one
         at += a <= b
         other_at += b <= a
         size += a != b
@@ -180,9 +197,9 @@ def _add(table: _Table, source: int, target: int, end: int) -> int:
 
 @njit(cache=True)
 def _light_columns(table: _Table) -> tuple[Index, Index, Index]:
-    """Return the columns of weight 1 to MAX_WEIGHT, lightest first, and their rows.
+    """Return the columns of weight 1 to `MAX_WEIGHT`, lightest first, with offsets and rows.
 
-    The rows of column c are `members[offsets[c] : offsets[c + 1]]`; a heavier column has none.
+    The rows of column c are `members[offsets[c] : offsets[c + 1]]`; a heavier column lists none.
     """
     weights = _weights(table)
     weights[weights > MAX_WEIGHT] = 0
@@ -202,6 +219,7 @@ def _light_columns(table: _Table) -> tuple[Index, Index, Index]:
 
 @njit(cache=True)
 def _weights(table: _Table) -> Index:
+    """Return how many living rows each column is in."""
     weights = np.zeros(len(table.weighed), np.int64)
     for row in np.flatnonzero(table.alive):
         for column in table.pool[table.starts[row] : table.starts[row] + table.lengths[row]]:
@@ -211,10 +229,10 @@ def _weights(table: _Table) -> Index:
 
 @njit(cache=True)
 def _spanning_tree(table: _Table, rows: Index, order: Index, parent: Index) -> int:
-    """Find the minimum spanning tree of a few rows (Prim); return the entries after the merge.
+    """Find the minimum spanning tree of a few rows (Prim); return the entries that its merge leaves.
 
-    `order` receives the rows' positions as they join the tree, `parent` where each one hangs. The
-    root, the shortest row, joins first and is the row that a merge removes.
+    `order` receives the rows' places in the order in which they join the tree, `parent` the place of each
+    row's parent. The root, the shortest row, joins first; it is the row that the merge removes.
     """
     nearest = np.full(len(rows), INFINITY, np.int64)
     inside = np.zeros(len(rows), np.bool_)
@@ -241,9 +259,9 @@ def _spanning_tree(table: _Table, rows: Index, order: Index, parent: Index) -> i
 
 @njit(cache=True)
 def _is_known_to_fill(table: _Table, column: int, weight: int, newest: int, bound: int) -> bool:
-    """Say whether a merge was weighed before, on the same rows, and adds too many entries.
+    """Return whether a merge was weighed before, on the same rows, and has too much fill.
 
-    Had a row lost the column, there would be fewer now, or a new one, which has changed since.
+    Had a row lost the column, there would be fewer rows now, or a new one, which has changed since.
     """
     weighed, rows, fill = table.weighed[column]
     return bool(weighed > newest and rows == weight and fill > bound)
@@ -251,10 +269,10 @@ def _is_known_to_fill(table: _Table, column: int, weight: int, newest: int, boun
 
 @njit(cache=True)
 def _eliminate(table: _Table, end: int, number: int, bound: int) -> Index:
-    """Eliminate columns whose rows no other elimination of this pass has touched.
+    """Make one pass: eliminate columns whose rows no other merge of this pass has touched.
 
-    Return the additions; `number` is the pass, from 1. Within a pass the lists of rows stay true
-    without upkeep: a column comes into a row only from one that had it, and that one has changed.
+    Return the additions. `number` is the pass, counted from 1, `end` the pool's end. Within a pass the
+    lists of rows stay true: a column enters a row only from a row that has it, and both count as changed.
     """
     light, offsets, members = _light_columns(table)
     order, parent = np.empty(MAX_WEIGHT, np.int64), np.empty(MAX_WEIGHT, np.int64)
@@ -273,7 +291,7 @@ def _eliminate(table: _Table, end: int, number: int, bound: int) -> Index:
         table.weighed[column] = number, len(rows), fill
         if fill > bound or end + after >= len(table.pool):
             continue
-        # The last to join are leaves: going backwards, every parent is still as it was.
+        # The last rows to join are leaves: going backwards, every parent is still unchanged.
         for index in range(len(rows) - 1, 0, -1):
             source, target = rows[parent[order[index]]], rows[order[index]]
             end = _add(table, source, target, end)
@@ -286,7 +304,7 @@ def _eliminate(table: _Table, end: int, number: int, bound: int) -> Index:
 
 @njit(cache=True)
 def _undo(added: Index, words: Words) -> None:
-    """Go back through the additions: whoever takes the target takes its source as well."""
+    """Go back through the additions: a combination that contains the target contains the source too."""
     for index in range(len(added) - 1, -1, -1):
         words[added[index, 0]] ^= words[added[index, 1]]
 

@@ -1,4 +1,4 @@
-"""Solving: from the stored batches of relations to divisors of the number, in one call."""
+"""Solving: from stored batches of relations to divisors of the number, in one call."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,26 +10,28 @@ from factor_worker.engine.siqs.solve import filtering, linear_algebra, square_ro
 from factor_worker.engine.siqs.solve.harvest import Harvest
 
 RETRY_ROWS: Final = 64
-"""Rows asked for beyond those there are when every dependency was trivial."""
+"""How many more rows are asked for when every dependency was trivial."""
 
 Stage = Literal["verify", "filter", "matrix", "square root"]
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBatch:
-    """What one unit found: a's `first` to `first + count` - 1, relations as `codec` writes them."""
+    """What one unit found for the a-indices `first` to `first + count` - 1."""
 
     unit_id: str
     first: int
     count: int
     data: bytes
+    """The relations as `codec` encodes them."""
 
 
 class Progress(NamedTuple):
-    """How far solving is: `rows` is the size of what is worked on, `done` of `total` its work."""
+    """How far solving has come: `done` of `total` in this stage."""
 
     stage: Stage
     rows: int
+    """How many relations, or rows of the matrix, the stage works on."""
     done: int
     total: int
 
@@ -38,13 +40,13 @@ class Solved(NamedTuple):
     """Divisors of n, or why there are none."""
 
     divisors: tuple[int, ...]
-    """Nontrivial, ascending, perhaps composite; none if the relations do not suffice."""
+    """Nontrivial, ascending, perhaps composite; empty if the relations do not suffice."""
     usable: int
-    """Independent rows that the good batches give."""
+    """How many independent rows the good batches give."""
     needed: int
-    """Rows that it takes: sieve until `usable` reaches this."""
+    """How many rows it takes: sieve until `usable` reaches this."""
     bad: dict[str, str]
-    """Batches left out whole: unit id to reason."""
+    """The reason for each batch that was rejected, by unit id."""
 
 
 Report = Callable[[Progress], None]
@@ -55,10 +57,10 @@ def solve(
 ) -> Solved:
     """Verify the batches, and split n if their relations suffice.
 
-    A batch that fails verification is left out whole and named; it never stops the number. If there
-    are too few relations no linear algebra is done. If every dependency turns out trivial, `needed`
-    is raised above `usable`, so that a few more relations lead to others.
-    `report` is called every second or so.
+    A batch that fails verification is rejected as a whole and named in the result; the others still count.
+    If there are too few relations, no linear algebra is done. If every dependency turns out trivial,
+    `needed` is raised above `usable`, so that more relations lead to other dependencies. `report` is called
+    at every step, and about twice a second during linear algebra.
     """
     harvest = Harvest(n, parameters)
     bad: dict[str, str] = {}

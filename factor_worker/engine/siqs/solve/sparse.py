@@ -1,4 +1,4 @@
-"""Sparse matrices over GF(2), as the finishing side of the sieve hands them from step to step."""
+"""Sparse matrices over GF(2) in compressed rows: the form in which `solve` hands them from step to step."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -9,14 +9,19 @@ from numba import njit
 from factor_worker.engine.siqs.words.arrays import Ids, Index, Words
 
 WORD_BITS: Final = 64
-"""Vectors over GF(2) travel 64 at a time: bit i of word j is coordinate j of vector i."""
+"""Vectors over GF(2) are handled 64 at a time: bit i of word j is coordinate j of vector i."""
 
 
 class Rows(NamedTuple):
-    """Rows as the ascending columns of their ones: row i is `columns[offsets[i]:offsets[i + 1]]`."""
+    """The columns of each row's ones: row i is `columns[offsets[i]:offsets[i + 1]]`, ascending in a matrix.
+
+    Factor lists of relations have this form too; there a prime occurs as often as it divides.
+    """
 
     offsets: Index
+    """int64[height + 1]."""
     columns: Ids
+    """uint32."""
 
     @property
     def height(self) -> int:
@@ -34,14 +39,14 @@ class Rows(NamedTuple):
 
 
 def stacked(parts: Sequence[Rows]) -> Rows:
-    """Return the rows of all parts, one part below the other."""
+    """Return the rows of all parts, one part after the other."""
     lengths = [np.zeros(0, dtype=np.int64), *(part.lengths for part in parts)]
     columns = [np.zeros(0, dtype=np.uint32), *(part.columns for part in parts)]
     return Rows(from_lengths(np.concatenate(lengths)), np.concatenate(columns))
 
 
 def take(rows: Rows, chosen: Index) -> Rows:
-    """Return the chosen rows, in the order in which they were chosen."""
+    """Return the chosen rows, in the order of `chosen`."""
     offsets = from_lengths(rows.lengths[chosen])
     return Rows(offsets, _taken(rows, chosen, offsets))
 
@@ -54,7 +59,7 @@ def from_lengths(lengths: Index) -> Index:
 
 
 def transpose(rows: Rows, columns: int) -> Rows:
-    """Return the matrix the other way round: for each of its columns the ascending rows."""
+    """Return the transposed matrix: for each of its columns the rows that have it, ascending."""
     offsets = from_lengths(np.bincount(rows.columns, minlength=columns).astype(np.int64))
     return Rows(offsets, _transposed(rows, offsets))
 
@@ -62,7 +67,7 @@ def transpose(rows: Rows, columns: int) -> Rows:
 def combine(sets: Rows, rows: Rows, columns: int) -> Rows:
     """Return for each set of rows their sum over GF(2): the columns that occur an odd number of times.
 
-    A row may name a column more than once, and in any order.
+    `sets` lists rows as its columns. A row may list a column more than once, and in any order.
     """
     room = int(rows.lengths[sets.columns].sum())
     offsets, found = _combined(sets, rows, columns, room)
@@ -70,7 +75,7 @@ def combine(sets: Rows, rows: Rows, columns: int) -> Rows:
 
 
 def product(rows: Rows, vectors: Words, columns: int) -> Words:
-    """Return the vectors times the matrix: word p is the sum of the words of all rows with column p."""
+    """Return 64 vectors, uint64[height], times the matrix: uint64[columns]."""
     return _product(rows, vectors, columns)
 
 
@@ -109,7 +114,7 @@ def _combined(sets: Rows, rows: Rows, columns: int, room: int) -> tuple[Index, I
                 odd[column] = not odd[column]
                 found[end] = column
                 end += 1
-        # Every column touched is listed, some twice: keep each odd one once.
+        # Every touched column is listed, some repeatedly: keep each odd one once.
         touched, end = end, start
         for entry in range(start, touched):
             column = found[entry]

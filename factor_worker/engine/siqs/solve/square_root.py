@@ -1,8 +1,8 @@
 """The square root: from dependencies to divisors.
 
-The relations of a dependency multiply to x² ≡ y² (mod n): x is the product of their x, and y has
-every prime with half the exponent that it has in the product of their right-hand sides. Then
-gcd(x - y, n) is a divisor, and at least half of the dependencies give a nontrivial one.
+The relations of a dependency multiply to x² ≡ y² (mod n): x is the product of their x, and y has each
+prime with half its exponent in the product of their right-hand sides. Then gcd(x - y, n) is a divisor of
+n, and a dependency gives a nontrivial one with a chance of one half or better.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,22 +18,22 @@ from factor_worker.engine.siqs.words.arithmetic import to_integers
 from factor_worker.engine.siqs.words.arrays import Index, Limbs
 
 PRIME_ROUNDS: Final = 25
-"""Miller-Rabin rounds that say when there is nothing left to split; the caller proves what it keeps."""
+"""Miller-Rabin rounds that show that a piece needs no further splitting; the caller proves its primes."""
 
 
 class Congruences(NamedTuple):
-    """Relations x² ≡ ∏ primes[factors]·large[0]·large[1] (mod n), in arrays throughout."""
+    """Relations x² ≡ ∏ primes[factors] · ∏ large_primes (mod n), as arrays."""
 
     x: Limbs
     """uint64[m, words]: |x|."""
     factors: Rows
-    """Indices into the factor base with multiplicity; index 0 is -1."""
+    """Row i: the factors of relation i as indices into the factor base with multiplicity; index 0 is -1."""
     large_primes: Limbs
     """uint64[m, 2]: large primes, 1 for none."""
 
 
 class NotASquare(ArithmeticError):
-    """A dependency's product is not a square: relations or linear algebra are wrong."""
+    """A dependency's product is no square: a relation or the linear algebra is wrong."""
 
 
 def divisors(
@@ -43,13 +43,13 @@ def divisors(
     dependencies: Iterable[Index],
     report: Callable[[int], None],
 ) -> tuple[int, ...]:
-    """Return nontrivial divisors of n, ascending; they split n as far as the dependencies can.
+    """Return nontrivial divisors of n, ascending, that split it as far as the dependencies can.
 
-    A dependency lists its relations, each once.
-    `report` hears how many dependencies are used up.
+    A dependency is int64[m], the indices of its relations. `primes` is the factor base, -1 first. `report`
+    is called with the number of dependencies used so far.
 
     Raises:
-        NotASquare: a dependency is none.
+        NotASquare: a dependency does not multiply to a square.
     """
     found: set[int] = set()
     pieces = [n]
@@ -74,6 +74,7 @@ def _roots(
     relations: Congruences,
     members: Index,
 ) -> tuple[int, int]:
+    """Return x and y with x² ≡ y² (mod n) from the relations of a dependency."""
     modulus = gmpy2.mpz(n)
     x = y = gmpy2.mpz(1)
     for factor in to_integers(relations.x[members]):
