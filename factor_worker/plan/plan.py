@@ -1,9 +1,30 @@
 """The plan: what an outcome means for a factorization, and which units come next. Pure.
 
-    (factorization, outcome, capacity, now)  →  the next version, or the same one if nothing changed
+    settle(factorization, outcome, capacity, now)  →  the next version, or the same object if nothing changed
 
-The next version carries its own consequences: units to publish are in its outbox, and an ending is in
-`ended`. Whoever swaps it into the store then publishes, tells and acknowledges, in that order.
+Theory of operation. A factorization is a set of parts whose product is the number. Each part goes through
+the same stages, and a part that a unit has taken to pieces is replaced by these, which go on from there:
+
+    unknown    → a survey: trial division, perfect powers, algebraic factors, primality
+    probable   → a proof of primality, up to `policy.PROOF_LIMIT_DIGITS`
+    composite  → up to 59 digits:   one unit that factors it completely
+                 up to 100 digits:  P-1, P+1 and curves for factors of up to 0.3 of its digits; then sieve
+                                    units until there are enough relations; then a solve unit
+                 larger:            P-1, P+1 and curves for factors of up to 35 digits; after them it is
+                                    left as it is, and the number ends `partial`
+    proven     → nothing
+
+`settle` does three things. It refuses an outcome that cannot be true, and counts it as a fault of its unit:
+a unit whose faults have used up their budget is given up on. It learns from any other outcome: pieces,
+curves done, relations counted. Then it advances: units that have become unnecessary are dropped, and new ones
+are issued, so that the number has one unit more outstanding than its share of the slots, and no slot
+waits for the plan. If nothing is outstanding then, the number has ended.
+
+How many curves and how many attempts is decided in `policy`, the size of a sieve unit in `sieve`, the size of
+a batch of curves in `factor_worker.engine.curves.effort`.
+
+The next version says itself what has to be done about it: units to publish are in its outbox, and an
+ending is in `ended`. `factor_worker.settlement` stores it and acts on it.
 """
 
 import itertools
@@ -41,33 +62,33 @@ from factor_worker.engine.curves import effort
 from factor_worker.plan import policy, sieve
 
 WORKERS_SECONDS = 60.0
-"""A worker that settled a unit within this time takes part."""
+"""A worker that has settled a unit within this time counts as working on the number."""
 
 
 class Capacity(NamedTuple):
     """What there is to compute with."""
 
     slots: int = 1
-    """Units that all workers together compute at a time."""
+    """Units that all live workers together compute at a time."""
     numbers: int = 1
     """Numbers that share these."""
     sieve_digits: int = policy.SIEVE_LIMIT_DIGITS
-    """The largest composite that is sieved."""
+    """The largest composite that is sieved, in decimal digits."""
 
     @property
     def share(self) -> int:
-        """Slots for each number, so that none makes the others wait behind a queue of its own."""
+        """Slots for each number, so that no number's units queue up in front of those of the others."""
         return math.ceil(self.slots / self.numbers)
 
 
 def settle(
     known: Factorization, outcome: Outcome, *, capacity: Capacity, now: float
 ) -> Factorization:
-    """Return the factorization after an outcome; the very same object if it changes nothing.
+    """Return the next version after an outcome, or the very same object if it changes nothing.
 
     Args:
         known: The version in the store.
-        outcome: What a worker says of a unit; it is ignored unless that unit is outstanding.
+        outcome: What a worker reports about a unit; it is ignored unless that unit is outstanding.
         capacity: What there is to compute with.
         now: Seconds since the epoch.
 
@@ -104,10 +125,15 @@ def record_progress(
 
 
 def advance(known: Factorization, *, capacity: Capacity, now: float) -> Factorization:
-    """Return the next version with enough units outstanding to fill the slots, or its ending."""
+    """Return the next version with enough units outstanding to fill its slots, or with its ending.
+
+    Raises:
+        ArithmeticError: The parts do not multiply to the number.
+
+    """
     known.check()
+    # One unit more than it has slots, so that no slot waits for the plan.
     room = max(0, capacity.share + 1 - len(known.outstanding))
-    # A unit more than it has slots, so that a slot never waits for the plan.
     works = list(itertools.islice(_works(known, capacity), room))
     parts = tuple(sieve.after_issue(_with_curves(part, capacity), works) for part in known.parts)
     issued = replace(known, parts=parts).with_issued(works, now)
@@ -116,12 +142,12 @@ def advance(known: Factorization, *, capacity: Capacity, now: float) -> Factoriz
 
 
 def _refusal(unit: Unit, outcome: Outcome) -> Failure | None:
-    """Return why an outcome cannot be true: its pieces must multiply to the target and be coprime."""
+    """Return why an outcome cannot be true, or None: pieces must be coprime and multiply to the target."""
     pieces = outcome.pieces
     if not pieces:
-        return _idleness(unit.work, outcome)
+        return _no_work(unit.work, outcome)
     if any(piece.value < 2 or piece.exponent < 1 for piece in pieces):  # noqa: PLR2004 1 is no piece
-        return Failure(Fault.WRONG, "a piece is no divisor")
+        return Failure(Fault.WRONG, "a piece is not a divisor")
     if math.prod(piece.value**piece.exponent for piece in pieces) != unit.work.target:
         return Failure(Fault.WRONG, "the pieces do not multiply to the target")
     if any(math.gcd(a.value, b.value) > 1 for a, b in itertools.combinations(pieces, 2)):
@@ -131,22 +157,22 @@ def _refusal(unit: Unit, outcome: Outcome) -> Failure | None:
     return None
 
 
-def _idleness(work: Work, outcome: Outcome) -> Failure | None:
-    """Return what is wrong with an outcome without pieces: only curves may find nothing."""
+def _no_work(work: Work, outcome: Outcome) -> Failure | None:
+    """Return what is wrong with an outcome without pieces: it must at least say that work was done."""
     match work:
         case Curves():
-            idle, what = outcome.curves == 0, "curve"
+            nothing, what = outcome.curves == 0, "curve"
         case Sieve():
-            idle, what = outcome.sieved is None or outcome.sieved.indices == 0, "polynomial"
+            nothing, what = outcome.sieved is None or outcome.sieved.indices == 0, "polynomial"
         case Solve():
-            idle, what = outcome.counted is None, "relation"
+            nothing, what = outcome.counted is None, "relation"
         case _:
             return Failure(Fault.WRONG, "it says nothing about its target")
-    return Failure(Fault.TIMEOUT, f"not one {what} was finished") if idle else None
+    return Failure(Fault.TIMEOUT, f"not one {what} was finished") if nothing else None
 
 
 def _learn(parts: Sequence[Part], work: Work, outcome: Outcome, now: float) -> Iterator[Part]:
-    """Yield the parts with the target replaced by its pieces, each inheriting the effort."""
+    """Yield the parts with the target replaced by its pieces, each of which inherits its effort."""
     for part in parts:
         if part.value != work.target:
             yield part
@@ -167,7 +193,7 @@ def _learn(parts: Sequence[Part], work: Work, outcome: Outcome, now: float) -> I
 
 
 def _sieve_after(part: Part, outcome: Outcome, now: float) -> SieveState | None:
-    """Return the state of a composite's sieve after an outcome that did not split it."""
+    """Return the state of a composite's sieve after an outcome that has not split it."""
     state = part.sieve
     if state is not None and outcome.sieved is not None:
         return sieve.after_sieve(state, outcome.sieved, outcome.cpu_seconds, now)
@@ -179,12 +205,12 @@ def _sieve_after(part: Part, outcome: Outcome, now: float) -> SieveState | None:
 def _after_failure(
     known: Factorization, entry: Outstanding, failure: Failure, now: float
 ) -> Factorization:
-    """Return the factorization with the unit issued again, or given up once its budget is spent."""
+    """Return the factorization with the unit issued again, or given up on if its budget is used up."""
     unit = entry.unit
     attempts = entry.faults.get(failure.fault, 0) + 1
     if attempts < policy.FAULT_BUDGET[failure.fault]:
         again = replace(entry, issued_at=now, faults={**entry.faults, failure.fault: attempts})
-        outbox = (*(known.outbox), *(() if unit.unit_id in known.outbox else (unit.unit_id,)))
+        outbox = (*known.outbox, *(() if unit.unit_id in known.outbox else (unit.unit_id,)))
         outstanding = {**known.outstanding, unit.unit_id: again}
         return replace(known, outstanding=outstanding, outbox=outbox)
     times = "once" if attempts == 1 else f"{attempts} times"
@@ -210,7 +236,7 @@ def _without(known: Factorization, unit_ids: set[str]) -> Factorization:
 
 
 def _without_moot(known: Factorization) -> Factorization:
-    """Drop the units whose target is in pieces by now, and sieving that is no longer needed."""
+    """Drop the units whose target has been split, and sieve units once there are enough relations."""
     targets = {part.value for part in known.parts if not _settled(part)}
     sieved = {
         part.value
@@ -234,12 +260,12 @@ def _settled(part: Part) -> bool:
 
 
 def _works(known: Factorization, capacity: Capacity) -> Iterator[Work]:
-    """Yield the works to issue, what may end soon first: big composites hold up nothing."""
+    """Yield the works to issue, those that end soon first: large composites hold up nothing."""
 
-    def place(part: Part) -> tuple[bool, int]:
+    def order(part: Part) -> tuple[bool, int]:
         return part.certainty is Certainty.COMPOSITE, part.value
 
-    for part in sorted(known.parts, key=place):
+    for part in sorted(known.parts, key=order):
         pending = [
             entry.unit.work
             for entry in known.outstanding.values()
@@ -289,7 +315,7 @@ def _curves(part: Part, pending: list[Work], capacity: Capacity) -> Iterator[Cur
 
 
 def _with_curves(part: Part, capacity: Capacity) -> Part:
-    """Return the part with how far its curves are, for people to read."""
+    """Return the part with the progress of its curves, for people to read."""
     levels = policy.levels_for(part.digits, sieve_digits=capacity.sieve_digits)
     if part.certainty is not Certainty.COMPOSITE or not levels:
         return part

@@ -1,4 +1,10 @@
-"""The plan's part about the quadratic sieve: which units to issue, and when to try solving. Pure."""
+"""The plan for the quadratic sieve: how large the next sieve units are, and when to solve. Pure.
+
+Polynomials are numbered by their leading coefficients, and a sieve unit is a range of these: `first` …
+`first + count - 1`. Its size is decided in `_unit_size`. Units are issued until as many leading
+coefficients are under way as the forecast says are missing; once there seem to be enough relations, one
+solve unit is issued, and if it finds too few, it corrects the forecast and sieving goes on.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,36 +15,42 @@ from factor_worker.engine.siqs import forecast
 from factor_worker.engine.siqs.polynomials import parameters as siqs
 
 UNIT_SECONDS = (1.0, 10.0)
-"""Shortest and longest CPU time that a sieve unit aims at."""
+"""Shortest and longest CPU time that a sieve unit is meant to take."""
 FIRST_SECONDS = 0.5
-"""The first units only show what polynomials cost and yield here."""
+"""Size of the first units, which only show what polynomials cost and yield here."""
 SHARE = 5
-"""A unit is about this part of what a slot still has to do, so that none is late at the end."""
+"""A unit is about a fifth of what its slot still has to do, so that all slots end together."""
 LAST_SHARE = 2
-"""Once that would be less than the shortest unit, it is this part, down to `LAST_SECONDS`."""
+"""Once a fifth would be less than the shortest unit, it is half of that, but at least `LAST_SECONDS`."""
 LAST_SECONDS = 0.25
-"""A unit costs some hundredths of a second beside its work, so smaller ones gain nothing."""
+"""Each unit costs some hundredths of a second besides its work, so smaller ones gain nothing."""
 OCCURRING = 0.98
-"""Not every prime of the factor base occurs in the relations; those that do not need no relation."""
+"""Share of the factor base's primes that occur in relations. The others need no relation."""
 GROWTH_LIMIT = 1000.0
 """No forecast reaches further than this many times the work done."""
 ENOUGH = 1.01
-"""A forecast is corrected to a little more than what a solve unit said is needed."""
+"""A forecast is corrected to a little more than what a solve unit reported as needed."""
 MARKS_SECONDS = (5.0, 60.0)
-"""The rates are of the last minute, noted every five seconds."""
+"""Time between two marks, and how long they are kept: rates are those of the last minute."""
 
 
 def begin(part: Part) -> SieveState:
-    """Return the state of a sieve that nothing has been done for."""
+    """Return the state of a sieve that has not begun."""
     chosen = siqs.choose(int(part.value))
     return SieveState(parameters=chosen.to_dict(), needed=round(OCCURRING * chosen.size))
 
 
 def works(part: Part, pending: Sequence[Work], slots: int) -> Iterator[Work]:
-    """Yield the units that a composite needs next, sieve units until what seems to be needed is under way.
+    """Yield the units that a composite needs next: a solve unit, or sieve units up to what is missing.
 
-    What is under way when there are relations enough is thrown away: with a unit more for every slot
-    that would be a second of each.
+    Whatever is still under way when there are enough relations is thrown away. So no slot gets a unit
+    beyond what is missing, which would cost a second of each.
+
+    Args:
+        part: The composite.
+        pending: Its outstanding units.
+        slots: How many units are computed at a time.
+
     """
     state = part.sieve or begin(part)
     if any(isinstance(work, Solve) for work in pending):
@@ -59,25 +71,27 @@ def works(part: Part, pending: Sequence[Work], slots: int) -> Iterator[Work]:
 
 
 def _unit_size(state: SieveState, under_way: int, slots: int) -> int:
-    """Return how many leading coefficients the next unit gets."""
-    seconds = _seconds_per_index(state)
-    left = max(0, state.expected_indices - state.indices - under_way) * seconds
+    """Return the size of the next sieve unit, in leading coefficients."""
+    seconds_each = _seconds_per_index(state)
+    left = max(0, state.expected_indices - state.indices - under_way) * seconds_each
     shortest, longest = UNIT_SECONDS
-    of_slot = left / slots
-    last = min(shortest, max(of_slot / LAST_SHARE, LAST_SECONDS))
-    aim = min(max(of_slot / SHARE, last), longest, left) if state.indices else FIRST_SECONDS
-    return max(1, round(aim / seconds))
+    left_a_slot = left / slots
+    least = min(shortest, max(left_a_slot / LAST_SHARE, LAST_SECONDS))
+    seconds = (
+        min(max(left_a_slot / SHARE, least), longest, left) if state.indices else FIRST_SECONDS
+    )
+    return max(1, round(seconds / seconds_each))
 
 
 def _seconds_per_index(state: SieveState) -> float:
-    """Return the CPU seconds of one leading coefficient: measured, or estimated before that."""
+    """Return the CPU seconds that one leading coefficient takes: measured, or at first estimated."""
     if state.indices and state.cpu_seconds > 0:
         return state.cpu_seconds / state.indices
     return forecast.cpu_seconds_per_a(siqs.Parameters.from_dict(state.parameters))
 
 
 def after_issue(part: Part, issued: Sequence[Work]) -> Part:
-    """Return the part with the polynomials of the issued units taken."""
+    """Return the part with the leading coefficients of the issued units taken."""
     ends = [
         work.first + work.count
         for work in issued
@@ -101,9 +115,9 @@ def after_sieve(state: SieveState, found: Sieved, cpu_seconds: float, now: float
 
 
 def after_count(state: SieveState, counted: Counted) -> SieveState:
-    """Return the state after a solve unit has counted and found too little: sieve on.
+    """Return the state after a solve unit has found too few relations, so that sieving goes on.
 
-    What it counted corrects the estimate, whether that was too high or batches were refused.
+    What it counted corrects the estimate, which was too high, or counted batches that were refused.
     """
     estimate = max(1, _estimate(state))
     trust = min(counted.usable, counted.needed / ENOUGH) / estimate
@@ -112,7 +126,7 @@ def after_count(state: SieveState, counted: Counted) -> SieveState:
 
 
 def _estimate(state: SieveState, growth: float = 1.0) -> int:
-    """Return the usable relations of so many times the present counts, before any correction."""
+    """Return the usable relations at ``growth`` times the present counts, before any correction."""
     chosen = siqs.Parameters.from_dict(state.parameters)
     return forecast.estimate_usable(int(growth * state.full), int(growth * state.partial), chosen)
 
@@ -120,8 +134,9 @@ def _estimate(state: SieveState, growth: float = 1.0) -> int:
 def _forecast(state: SieveState) -> SieveState:
     """Return the state with its estimates renewed.
 
-    Cycles of partial relations come ever faster, so the work that is left is found by asking at
-    which multiple of the counts there will be enough, not by a rule of three.
+    Cycles of partial relations form faster and faster, so the work that is left is not proportional to
+    the relations that are missing. Instead, a bisection finds the multiple of the present counts at which
+    there will be enough.
     """
     usable = int(state.trust * _estimate(state))
     low, high = 1.0, GROWTH_LIMIT

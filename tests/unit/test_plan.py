@@ -1,4 +1,4 @@
-"""The plan, as properties: whatever happens to units, the same factorization comes out."""
+"""Properties of the plan: whatever happens to units, the same factorization comes out."""
 
 import math
 import random
@@ -57,13 +57,13 @@ def primes_in(target: int) -> Iterator[Piece]:
 
 
 def composite(pieces: list[Piece]) -> Piece:
-    """Return what several prime powers are to somebody who cannot tell them apart."""
+    """Return the product of several prime powers, as a piece that is not known to be split."""
     value = BigInt(math.prod(piece.value**piece.exponent for piece in pieces))
     return Piece(value, 1, Certainty.COMPOSITE)
 
 
 def answer(unit: Unit, luck: random.Random) -> Outcome:
-    """Compute a unit as a worker might: everything true, not everything found."""
+    """Return what a worker may report: everything in it is true, but not everything is found."""
     pieces = list(primes_in(unit.work.target))
     match unit.work:
         case Whole() | Prove():
@@ -91,7 +91,7 @@ def answer(unit: Unit, luck: random.Random) -> Outcome:
 
 
 def run_to_the_end(number: int, luck: random.Random, *, trouble: float) -> Factorization:
-    """Play workers and a broker that reorder, double, lose and redeliver, until the work ends."""
+    """Simulate workers and a broker that reorders, doubles, loses and redelivers, until the work ends."""
     known = factorizations.begin(number, 0.0)
     queue = list(known.units_in_outbox())
     for step in range(100_000):
@@ -111,8 +111,7 @@ def run_to_the_end(number: int, luck: random.Random, *, trouble: float) -> Facto
             assert after is known or after.version == known.version + 1
             queue += [after.outstanding[key].unit for key in after.outbox]
             known = replace(after, outbox=()) if after is not known else known
-    message = "the plan does not end"
-    raise AssertionError(message)
+    raise AssertionError("the plan does not end")
 
 
 def primes_of(known: Factorization) -> list[tuple[int, int]]:
@@ -122,10 +121,10 @@ def primes_of(known: Factorization) -> list[tuple[int, int]]:
 
 @settings(max_examples=150, deadline=None)
 @given(primes=numbers, luck=seeds, trouble=st.sampled_from([0.0, 0.1, 0.5]))
-def test_any_fate_of_the_units_ends_in_the_same_factorization(
+def test_whatever_happens_to_units_the_factorization_is_the_same(
     primes: list[int], luck: random.Random, trouble: float
 ) -> None:
-    """Reordering, doubling and losing units changes nothing about a finishable number."""
+    """Reordering, doubling and losing units does not change the answer."""
     number = math.prod(primes)
     known = run_to_the_end(number, luck, trouble=trouble)
 
@@ -142,8 +141,10 @@ def test_any_fate_of_the_units_ends_in_the_same_factorization(
 
 
 @given(primes=numbers, luck=seeds)
-def test_a_settled_unit_changes_nothing(primes: list[int], luck: random.Random) -> None:
-    """An outcome of a unit that is not outstanding returns the very same object."""
+def test_an_outcome_of_a_settled_unit_changes_nothing(
+    primes: list[int], luck: random.Random
+) -> None:
+    """If the unit is not outstanding, the plan returns the very same object."""
     before = factorizations.begin(math.prod(primes), 0.0)
     outcome = answer(before.units_in_outbox()[0], luck)
     after = plan.settle(before, outcome, capacity=plan.Capacity(2), now=1.0)
@@ -153,7 +154,7 @@ def test_a_settled_unit_changes_nothing(primes: list[int], luck: random.Random) 
 
 @given(primes=numbers)
 def test_cancelled_work_issues_no_units(primes: list[int]) -> None:
-    """Nothing is outstanding on a number that nobody wants, and late outcomes are ignored."""
+    """A number that nobody wants has nothing outstanding, and late outcomes are ignored."""
     before = factorizations.begin(math.prod(primes), 0.0)
     rested = before.rested(1.0)
     late = answer(before.units_in_outbox()[0], random.Random(0))
@@ -164,10 +165,10 @@ def test_cancelled_work_issues_no_units(primes: list[int]) -> None:
 
 
 @given(primes=numbers, luck=seeds)
-def test_a_number_asked_for_again_goes_on_where_it_stopped(
+def test_a_number_that_is_asked_for_again_continues_where_it_stopped(
     primes: list[int], luck: random.Random
 ) -> None:
-    """Resuming keeps the parts and the effort, and the work still ends."""
+    """Resuming keeps the parts and the effort."""
     number = math.prod(primes)
     first = factorizations.begin(number, 0.0)
     half = plan.settle(
@@ -183,8 +184,8 @@ def test_a_number_asked_for_again_goes_on_where_it_stopped(
 
 
 @given(fault=st.sampled_from(list(Fault)), primes=numbers)
-def test_each_fault_has_a_budget_and_then_the_work_ends(fault: Fault, primes: list[int]) -> None:
-    """A unit that always fails is tried up to its budget, then given up with a reason."""
+def test_work_ends_when_a_fault_has_used_up_its_budget(fault: Fault, primes: list[int]) -> None:
+    """A unit that always fails is tried as often as its budget says, then given up on with a reason."""
     known = factorizations.begin(math.prod(primes), 0.0)
     unit_id = known.outbox[0]
     failure = Outcome(unit_id=unit_id, failure=Failure(fault, "on purpose"))
@@ -211,8 +212,8 @@ def test_each_fault_has_a_budget_and_then_the_work_ends(fault: Fault, primes: li
         max_size=4,
     )
 )
-def test_a_wrong_outcome_is_refused_whole(pieces: list[Piece]) -> None:
-    """Pieces that do not multiply to the target count as a fault, and teach nothing."""
+def test_a_wrong_outcome_is_refused_as_a_whole(pieces: list[Piece]) -> None:
+    """Pieces that do not multiply to the target count as a fault, and none of them is kept."""
     number = 10**40 + 121
     before = factorizations.begin(number, 0.0)
     outcome = Outcome(unit_id=before.outbox[0], pieces=tuple(pieces))
@@ -222,8 +223,8 @@ def test_a_wrong_outcome_is_refused_whole(pieces: list[Piece]) -> None:
     assert after.outstanding[before.outbox[0]].faults == {Fault.WRONG: 1}
 
 
-def test_a_factor_makes_the_outstanding_units_of_its_composite_moot() -> None:
-    """Units on a composite that is in pieces by now are dropped with the swap."""
+def test_a_factor_makes_the_other_units_of_its_composite_unnecessary() -> None:
+    """They are dropped in the same version that splits the composite."""
     primes = [10**33 + 61, 10**50 + 151]
     known = factorizations.begin(math.prod(primes), 0.0)
     known = plan.settle(
@@ -250,7 +251,7 @@ def test_a_factor_makes_the_outstanding_units_of_its_composite_moot() -> None:
     ("slots", "numbers", "outstanding"), [(4, 1, 5), (4, 2, 3), (4, 3, 3), (4, 4, 2), (2, 9, 2)]
 )
 def test_numbers_share_the_slots(slots: int, numbers: int, outstanding: int) -> None:
-    """Each has a unit more than its share, and none less than two: together they fill every slot."""
+    """Each has one unit more than its share, and at least two, so that together they fill every slot."""
     known = factorizations.begin((10**40 + 121) * (10**50 + 151), 0.0)
     survey = answer(known.units_in_outbox()[0], random.Random(1))
     known = plan.settle(known, survey, capacity=plan.Capacity(slots, numbers), now=1.0)
@@ -260,7 +261,7 @@ def test_numbers_share_the_slots(slots: int, numbers: int, outstanding: int) -> 
 
 
 def test_no_sigma_is_issued_twice() -> None:
-    """Curves on one composite never repeat: a repeated sigma would be a wasted curve."""
+    """Curves on a composite never repeat: a repeated sigma would be a wasted curve."""
     known = factorizations.begin((10**40 + 121) * (10**50 + 151), 0.0)
     seen: list[int] = []
     luck = random.Random(1)

@@ -1,4 +1,4 @@
-"""The sieve's part of the plan: units of the right size, solved when it is time, corrected by counts."""
+"""The plan for the sieve: units of the right size, solving at the right time, corrected estimates."""
 
 import itertools
 
@@ -12,11 +12,11 @@ from factor_worker.plan import sieve
 N = BigInt((10**35 + 69) * (10**36 + 67))
 PART = Part(value=N, certainty=Certainty.COMPOSITE)
 YIELD = Sieved(indices=10, full=200, partial=2000)
-"""Of ten leading coefficients, about what a number of this size gives."""
+"""About what ten leading coefficients give for a number of this size."""
 
 
 def grown(units: int, state: SieveState | None = None) -> SieveState:
-    """Return the state after so many units, a second apart, each of 0.15 CPU seconds."""
+    """Return the state after some units, a second apart and of 0.15 CPU seconds each."""
     state = state or sieve.begin(PART)
     for second in range(units):
         state = sieve.after_sieve(state, YIELD, 0.15, float(second))
@@ -24,7 +24,7 @@ def grown(units: int, state: SieveState | None = None) -> SieveState:
 
 
 def enough() -> SieveState:
-    """Return the state of a sieve that has all it needs."""
+    """Return the state of a sieve that has enough relations."""
     state = grown(1)
     while state.usable < state.needed:
         state = grown(1, state)
@@ -37,8 +37,8 @@ def next_units(state: SieveState, count: int, slots: int = 2) -> list[Sieve]:
     return [work for work in works if isinstance(work, Sieve)]
 
 
-def test_units_never_share_a_polynomial() -> None:
-    """Each takes up where the one before ends, over issues and restarts."""
+def test_no_two_units_share_a_polynomial() -> None:
+    """Each begins where the one before it ends, also over several issues."""
     part, seen = PART, list[int]()
     for _ in range(5):
         units = list(itertools.islice(sieve.works(part, [], 3), 4))
@@ -51,7 +51,7 @@ def test_units_never_share_a_polynomial() -> None:
 
 
 def test_units_are_small_at_the_start_and_at_the_end() -> None:
-    """In the middle one lasts seconds; none is late when the others have nothing to do."""
+    """In the middle they last seconds; at the end, no slot is still busy when the others are done."""
     state = grown(1)
     middle = next_units(state, 1)[0].count
     late = replace(
@@ -65,15 +65,15 @@ def test_units_are_small_at_the_start_and_at_the_end() -> None:
     assert shortest <= middle * 0.015 <= longest + 0.015
 
 
-def test_what_is_under_way_counts() -> None:
-    """Slots that ask later get less of what is left."""
+def test_units_under_way_make_the_next_ones_smaller() -> None:
+    """They do part of what is left."""
     counts = [unit.count for unit in next_units(grown(5), 50)]
 
     assert counts == sorted(counts, reverse=True)
 
 
 def test_no_more_than_needed_is_under_way() -> None:
-    """However many slots there are; what they would do beyond that would be thrown away."""
+    """However many slots there are: whatever they did beyond that would be thrown away."""
     state = grown(5)
     left = state.expected_indices - state.indices
     units = list(sieve.works(replace(PART, sieve=state), [], 8))
@@ -81,11 +81,11 @@ def test_no_more_than_needed_is_under_way() -> None:
 
     assert left == sum(counts)
     assert [] == list(sieve.works(replace(PART, sieve=state), units, 8))
-    assert next_units(state, 1)  # and with nothing under way there is always one
+    assert next_units(state, 1)  # with nothing under way there is always one
 
 
-def test_enough_relations_are_solved_and_nothing_else_is_issued_meanwhile() -> None:
-    """One solve unit, once."""
+def test_enough_relations_get_one_solve_unit_and_nothing_else() -> None:
+    """While it is outstanding, nothing more is issued."""
     state = enough()
     part = replace(PART, sieve=state)
     units = list(sieve.works(part, [], 4))
@@ -97,7 +97,7 @@ def test_enough_relations_are_solved_and_nothing_else_is_issued_meanwhile() -> N
 @settings(deadline=None, max_examples=30)
 @given(units=st.integers(1, 60))
 def test_the_forecast_never_falls_below_the_work_done(units: int) -> None:
-    """What is expected is more than what was done exactly as long as there is not enough."""
+    """It exceeds the work done exactly as long as there are not enough relations."""
     state = grown(units)
 
     assert state.expected_indices >= state.indices
@@ -106,8 +106,8 @@ def test_the_forecast_never_falls_below_the_work_done(units: int) -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(share=st.floats(0.01, 0.999))
-def test_a_count_that_is_too_low_makes_it_sieve_on(share: float) -> None:
-    """The estimate is corrected, so that there is more to do and not the same solve again."""
+def test_sieving_goes_on_after_a_solve_unit_that_counts_too_few(share: float) -> None:
+    """The estimate is corrected, so that sieve units follow and not the same solve unit again."""
     state = enough()
     after = sieve.after_count(state, Counted(int(share * state.needed), state.needed))
 
@@ -118,8 +118,8 @@ def test_a_count_that_is_too_low_makes_it_sieve_on(share: float) -> None:
         after = grown(1, after)
 
 
-def test_the_rate_is_of_the_last_minute() -> None:
-    """Old marks are forgotten, and there are few of them."""
+def test_marks_are_those_of_the_last_minute() -> None:
+    """Older ones are forgotten, and there are few of them."""
     state = grown(300)
 
     assert state.marks[0][0] >= 299 - 60

@@ -1,4 +1,4 @@
-"""A sieve cut into units: computed in a child, stored as batches, solved from them."""
+"""A sieve in units: computed in a child, stored as batches, and solved from these."""
 
 import math
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ async def sieved(slot: Slot, units: Sequence[Sieve]) -> list[tuple[str, bytes]]:
 
 
 async def enough(slot: Slot) -> StoredBatches:
-    """Return the batches of a sieve that has what it needs, the plan's forecast being the judge."""
+    """Return the batches of a sieve that has enough relations, by the plan's own estimate."""
     state, batches = (
         sieve.begin(Part(value=N, certainty=Certainty.COMPOSITE)),
         list[tuple[str, bytes]](),
@@ -46,7 +46,7 @@ async def enough(slot: Slot) -> StoredBatches:
 
 
 async def test_units_add_up_to_a_factorization(slot: Slot) -> None:
-    """What the plan takes for enough is solved; the pieces are proven and multiply to the target."""
+    """What the plan takes for enough is enough; the pieces are proven and multiply to the target."""
     result = await slot.compute(Solve(N, CHOSEN), await enough(slot))
     solving = slot.progress()
 
@@ -59,7 +59,7 @@ async def test_units_add_up_to_a_factorization(slot: Slot) -> None:
 
 
 async def test_too_few_relations_are_counted(slot: Slot) -> None:
-    """No linear algebra is done, and the answer says how many there are of how many."""
+    """The answer says how many there are and how many are needed, without linear algebra."""
     result = await slot.compute(Solve(N, CHOSEN), await sieved(slot, [Sieve(N, CHOSEN, 0, 2)]))
 
     assert () == result.pieces
@@ -68,8 +68,8 @@ async def test_too_few_relations_are_counted(slot: Slot) -> None:
     assert {} == result.counted.refused
 
 
-async def test_a_broken_batch_is_left_out_and_named(slot: Slot) -> None:
-    """Garbage, relations of other polynomials and a forged header stop nothing."""
+async def test_a_bad_batch_is_left_out_and_reported(slot: Slot) -> None:
+    """Garbage, relations of other polynomials, or a shortened batch do not stop the solve unit."""
     [(_, good)] = await sieved(slot, [Sieve(N, CHOSEN, 0, 2)])
     real = RelationBatch.unpack(good)
     batches = [
@@ -85,6 +85,6 @@ async def test_a_broken_batch_is_left_out_and_named(slot: Slot) -> None:
     assert result.counted.usable > 0
 
 
-def test_the_stages_that_cross_between_processes_are_the_engines() -> None:
-    """They are told by their place in the list."""
+def test_the_stages_in_progress_reports_are_those_of_the_engine() -> None:
+    """They are reported by their place in the list."""
     assert get_args(Stage) == STAGES
