@@ -110,7 +110,7 @@ def settle(
         slowness=outcome.slowness,
         workers=lately | ({outcome.worker_id: now} if outcome.worker_id else {}),
     )
-    return advance(_without_moot(settled), capacity=capacity, now=now)
+    return advance(_without_unneeded(settled), capacity=capacity, now=now)
 
 
 def record_progress(
@@ -235,7 +235,7 @@ def _without(known: Factorization, unit_ids: set[str]) -> Factorization:
     return replace(known, outstanding=outstanding, outbox=outbox)
 
 
-def _without_moot(known: Factorization) -> Factorization:
+def _without_unneeded(known: Factorization) -> Factorization:
     """Drop the units whose target has been split, and sieve units once there are enough relations."""
     targets = {part.value for part in known.parts if not _settled(part)}
     sieved = {
@@ -243,13 +243,13 @@ def _without_moot(known: Factorization) -> Factorization:
         for part in known.parts
         if part.sieve is not None and part.sieve.usable >= part.sieve.needed
     }
-    moot = {
+    unneeded = {
         unit_id
         for unit_id, entry in known.outstanding.items()
         if entry.unit.work.target not in targets
         or (isinstance(entry.unit.work, Sieve) and entry.unit.work.target in sieved)
     }
-    return _without(known, moot)
+    return _without(known, unneeded)
 
 
 def _settled(part: Part) -> bool:
