@@ -34,5 +34,5 @@ async def _serve(frame: Frame) -> None:
 
 
 def main() -> None:
-    """Run the program."""
+    """Run the gateway until SIGTERM or SIGINT asks it to stop."""
     run(_serve, service="factorline-gateway", kind="gateway", check=require_servers)

@@ -32,6 +32,8 @@ anything else               500 internal-error
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from common import errors
 from common.numbers import ExpressionError, NotANumber, NumberError, NumberTooLarge
 from gateway.views.models import Problem
@@ -266,15 +268,11 @@ def of_kind(kind: Kind, detail: str) -> Problem:
 def problem_of(error: Exception) -> Problem:
     """Return the problem that tells a client of an error. Unexpected errors keep their text to themselves."""
     kind = _kind_of(error)
-    detail = kind.advice if kind is INTERNAL_ERROR else str(error)
-    return Problem(
-        type=f"/problems/{kind.name}",
-        title=kind.title,
-        status=kind.status,
-        detail=_printable(detail),
-        position=error.position if isinstance(error, NumberError) else None,
-        limit_digits=error.limit_digits if isinstance(error, NumberTooLarge) else None,
-    )
+    problem = of_kind(kind, kind.advice if kind is INTERNAL_ERROR else str(error))
+    if not isinstance(error, NumberError):
+        return problem
+    limit = error.limit_digits if isinstance(error, NumberTooLarge) else None
+    return replace(problem, position=error.position, limit_digits=limit)
 
 
 def _printable(detail: str) -> str:
