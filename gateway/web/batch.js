@@ -1,8 +1,8 @@
 // Many numbers at once, one per line; their results as a table and as a CSV file.
 
 import {ApiError, call} from "./api.js";
-import {csv} from "./formats.js";
 import {byId, h, setText} from "./dom.js";
+import {csv} from "./formats.js";
 import {normalized} from "./home.js";
 import {follow} from "./live.js";
 import {brief, product} from "./maths.js";
@@ -15,7 +15,7 @@ const MAX_PER_REQUEST = 500;
 /** The lines of the last batch, as they are stored: {input, task_id?, problem?}. */
 let rows = [];
 let tasks = new Map(); // by task id
-let leaves = [];
+let unfollows = [];
 
 const lines = () => byId("numbers").value.split("\n").map(normalized).filter(Boolean);
 
@@ -32,8 +32,8 @@ export function enter() {
 }
 
 export function exit() {
-  for (const leave of leaves) leave();
-  leaves = [];
+  for (const unfollow of unfollows) unfollow();
+  unfollows = [];
 }
 
 const showCount = () => setText(byId("batch-count"), lines().length ? plural(lines().length, "number") : "");
@@ -85,7 +85,7 @@ function draw() {
     bar.value = ended;
   };
   rows.forEach(({task_id}, place) => {
-    if (task_id) leaves.push(follow(task_id, {
+    if (task_id) unfollows.push(follow(task_id, {
       show: task => { tasks.set(task_id, task); update(body.rows[place], task); refresh(); },
       fail: problem => { setText(body.rows[place].cells[2], problem.title); },
     }));

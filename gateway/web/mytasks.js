@@ -10,7 +10,7 @@ const KEY = "factorline.tasks";
 const MAX_TASKS = 100;
 const MAX_FACTORS = 160; // characters in a row
 
-/** Task id → {item, status, answer, leave}. */
+/** Task id → {item, status, answer, unfollow}. */
 const rows = new Map();
 
 const stored = () => load("localStorage", KEY, []);
@@ -44,7 +44,7 @@ export function draw() {
   const tasks = stored();
   byId("my-tasks").hidden = !tasks.length;
   const ids = new Set(tasks.map(task => task.task_id));
-  for (const [id, row] of rows) if (!ids.has(id)) { row.leave(); row.item.remove(); rows.delete(id); }
+  for (const [id, row] of rows) if (!ids.has(id)) { row.unfollow(); row.item.remove(); rows.delete(id); }
   for (const task of tasks) show(task);
   byId("tasks").replaceChildren(...tasks.map(task => rows.get(task.task_id).item));
 }
@@ -57,16 +57,16 @@ function show(task) {
     const answer = h("span", {class: "answer"});
     const link = h("a", {href: `#/task/${id}`}, brief(task.expression));
     row = {item: h("li", {}, link, answer, h("span", {class: "when"}, status, h("time", {datetime: task.created_at}, moment(task.created_at)))),
-      status, answer, leave: () => {}};
+      status, answer, unfollow: () => {}};
     rows.set(id, row);
-    if (!task.done) row.leave = follow(id, {show: update, fail: () => setText(status, "not found")});
+    if (!task.done) row.unfollow = follow(id, {show: update, fail: () => setText(status, "Not found")});
   }
   row.status.className = `state ${task.status}`;
   setText(row.status, statusName(task.status));
   row.answer.replaceChildren(product(task) ?? (task.many ? plural(task.many, "factor") : ""));
 }
 
-/** Draw the list and let the user clear it. Clearing forgets the tasks here; they still run, and their links still work. */
+/** Draw the list and let the user clear it. The tasks are only forgotten here: they run on, and their links work. */
 export function setUp() {
   byId("clear-tasks").addEventListener("click", () => { store([]); draw(); byId("number").focus(); });
   addEventListener("storage", event => { if (event.key === KEY) draw(); }); // another tab

@@ -1,9 +1,9 @@
 // The view of one task: its progress while it runs, its factors when it is done.
 
 import {ApiError, call, submit} from "./api.js";
-import {FORMATS} from "./formats.js";
 import {announce, byId, copyButton, h, setText} from "./dom.js";
-import {follow, deliver} from "./live.js";
+import {FORMATS} from "./formats.js";
+import {deliver, follow} from "./live.js";
 import {digits, factorTable, product, typeset} from "./maths.js";
 import * as myTasks from "./mytasks.js";
 import {History, facts, figures, panel} from "./panels.js";
@@ -13,12 +13,12 @@ import {digitsOf, duration, moment, plural, secondsSince, statusName} from "./te
 const MAX_TITLE = 150; // digits; of a longer number the title shows the first and the last ones
 const ENDS = 24;
 
-let leave = () => {};
+let unfollow = () => {};
 let clock = 0;
 
 /** Stop following the task. */
 export function exit() {
-  leave();
+  unfollow();
   clearInterval(clock);
 }
 
@@ -70,7 +70,7 @@ export function enter(id) {
       h("p", {class: "actions"}, h("a", {class: "button", href: "#/"}, "Factor a number")));
   }
 
-  leave = follow(id, {show, fail});
+  unfollow = follow(id, {show, fail});
   clock = setInterval(tick, 1000);
   if (!task) call(`/tasks/${id}`).then(deliver, error => { // sooner than over the WebSocket, and also where there is none
     if (!task && error instanceof ApiError && error.problem.status === 404) fail(error.problem);
@@ -109,7 +109,7 @@ function title(task) {
 function state(task) {
   const word = isPrime(task) ? "Prime" : statusName(task.status);
   return [h("span", {class: `state ${task.status}`}, word),
-    task.reason ? h("span", {class: "reason"}, task.reason) : null];
+    task.reason && task.status !== "cancelled" ? h("span", {class: "reason"}, task.reason) : null]; // "Cancelled" says it all
 }
 
 function answer(task) {
@@ -134,19 +134,19 @@ function table(task) {
 }
 
 function actions(task) {
-  const said = h("span", {class: "bad", role: "alert"});
+  const failure = h("span", {class: "bad", role: "alert"});
   const act = (label, work, kind) => h("button", {type: "button", class: kind, onclick: async event => {
     event.currentTarget.disabled = true;
-    setText(said, "");
+    setText(failure, "");
     try {
       await work();
     } catch (error) {
-      setText(said, error.message);
+      setText(failure, error.message);
     }
     event.target.disabled = false;
   }}, label);
   if (!task.done)
-    return [act("Cancel", async () => deliver(await call(`/tasks/${task.task_id}`, {method: "DELETE"})), "secondary"), said];
+    return [act("Cancel", async () => deliver(await call(`/tasks/${task.task_id}`, {method: "DELETE"})), "secondary"), failure];
   const copies = task.factors.length || task.composites.length
     ? Object.entries(FORMATS).map(([name, make]) => copyButton(name, () => make(task), `Copy as ${name}`)) : [];
   const again = task.status === "succeeded" ? null : act(task.status === "cancelled" ? "Resume" : "Try again", async () => {
@@ -154,7 +154,7 @@ function actions(task) {
     myTasks.remember(fresh);
     location.hash = `#/task/${fresh.task_id}`;
   }, "secondary");
-  return [copies.length ? h("span", {class: "copies"}, h("span", {class: "muted"}, "Copy as"), copies) : null, again, said];
+  return [copies.length ? h("span", {class: "copies"}, h("span", {class: "muted"}, "Copy as"), copies) : null, again, failure];
 }
 
 /** Tell people who use a screen reader what has changed. */

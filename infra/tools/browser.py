@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 from common import errors
 from infra.local.processes import find_program, free_ports
@@ -41,6 +41,15 @@ async def chromium() -> AsyncIterator[Browser]:
             yield browser
         finally:
             await browser.close()
+
+
+async def submit(page: Page, url: str, number: str) -> None:
+    """Submit a number through the page of a service, and wait until its task is shown."""
+    await page.goto(f"{url}/#/")
+    field = page.get_by_label("A number or an expression")
+    await field.fill(number)
+    await field.press("Enter")
+    await page.wait_for_url("**/#/task/*")
 
 
 def run(work: Callable[[Browser, str], Awaitable[None]]) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from playwright.async_api import Browser, Page, ViewportSize
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
-from infra.tools.browser import run
+from infra.tools.browser import run, submit
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
 
@@ -29,15 +29,6 @@ COLLECT_MS = 420_000
 THROUGHPUT_MS = 30_000
 
 
-async def ask(page: Page, url: str, number: str) -> None:
-    """Submit a number through the page."""
-    await page.goto(f"{url}/#/")
-    field = page.get_by_label("A number or an expression")
-    await field.fill(number)
-    await field.press("Enter")
-    await page.wait_for_url("**/#/task/*")
-
-
 async def empty(page: Page, url: str) -> None:
     """The page at the first visit."""
     await page.goto(url)
@@ -53,19 +44,19 @@ async def error(page: Page, url: str) -> None:
 
 async def finished(page: Page, url: str) -> None:
     """An answer."""
-    await ask(page, url, "2^211-1")
+    await submit(page, url, "2^211-1")
     await page.get_by_text("Factored", exact=True).wait_for(timeout=FINISH_MS)
 
 
 async def on_a_phone(page: Page, url: str) -> None:
     """Another number: one that is known already would show no time."""
-    await ask(page, url, "(10^59-1)/9")
+    await submit(page, url, "(10^59-1)/9")
     await page.get_by_text("Factored", exact=True).wait_for(timeout=FINISH_MS)
 
 
 async def running(page: Page, url: str) -> None:
     """A number while it is sieved, or if it is not sieved in time, while its elliptic curves run."""
-    await ask(page, url, HARD)
+    await submit(page, url, HARD)
     await page.locator(".panel").wait_for()
     try:
         await page.get_by_text("Collecting relations").wait_for(timeout=SIEVE_MS)
@@ -77,7 +68,7 @@ async def running(page: Page, url: str) -> None:
 async def status(page: Page, url: str) -> None:
     """The status view at work: the hard number of the previous screenshot is still running."""
     for number in ("2^128+1", "30!+1", "1234567890123456789"):
-        await ask(page, url, number)
+        await submit(page, url, number)
     await page.goto(f"{url}/#/status")
     await page.wait_for_timeout(THROUGHPUT_MS)
 

@@ -11,7 +11,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from infra.local.processes import NotInstalled, free_ports
 from infra.local.programs import Embedded
-from infra.tools.browser import chromium
+from infra.tools.browser import chromium, submit
 
 EXPECTED = ("Failed to load resource", "WebSocket connection to")
 """What Chromium itself logs about a 4xx answer or a service that is down; any other message is a fault."""
@@ -67,11 +67,7 @@ class Visitor:
 
     async def submit(self, url: str, number: str) -> str:
         """Submit a number through the field; return the URL of its task's page."""
-        await self.page.goto(f"{url}/#/")
-        field = self.page.get_by_label("A number or an expression")
-        await field.fill(number)
-        await field.press("Enter")
-        await self.page.wait_for_url("**/#/task/*")
+        await submit(self.page, url, number)
         self._submitted.append(f"{url}/tasks/{self.page.url.rpartition('/')[2]}")
         return self.page.url
 

@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from infra.local.stack import Stack
+from infra.tools.browser import submit
 from tests.browser import numbers
 from tests.browser.conftest import Visitor
 
@@ -94,8 +95,5 @@ def power(place: int) -> str:
 
 async def watch(tab: Page, url: str, place: int) -> None:
     """Submit a number of its own in a tab, and wait until the tab shows the task."""
-    await tab.goto(url)
-    field = tab.get_by_label("A number or an expression")
-    await field.fill(f"1234*(10^9+7)^{place + 1}*(2^61-1)")
-    await field.press("Enter")
+    await submit(tab, url, f"1234*(10^9+7)^{place + 1}*(2^61-1)")
     await expect(tab.locator(".task-state .state")).to_have_text("Queued", timeout=TIMEOUT_MS)
