@@ -19,7 +19,7 @@ from infra.local.programs import ROOT, answers
 SECONDS = 300
 """Downloads and the compiler take their time on a busy machine."""
 pytestmark = pytest.mark.timeout(SECONDS)
-UV = [sys.executable, "-m", "uv", "--quiet"]
+UV = [sys.executable, "-m", "uv", "--quiet", "--system-certs"]
 
 
 def uv(*arguments: str | Path) -> None:
