@@ -90,5 +90,5 @@ def require_servers(settings: Settings) -> None:
         raise errors.SettingError(
             name="FACTORLINE_AMQP_URL and FACTORLINE_MONGODB_URI",
             value="",
-            why="a gateway or a worker on its own needs both (`make run` needs neither)",
+            why="a gateway or a worker on its own needs both (`factorline serve` needs neither)",
         )

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from factorline.command.exits import Exit
+
 _WARM = "factor_worker.engine.siqs.warm"
 
 
@@ -37,12 +39,14 @@ def compiled(server: Path, environ: Mapping[str, str]) -> dict[str, str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-P", "-m", _WARM]
-        subprocess.run(command, env={**environ, **chosen}, check=True)  # noqa: S603 our own module
+        subprocess.run(command, env={**environ, **chosen}, capture_output=True, check=True)  # noqa: S603 our own
         complete.touch()
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
     except OSError as error:
         sys.exit(f"factorline: {error}. Set XDG_CACHE_HOME to a folder that can be written to.")
     except subprocess.CalledProcessError as error:
-        sys.exit(f"factorline: the sieve cannot be compiled (status {error.returncode})")
+        sys.exit(f"factorline: the sieve cannot be compiled:\n{error.stderr.decode()}")
     return chosen
 
 

@@ -46,7 +46,7 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
         raise errors.SettingError(
             name="FACTORLINE_PORT",
             value=settings.port,
-            why="another program is listening there; choose another port, as in `make run PORT=8081`",
+            why="another program is listening there; choose another port, such as 8081",
         ) from error
 
 
