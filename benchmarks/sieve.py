@@ -1,10 +1,10 @@
-"""Time the quadratic sieve, stage by stage, on a number of tests/data/workload.json.
+"""How long does each stage of the quadratic sieve take, for a number of tests/data/workload.json?
 
     python -m benchmarks.sieve C60_0
     python -m benchmarks.sieve C80_0 --relations /tmp/C80_0.relations
 
-With `--relations` the relations are kept in that file and read from it the next time, so that what
-follows the sieve can be timed by itself. Seconds are CPU seconds of this process, compilation left out.
+With `--relations` the relations are written to that file, and read from it the next time, so that what
+follows the sieve can be timed alone. Seconds are CPU seconds of this process, compilation left out.
 """
 
 import argparse
@@ -13,22 +13,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from factor_worker.engine.siqs import complete
+from factor_worker.engine.siqs import complete, warm
 from factor_worker.engine.siqs.polynomials import parameters
 from factor_worker.engine.siqs.polynomials.parameters import Parameters
-from factor_worker.engine.siqs.solve import linear_algebra, solve
+from factor_worker.engine.siqs.solve import solve
 from factor_worker.engine.siqs.solve.harvest import Harvest
 from factor_worker.engine.siqs.solve.solve import Progress, StoredBatch
 from infra.tools import workload
 
-WARM_UP = 1_000_000_000_039 * 1_000_000_000_061
-"""Compiles what has not been compiled, on the way to its factors."""
 ALL_SIZES = 1_000
 """Digits; more than any number of the file has."""
 
 
 class Stages:
-    """CPU seconds from the first report of a stage to the first of the next one."""
+    """CPU seconds of each stage, from its first report to that of the next stage."""
 
     def __init__(self) -> None:
         self._began: list[tuple[str, float]] = []
@@ -82,8 +80,7 @@ def main() -> None:
     numbers = {number.name: number.value for number in workload.numbers(ALL_SIZES)}
     n = numbers[arguments.name]
     chosen = parameters.choose(n)
-    complete.factor(WARM_UP)
-    linear_algebra.warm()
+    warm.warm()
     stages = Stages()
     if arguments.relations and arguments.relations.exists():
         batches = list(kept(arguments.relations))

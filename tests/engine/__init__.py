@@ -1,1 +1,1 @@
-"""The engine: pure mathematics, tested by properties and by numbers with a story."""
+"""The engine: pure mathematics, tested by properties and on numbers that are known to be hard."""

@@ -1,4 +1,4 @@
-"""Numbers with a story, and strategies for numbers that are hard in some one way."""
+"""Numbers that are known to be hard in some way, and hypothesis strategies for such numbers."""
 
 import json
 import math
@@ -36,7 +36,7 @@ FLINT_ONCE_HUNG_ON = 500000000000000000000000000000000000000000017711
 
 
 def primes(*, bits: int) -> st.SearchStrategy[int]:
-    """Return primes of up to so many bits."""
+    """Return a strategy for primes of at most about `bits` bits."""
     return st.integers(1, (1 << bits) - 1).map(next_prime)
 
 
@@ -48,4 +48,4 @@ NUMBERS = (
     | st.builds(lambda b, k, s: b**k + s, st.integers(2, 40), st.integers(2, 40), st.just(1))
     | st.builds(lambda b, k, s: b**k + s, st.integers(3, 40), st.integers(2, 40), st.just(-1))
 )
-"""Numbers of every kind that a survey meets; most are factored completely."""
+"""Numbers of every kind that a survey meets, most of which it factors completely."""

@@ -1,4 +1,4 @@
-"""Numbers b^n +- 1 are recognised, and fall into all the pieces that algebra knows."""
+"""Numbers b^n +- 1 are recognised, and split into all their algebraic factors."""
 
 import math
 
@@ -14,7 +14,7 @@ SQUAREFREE = [k for k in range(2, 120) if fmpz(k).moebius_mu() != 0]
 
 @given(st.integers(2, 60), st.integers(2, 60), st.sampled_from([-1, 1]))
 def test_the_pieces_multiply_to_the_number(base: int, exponent: int, sign: int) -> None:
-    """Whatever the form, nothing is lost and nothing is gained."""
+    """Whatever the base, exponent and sign, and no piece is 1."""
     n = base**exponent + sign
 
     assert math.prod(algebraic.pieces(n)) == n
@@ -22,8 +22,8 @@ def test_the_pieces_multiply_to_the_number(base: int, exponent: int, sign: int) 
 
 
 @given(st.integers(2, 10**40))
-def test_other_numbers_are_left_alone(n: int) -> None:
-    """A number of no such form is its own only piece."""
+def test_other_numbers_are_their_only_piece(n: int) -> None:
+    """A number that is not of the form b^n +- 1 is not split."""
     pieces = algebraic.pieces(n)
 
     assert math.prod(pieces) == n
@@ -31,15 +31,15 @@ def test_other_numbers_are_left_alone(n: int) -> None:
 
 
 def test_the_largest_exponent_is_recognised() -> None:
-    """4^5 + 1 is 2^10 + 1, and 2 to 4 are nothing."""
+    """4^5 + 1 is 2^10 + 1; numbers below 5 are not recognised."""
     assert algebraic.recognise(4**5 + 1) == (2, 10, 1)
     assert algebraic.recognise(10**100 - 1) == (10, 100, -1)
     assert [algebraic.recognise(n) for n in (2, 3, 4)] == [None] * 3
     assert algebraic.recognise(2**128 + 3) is None
 
 
-def test_a_mersenne_number_falls_by_its_exponent() -> None:
-    """2^1001 - 1: eight divisors of 1001, eight cyclotomic values, one of which is 1."""
+def test_a_mersenne_number_splits_into_cyclotomic_values() -> None:
+    """2^1001 - 1 has one for each of the eight divisors of 1001, and one of these is 1."""
     n = 2**1001 - 1
     expected = {int(fmpz_poly.cyclotomic(d)(2)) for d in algebraic.divisors(1001)} - {1}
 
@@ -76,8 +76,8 @@ def test_aurifeuillian_factors_are_found(base: int, exponent: int, sign: int, fa
     assert all(math.gcd(piece, factor) in {1, piece} for piece in pieces if piece > 10**6)
 
 
-def test_every_base_that_can_splits_its_aurifeuillian_value() -> None:
-    """For squarefree k and y, Phi_m(k y^2) comes in two pieces of about the same size."""
+def test_aurifeuillian_values_split_for_every_base_that_allows_it() -> None:
+    """For squarefree k, Phi_m(k y^2) splits into two factors of about the same size."""
     for k in SQUAREFREE[:20]:
         order = k if k % 4 == 1 else 2 * k
         value = int(fmpz_poly.cyclotomic(order)(k * 49))
@@ -87,8 +87,8 @@ def test_every_base_that_can_splits_its_aurifeuillian_value() -> None:
         assert parts.digits(high) - parts.digits(low) <= parts.digits(high) // 4 + 1
 
 
-def test_a_survey_uses_them() -> None:
-    """A number of 301 digits that would never fall otherwise is taken apart in one survey."""
+def test_a_survey_uses_algebraic_factors() -> None:
+    """A survey splits 2^1002 + 1, which has 302 digits and is out of reach otherwise."""
     n = 2**1002 + 1
     found = survey.survey(n)
 

@@ -1,4 +1,4 @@
-"""Factor refinement keeps the product, and leaves nothing in common."""
+"""Factor refinement keeps the product, and leaves pairwise coprime numbers."""
 
 import math
 from itertools import combinations
@@ -26,7 +26,7 @@ def test_a_base_is_coprime_and_has_the_same_product(values: list[int]) -> None:
 
 
 @given(st.lists(st.integers(1, 10**6), max_size=5))
-def test_every_value_is_made_of_the_base(values: list[int]) -> None:
+def test_every_value_is_a_product_of_powers_of_the_base(values: list[int]) -> None:
     """Dividing the base out of any value leaves 1."""
     base = coprime.refine(values)
 
@@ -43,7 +43,7 @@ def test_every_value_is_made_of_the_base(values: list[int]) -> None:
     st.lists(st.integers(0, 2**6 - 1), max_size=4),
 )
 def test_splitting_by_divisors_gives_a_true_decomposition(p: list[int], picks: list[int]) -> None:
-    """Any divisors, composite and repeated ones too, leave a decomposition that verifies."""
+    """Any divisors, composite and repeated ones included, give a decomposition that verifies."""
     n = math.prod(p)
     divisors = [math.prod(q for i, q in enumerate(p) if pick >> i & 1) for pick in picks]
     whole = (Part(n, 1, Certainty.COMPOSITE),)
@@ -56,7 +56,7 @@ def test_splitting_by_divisors_gives_a_true_decomposition(p: list[int], picks: l
 
 
 def test_a_square_that_is_split_off_becomes_a_prime_with_an_exponent() -> None:
-    """p25^2 p20, once ECM found either of them."""
+    """p25^2 · p20, whichever divisor ECM has found."""
     p, q = examples.P20, examples.P25
     expected = (Part(p, 1, Certainty.PROBABLE), Part(q, 2, Certainty.PROBABLE))
     whole = (Part(p * q**2, 1, Certainty.COMPOSITE),)
@@ -67,7 +67,7 @@ def test_a_square_that_is_split_off_becomes_a_prime_with_an_exponent() -> None:
 
 
 def test_useless_divisors_change_nothing() -> None:
-    """1, the number, strangers and divisors of a prime part are harmless; zero is refused."""
+    """1, the number itself, numbers that share nothing and divisors of a prime part; 0 is refused."""
     parts = (Part(7, 2, Certainty.PROVEN), Part(examples.P20 * 11, 3, Certainty.COMPOSITE))
 
     assert coprime.split(parts, [1, 7, examples.P20 * 11, 13, -1]) == parts
@@ -76,7 +76,7 @@ def test_useless_divisors_change_nothing() -> None:
 
 
 def test_exponents_multiply() -> None:
-    """A composite part with an exponent hands it on."""
+    """The pieces of a composite part inherit its exponent."""
     parts = (Part(15, 3, Certainty.COMPOSITE),)
 
     assert coprime.split(parts, [3]) == (

@@ -1,4 +1,4 @@
-"""GMP-ECM is driven deterministically, read sceptically and never left behind."""
+"""GMP-ECM runs deterministically, its output is checked, and it is never left running."""
 
 import math
 import os
@@ -30,7 +30,7 @@ ecm.run_batch({examples.P40 * Q60}, effort.Method.ECM, {LONG_B1}, [6])
 
 
 def test_a_lucky_sigma_finds_its_factor_every_time() -> None:
-    """The same sigma finds the same 25-digit factor: a unit is deterministic."""
+    """A unit is deterministic: the same sigma finds the same 25-digit factor."""
     n = examples.P25 * Q60
     expected = ecm.CurveBatch((examples.P25, Q60), 1)
 
@@ -39,7 +39,7 @@ def test_a_lucky_sigma_finds_its_factor_every_time() -> None:
 
 
 def test_a_batch_stops_at_the_first_success_and_counts_the_curves() -> None:
-    """Curves that were not needed are not claimed."""
+    """Curves that were not run are not counted."""
     sigmas = [LUCKY_SIGMA - 2, LUCKY_SIGMA - 1, LUCKY_SIGMA, LUCKY_SIGMA + 1]
 
     found = ecm.run_batch(examples.P25 * Q60, Method.ECM, 50_000, sigmas)
@@ -49,7 +49,7 @@ def test_a_batch_stops_at_the_first_success_and_counts_the_curves() -> None:
 
 
 def test_curves_without_success_are_counted() -> None:
-    """A batch that finds nothing says how much it did."""
+    """A batch that finds nothing returns how many curves it ran."""
     assert ecm.run_batch(examples.P40 * Q60, Method.ECM, 2_000, [6, 7, 8]) == ecm.CurveBatch((), 3)
 
 
@@ -57,8 +57,10 @@ def test_curves_without_success_are_counted() -> None:
     ("method", "smooth"),
     [(Method.P_MINUS_1, 1), (Method.P_PLUS_1, -1)],
 )
-def test_smooth_neighbours_fall_to_their_method(method: Method, smooth: int) -> None:
-    """A 30-digit prime with a smooth p - 1 or p + 1 is found in a run or three."""
+def test_p_minus_1_and_p_plus_1_find_primes_with_smooth_neighbours(
+    method: Method, smooth: int
+) -> None:
+    """A large prime p with smooth p - 1 or p + 1 is found in four runs at most."""
     # Such a p has every small prime for a square, so the starting points must not be small.
     base = 2**8 * 3**6 * 5**4 * 7**3 * 101 * 1009 * math.prod([11, 13, 17, 19, 23, 29, 31, 37, 41])
     candidates = (k * base + smooth for k in range(1, 5000))
@@ -67,8 +69,8 @@ def test_smooth_neighbours_fall_to_their_method(method: Method, smooth: int) -> 
     assert p in ecm.run_batch(p * Q60, method, 20_000, [2024, 31337, 271828, 314159]).divisors
 
 
-def test_time_is_a_limit_that_only_truncates() -> None:
-    """What was not done in time is not claimed, and the call comes back in time."""
+def test_a_time_limit_only_truncates_the_batch() -> None:
+    """Curves not finished in time are not counted, and the call returns in time."""
     begun = time.monotonic()
 
     found = ecm.run_batch(examples.P40 * Q60, Method.ECM, LONG_B1, [6, 7], timeout_s=0.5)
@@ -78,14 +80,14 @@ def test_time_is_a_limit_that_only_truncates() -> None:
 
 
 def test_small_numbers_are_factored_without_the_program() -> None:
-    """Below 30 digits GMP-ECM meets all factors at once and says nothing."""
+    """Below 30 digits GMP-ECM would find all factors at once, hence none."""
     assert ecm.run_batch(15, Method.ECM, 2_000, [6]) == ecm.CurveBatch((3, 5), 0)
     assert ecm.run_batch(1009**2, Method.ECM, 2_000, [6]) == ecm.CurveBatch((1009,), 0)
     assert ecm.run_batch(1009, Method.ECM, 2_000, [6]) == ecm.CurveBatch((), 0)
 
 
-def test_degenerate_composites_do_no_harm() -> None:
-    """Even numbers, squares and primes give true divisors or none."""
+def test_degenerate_numbers_give_true_divisors_or_none() -> None:
+    """Powers of ten, squares and primes."""
     for n in (10**50, examples.P25**2, examples.P25**2 * examples.P20, Q60):
         found = ecm.run_batch(n, Method.ECM, 11_000, range(6, 12))
 
@@ -93,19 +95,19 @@ def test_degenerate_composites_do_no_harm() -> None:
 
 
 def test_a_sigma_out_of_range_is_refused() -> None:
-    """Before any process is started."""
+    """The error names the sigma, and no process is started."""
     for sigma in (0, 5, -7, 1 << 64):
         with pytest.raises(ValueError, match="sigma"):
             ecm.run_batch(examples.P25 * Q60, Method.ECM, 2_000, [sigma])
 
 
-def test_an_error_of_the_program_is_told() -> None:
-    """The status bit for errors is looked at, and what the program said is passed on."""
+def test_an_error_of_the_program_is_reported() -> None:
+    """The error contains what the program wrote."""
     with pytest.raises(gmp_ecm.EcmFailed, match="sigma"):
         gmp_ecm.run_once(examples.P25 * Q60, ["-sigma", "0:5", "2000"], timeout_s=DEADLINE_S)
 
 
-def test_a_machine_without_the_program_is_told_what_to_install(
+def test_a_missing_program_is_reported_with_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Neither the wheel nor an `ecm` on PATH."""
@@ -121,7 +123,7 @@ def test_a_machine_without_the_program_is_told_what_to_install(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG and /proc")
 def test_the_program_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    """SIGKILL of the child process leaves no orphan and no file."""
+    """SIGKILL of the process that started it leaves no orphan and no file."""
     root = Path(__file__).parent.parent.parent
     environment = {**os.environ, "PYTHONPATH": str(root)}
     command = [sys.executable, "-c", PARENT]
@@ -137,7 +139,7 @@ def test_the_program_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_costs_grow_with_size_and_bound_and_units_stay_short() -> None:
-    """A unit has at least one curve, and aims at its seconds where a curve is shorter."""
+    """A unit has at least one curve, and about as many seconds as asked for where a curve takes less."""
     for level in effort.LEVELS:
         for n_digits in (50, 100, 300, 1000):
             curves = effort.curves_per_unit(n_digits, level.b1, seconds=5.0)

@@ -1,4 +1,4 @@
-"""A survey says only what is true, and says all that costs little."""
+"""A survey returns a true decomposition with everything that is quick to find."""
 
 import time
 
@@ -28,7 +28,7 @@ def test_a_survey_is_a_decomposition_of_its_number(n: int) -> None:
 @given(examples.NUMBERS)
 @settings(deadline=None, max_examples=30)
 def test_factoring_a_number_completely_leaves_only_primes(n: int) -> None:
-    """FLINT's answer verifies, too."""
+    """The answer verifies, and agrees with that of a survey."""
     if parts.digits(n) > survey.WHOLE_DIGITS:
         return
     found = whole.factor_completely(n)
@@ -50,8 +50,8 @@ def test_the_small_part_of_the_workload_is_factored(entry: dict[str, object]) ->
     assert sorted(map(str, entry["factors"])) == flat  # type: ignore[call-overload]
 
 
-def test_numbers_that_pass_weak_tests_are_not_taken_for_primes() -> None:
-    """Carmichael numbers and strong pseudoprimes are composite, whatever their witnesses say."""
+def test_pseudoprimes_are_not_taken_for_primes() -> None:
+    """Carmichael numbers and strong pseudoprimes pass weaker tests than ours."""
     for n in [*examples.CARMICHAEL, *examples.STRONG_PSEUDOPRIMES]:
         found = survey.survey(n)
 
@@ -75,8 +75,10 @@ def test_numbers_that_pass_weak_tests_are_not_taken_for_primes() -> None:
     ],
     ids=lambda x: str(x)[:20],
 )
-def test_awkward_shapes_fall_at_once(n: int, expected: list[tuple[int, int]] | None) -> None:
-    """Powers, squares of hard primes, and a number that older FLINTs never came back from."""
+def test_awkward_numbers_are_factored_completely(
+    n: int, expected: list[tuple[int, int]] | None
+) -> None:
+    """Powers, squares of large primes, and a number on which older versions of FLINT hang."""
     found = survey.survey(n)
 
     verify.verify(n, found)
@@ -84,15 +86,15 @@ def test_awkward_shapes_fall_at_once(n: int, expected: list[tuple[int, int]] | N
     assert expected is None or [(p.value, p.exponent) for p in found] == expected
 
 
-def test_a_square_times_a_prime_waits_for_ecm_as_one_composite() -> None:
-    """p25^2 p20 is over the limit of a survey; ECM's divisor then takes it apart."""
+def test_a_square_times_a_prime_stays_one_composite_for_ecm() -> None:
+    """p25^2 · p20 has too many digits for a survey; a divisor that ECM finds will split it."""
     n = examples.P25**2 * examples.P20
 
     assert survey.survey(n) == ((n, 1, Certainty.COMPOSITE),)
 
 
-def test_two_primes_close_together_fall_to_fermat() -> None:
-    """A weak key of 600 digits is no work."""
+def test_fermats_method_finds_two_primes_close_together() -> None:
+    """Even with 600 digits, as in a badly made key."""
     p = examples.next_prime(10**300)
     q = examples.next_prime(p)
 
@@ -102,7 +104,7 @@ def test_two_primes_close_together_fall_to_fermat() -> None:
 
 
 def test_a_prime_is_proven_up_to_the_limit_and_probable_beyond() -> None:
-    """100 digits are proven inside; more is left to a unit of its own."""
+    """Primes of 100 digits are proven at once; larger ones get a unit of their own."""
     small, large = examples.next_prime(10**99), examples.next_prime(10**100)
 
     assert survey.survey(small) == (Part(small, 1, Certainty.PROVEN),)
@@ -122,8 +124,8 @@ def test_a_prime_is_proven_up_to_the_limit_and_probable_beyond() -> None:
     ],
     ids=["cofactor", "repeated", "mersenne", "cyclotomic", "semiprime", "square", "smooth"],
 )
-def test_a_thousand_digits_are_surveyed_in_seconds(n: int) -> None:
-    """Whatever the shape, a survey is a short unit."""
+def test_a_survey_of_a_thousand_digits_takes_seconds(n: int) -> None:
+    """A survey is a short unit, whatever the number."""
     begun = time.process_time()
 
     found = survey.survey(n)
@@ -133,14 +135,14 @@ def test_a_thousand_digits_are_surveyed_in_seconds(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [1, 0, -1, -15])
-def test_numbers_below_two_are_the_callers_business(n: int) -> None:
-    """They have no decomposition, and the error says so."""
+def test_numbers_below_two_are_refused(n: int) -> None:
+    """They have no decomposition, as the error says."""
     with pytest.raises(ValueError, match="below 2"):
         survey.survey(n)
 
 
 def test_trial_division_finds_every_prime_below_its_limit() -> None:
-    """Exponents and the rest are exact, at both ends of the table."""
+    """Exponents and cofactor are exact, for the smallest and the largest prime below the limit."""
     n = 2**10 * 3 * 999983**3 * 1000003
 
     assert trial.divide(n) == ([(2, 10), (3, 1), (999983, 3)], 1000003)

@@ -1,4 +1,4 @@
-"""The independent check believes the truth and nothing else."""
+"""Verification accepts true decompositions and nothing else."""
 
 import pytest
 from hypothesis import given
@@ -14,8 +14,8 @@ PAIR = (Part(P, 1, PROVEN), Part(Q, 2, PROVEN))
 NUMBER = P * Q**2
 
 
-def test_the_truth_is_believed() -> None:
-    """Complete and incomplete decompositions verify."""
+def test_true_decompositions_are_accepted() -> None:
+    """Complete and incomplete ones."""
     verify.verify(NUMBER, PAIR)
     verify.verify(NUMBER, (Part(NUMBER, 1, COMPOSITE),))
     verify.verify(NUMBER, (Part(P, 1, Certainty.PROBABLE), Part(Q**2, 1, COMPOSITE)))
@@ -39,14 +39,14 @@ def test_the_truth_is_believed() -> None:
         (561, (Part(561, 1, PROVEN),), "called proven"),
     ],
 )
-def test_a_lie_is_refused(n: int, parts: tuple[Part, ...], says: str) -> None:
-    """Each way to be wrong has its sentence."""
+def test_a_false_decomposition_is_refused(n: int, parts: tuple[Part, ...], says: str) -> None:
+    """The message says in what it is false."""
     with pytest.raises(verify.WrongDecomposition, match=says):
         verify.verify(n, parts)
 
 
 @given(st.integers(0, 1), st.integers(-(10**30), 10**30).filter(bool))
-def test_a_value_that_was_tampered_with_is_refused(which: int, change: int) -> None:
+def test_a_changed_value_is_refused(which: int, change: int) -> None:
     """No other value can stand for a prime of the decomposition."""
     parts = list(PAIR)
     parts[which] = parts[which]._replace(value=parts[which].value + change)

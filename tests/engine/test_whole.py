@@ -1,4 +1,4 @@
-"""Complete factorizations in one call, on either side of the sizes where our own sieves take over."""
+"""Complete factorizations in one call, on both sides of each size at which another method takes over."""
 
 import math
 
@@ -35,7 +35,7 @@ P9, P10, P13, P22, P23, P27 = (
     ids=str,
 )
 def test_every_prime_is_found_and_proven(primes: tuple[int, ...]) -> None:
-    """The product is the number, whoever found the pieces."""
+    """The product is the number, whichever method found the pieces."""
     n = math.prod(primes)
     found = whole.factor_completely(n)
 
@@ -45,6 +45,6 @@ def test_every_prime_is_found_and_proven(primes: tuple[int, ...]) -> None:
 
 
 def test_the_examples_lie_on_both_sides_of_each_border() -> None:
-    """Else the test above would not try them all."""
+    """Otherwise the test above would not try every method."""
     assert P9 * P9 < 1 << tiny.SMALLEST_BITS < P10 * P13
     assert P22 * P23 < 1 << tiny.LARGEST_BITS < P23 * P27

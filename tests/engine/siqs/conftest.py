@@ -1,4 +1,4 @@
-"""Compiles the sieve before its tests: with a cold cache that takes longer than a test may."""
+"""Compiles the solving kernels before the tests: with a cold cache that takes longer than a test may."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from factor_worker.engine.siqs.solve import filtering, linear_algebra
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Compile, or load from the cache, if a test of this folder is going to run."""
+    """Compile the kernels or load them from the cache, if a test of this folder is going to run."""
     if any(Path(__file__).parent in item.path.parents for item in session.items):
         filtering.warm()
         linear_algebra.warm()

@@ -1,4 +1,4 @@
-"""Linear algebra over GF(2) as a textbook has it: sums are `^` of Python integers."""
+"""Linear algebra over GF(2) as in a textbook, on Python integers: the oracle for the kernels."""
 
 from collections.abc import Iterable, Sequence
 
@@ -17,7 +17,7 @@ def rows_of(lists: Sequence[Iterable[int]]) -> Rows:
 
 
 def as_numbers(rows: Rows) -> list[int]:
-    """Return each row as a number with a bit for each column; twice the same column is none."""
+    """Return each row as a number with a bit for each column; a column that occurs twice cancels."""
     numbers = []
     for index in range(rows.height):
         number = 0
@@ -28,7 +28,7 @@ def as_numbers(rows: Rows) -> list[int]:
 
 
 def rank(numbers: Iterable[int]) -> int:
-    """Return the dimension of what the numbers span."""
+    """Return the rank of the numbers as vectors of bits."""
     by_top: dict[int, int] = {}
     for number in numbers:
         rest = number
@@ -40,7 +40,7 @@ def rank(numbers: Iterable[int]) -> int:
 
 
 def combinations(words: Words) -> list[int]:
-    """Return the non-empty combinations, each as a number with a bit for each row."""
+    """Return the nonempty combinations, each as a number with a bit for each row."""
     numbers = [0] * 64
     for index, word in enumerate(words.tolist()):
         for bit in range(64):
@@ -49,7 +49,7 @@ def combinations(words: Words) -> list[int]:
 
 
 def total(numbers: Sequence[int], combination: int) -> int:
-    """Return the sum of the numbers that a combination names."""
+    """Return the sum of the numbers that belong to a combination."""
     result = 0
     for index, number in enumerate(numbers):
         if combination >> index & 1:
@@ -58,7 +58,7 @@ def total(numbers: Sequence[int], combination: int) -> int:
 
 
 def random_rows(count: int, columns: int, weight: float, seed: int) -> Rows:
-    """Return rows as a sieve makes them: column c with a chance that falls like 1/c."""
+    """Return rows like those of a sieve: column c occurs with a probability of about 1/c."""
     random = np.random.default_rng(seed)
     chances = 1 / (np.arange(columns) + 3.0)
     chances *= weight / chances.sum()

@@ -1,4 +1,4 @@
-"""A quadratic sieve in a few slow lines: an independent source of relations for tests."""
+"""A plain quadratic sieve in a few slow lines: an independent source of relations for tests."""
 
 from typing import NamedTuple
 

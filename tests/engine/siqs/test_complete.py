@@ -1,4 +1,4 @@
-"""The whole sieve in one process splits numbers of every size and shape it promises to."""
+"""The whole sieve in one process splits numbers of every size and kind that it accepts."""
 
 import math
 import random
@@ -35,21 +35,21 @@ def test_semiprimes_of_every_size(digits: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_several_numbers_of_one_size(seed: int) -> None:
-    """Luck has no part in it."""
+    """The sieve does not depend on a lucky number."""
     p, q = sorted((prime(21, seed=100 + seed), prime(21, seed=200 + seed)))
 
     assert [p, q] == bases(p * q)
 
 
 def test_three_primes_are_separated() -> None:
-    """One square root splits off a part, others split it further."""
+    """One dependency splits off a factor, others split the rest."""
     primes = sorted(prime(15, seed=seed) for seed in (1, 2, 3))
 
     assert primes == bases(math.prod(primes))
 
 
 def test_unbalanced_primes() -> None:
-    """A factor of 10 digits that nobody took out before."""
+    """A factor of 10 digits that was not removed before."""
     p, q = prime(10, seed=4), prime(35, seed=5)
 
     assert [p, q] == bases(p * q)
@@ -64,14 +64,14 @@ def test_a_small_factor_that_was_left_in(small: int) -> None:
 
 
 def test_a_squared_factor_is_found() -> None:
-    """p² stays together, for it has two square roots of 1 as a prime has; a power is known as one."""
+    """p² stays together: 1 has two square roots modulo p², as modulo a prime."""
     p, q = prime(12, seed=8), prime(16, seed=9)
 
     assert sorted((p * p, q)) == bases(p * p * q)
 
 
 def test_the_same_number_gives_the_same_divisors() -> None:
-    """Nothing depends on the time or on chance."""
+    """Nothing depends on time or chance."""
     n = prime(17, seed=10) * prime(17, seed=11)
 
     assert complete.factor(n) == complete.factor(n)
@@ -80,16 +80,16 @@ def test_the_same_number_gives_the_same_divisors() -> None:
 @pytest.mark.parametrize(
     "n", [-(10**15) - 1, 0, 1, 9, 15, 2**61 - 1, 2 * (2**61 - 1), (2**61 - 1) ** 2, 3**80]
 )
-def test_what_the_sieve_does_not_take_is_refused(n: int) -> None:
-    """Primes and powers would sieve for ever, small numbers have no polynomials."""
+def test_other_numbers_are_refused(n: int) -> None:
+    """Primes and powers would be sieved for ever, small numbers have too few polynomials."""
     with pytest.raises(
         ValueError, match=r"odd composite numbers from .* that are no perfect powers"
     ):
         complete.factor(n)
 
 
-def test_people_can_watch() -> None:
-    """Whoever asks hears of every stage."""
+def test_every_stage_is_reported() -> None:
+    """Once, in order."""
     stages: list[str] = []
     n = prime(18, seed=12) * prime(18, seed=13)
 

@@ -1,4 +1,4 @@
-"""Partial relations join into sets in which every large prime occurs an even number of times."""
+"""Partial relations combine to sets in which every large prime occurs an even number of times."""
 
 from collections import Counter
 
@@ -32,7 +32,7 @@ def large_prime_vectors(large: Limbs) -> list[int]:
 
 @settings(deadline=None)
 @given(relations)
-def test_usable_relations_are_what_the_large_primes_leave_of_the_rank(
+def test_the_usable_count_is_the_nullity_of_the_large_primes(
     large: Limbs,
 ) -> None:
     """Counting edges and components agrees with elimination on the large primes' parities."""
@@ -43,10 +43,10 @@ def test_usable_relations_are_what_the_large_primes_leave_of_the_rank(
 
 @settings(deadline=None)
 @given(relations)
-def test_every_set_has_even_large_primes_and_no_set_is_a_sum_of_others(
+def test_sets_are_independent_and_have_even_large_primes(
     large: Limbs,
 ) -> None:
-    """All sets together are a basis of the ways to get rid of the large primes."""
+    """All sets together are a basis of the relations that cancel the large primes."""
     sets = filtering.relation_sets(filtering.graph(large), limit=100)
     vectors = large_prime_vectors(large)
 
@@ -59,7 +59,7 @@ def test_every_set_has_even_large_primes_and_no_set_is_a_sum_of_others(
 @settings(deadline=None)
 @given(relations, st.integers(0, 5))
 def test_a_limit_keeps_the_shortest_sets(large: Limbs, limit: int) -> None:
-    """Fewer rows than there are: the lightest ones."""
+    """If fewer sets are wanted than there are."""
     lengths = sorted(filtering.relation_sets(filtering.graph(large), limit=100).lengths.tolist())
 
     assert (
@@ -68,7 +68,7 @@ def test_a_limit_keeps_the_shortest_sets(large: Limbs, limit: int) -> None:
 
 
 def test_duplicates_do_not_count() -> None:
-    """A relation found twice is one relation."""
+    """A relation found twice counts once."""
     x = np.stack([to_limbs(value, 2) for value in (10**30, 7, 10**30, 12, 7)])
     large = np.array([[1, 101], [1, 1], [1, 101], [1, 101], [1, 1]], dtype=np.uint64)
 
@@ -80,7 +80,7 @@ def test_duplicates_do_not_count() -> None:
 
 
 def test_relations_outside_every_set_are_left_behind() -> None:
-    """Singletons never reach the matrix, and sets name what is left by new numbers."""
+    """Singletons never reach the matrix; the sets are renumbered to match what is left."""
     large = np.array([[1, 101], [1, 103], [107, 109], [1, 103], [1, 1]], dtype=np.uint64)
     sets = filtering.relation_sets(filtering.graph(large), limit=100)
 
@@ -90,8 +90,8 @@ def test_relations_outside_every_set_are_left_behind() -> None:
     assert [[2], [0, 1]] == [renumbered.row(index).tolist() for index in range(2)]
 
 
-def test_what_two_sets_share_drops_out() -> None:
-    """A dependency takes a relation once or not at all."""
+def test_relations_in_two_chosen_sets_cancel() -> None:
+    """A dependency has each relation once or not at all."""
     sets = gf2.rows_of([[0, 1, 2], [1, 2, 3], [5]])
 
     assert [0, 3] == filtering.members(sets, np.array([0, 1])).tolist()

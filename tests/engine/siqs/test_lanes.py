@@ -1,4 +1,4 @@
-"""Vector operations agree with what plain loops make of the same words, whatever the processor."""
+"""Vector operations agree with plain loops over the same words, on every class of processors."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ PRIMES = np.array(
 LENGTH, TIMES = 400, 4
 
 INSTRUCTIONS = {"x86-64": "sse2", "x86-64-v3": "avx2", "x86-64-v4": "avx512bw"}
-"""What tells whether this machine can run code for a class of processors."""
+"""The feature that shows whether this machine can run code for a class of processors."""
 CLASSES = [
     name for name, needed in INSTRUCTIONS.items() if binding.get_host_cpu_features().get(needed)
 ]
@@ -46,13 +46,13 @@ def _root_hits(roots: tuple[Ids, Ids], divisors: tuple[Ids, Ids], position: np.u
 
 
 def below(primes: Ids, seed: int) -> Ids:
-    """Return some number below each prime."""
+    """Return a random residue for each prime."""
     return np.random.default_rng(seed).integers(0, primes, dtype=np.uint32)
 
 
 @pytest.mark.parametrize("add", [True, False])
 def test_roots_move_and_their_hits_are_listed(add: bool) -> None:  # noqa: FBT001 pytest passes it
-    """All hits inside the interval, after what was listed before, and none outside."""
+    """All hits inside the interval and no others, after what the list had before."""
     first, second, steps = below(PRIMES, 1), below(PRIMES, 2), below(PRIMES, 3)
     moved = [
         (roots.astype(int) + (steps if add else -steps.astype(int))) % PRIMES
@@ -76,7 +76,7 @@ def test_roots_move_and_their_hits_are_listed(add: bool) -> None:  # noqa: FBT00
 
 @pytest.mark.parametrize("place", [0, 1, LANES, CHUNK - 1])
 def test_a_value_is_found_wherever_it_is(place: int) -> None:
-    """From the start on, and no further than `CHUNK` values."""
+    """Among `CHUNK` values from the start on, and not beyond."""
     values = np.arange(1000, 1000 + 2 * CHUNK, dtype=np.uint32)
 
     assert _contains(values, 3, values[3 + place])
@@ -97,8 +97,8 @@ def test_positions_congruent_to_a_root_are_recognised() -> None:
 
 
 @pytest.mark.parametrize("processor", CLASSES or ["generic"])
-def test_every_class_of_processors_gets_code_that_is_right(processor: str, tmp_path: Path) -> None:
-    """All of the above, compiled for each that this machine can run: an image is built for one."""
+def test_every_class_of_processors_gets_correct_code(processor: str, tmp_path: Path) -> None:
+    """The tests above pass when compiled for each class that this machine can run."""
     options = ["-m", "pytest", "-n0", "--noconftest", "-p", "no:cacheprovider", "-k"]
     command = [sys.executable, *options, "not every_class", __file__]
     own = {

@@ -1,4 +1,4 @@
-"""Dense elimination, block Lanczos and the whole way all find what sums to zero."""
+"""Dense elimination, block Lanczos and both after merging find sets of rows that sum to zero."""
 
 from collections.abc import Callable
 
@@ -16,12 +16,12 @@ COLUMNS = 150
 
 
 def by_lanczos(rows: Rows, columns: int) -> Words:
-    """Solve by block Lanczos; nobody listens."""
+    """Solve by block Lanczos, without reports."""
     return lanczos.dependencies(rows, columns, seed=1, report=lambda _done, _of: None)
 
 
-def by_the_whole(rows: Rows, columns: int) -> Words:
-    """Merge and solve by whatever is the fastest; nobody listens."""
+def by_both(rows: Rows, columns: int) -> Words:
+    """Merge, then solve by the faster method, without reports."""
     return linear_algebra.dependencies(rows, columns, lambda _rows, _done, _of: None)
 
 
@@ -30,7 +30,7 @@ def by_the_whole(rows: Rows, columns: int) -> Words:
 def test_dense_elimination_finds_a_basis_of_the_kernel(
     count: int, columns: int, weight: float, seed: int
 ) -> None:
-    """All the combinations there are, up to 64, independent, each summing to zero."""
+    """Up to 64 independent combinations, each of which sums to zero."""
     rows = gf2.random_rows(count, columns, weight, seed)
     numbers = gf2.as_numbers(rows)
 
@@ -40,12 +40,12 @@ def test_dense_elimination_finds_a_basis_of_the_kernel(
     assert [0] * len(found) == [gf2.total(numbers, combination) for combination in found]
 
 
-@pytest.mark.parametrize("solver", [dense.dependencies, by_lanczos, by_the_whole])
+@pytest.mark.parametrize("solver", [dense.dependencies, by_lanczos, by_both])
 @pytest.mark.parametrize(("columns", "weight"), [(1_000, 15.0), (2_500, 40.0), (6_000, 30.0)])
-def test_every_way_finds_about_64_independent_dependencies(
+def test_every_method_finds_about_64_independent_dependencies(
     solver: Callable[[Rows, int], Words], columns: int, weight: float
 ) -> None:
-    """Matrices of a real sieve's shape, 64 rows more than columns."""
+    """In matrices shaped like those of a sieve, with 64 rows more than columns."""
     rows = gf2.random_rows(columns + 64, columns, weight, seed=columns)
     numbers = gf2.as_numbers(rows)
 
@@ -56,7 +56,7 @@ def test_every_way_finds_about_64_independent_dependencies(
 
 
 def test_dense_and_lanczos_agree() -> None:
-    """Where the kernel is small, both find the same one."""
+    """Where there are few dependencies, both find vectors of the same null space."""
     rows = gf2.random_rows(1_000 + 40, 1_000, 60.0, seed=3)
     numbers = gf2.as_numbers(rows)
     kernel = gf2.combinations(dense.dependencies(rows, 1_000))
@@ -69,8 +69,8 @@ def test_dense_and_lanczos_agree() -> None:
 
 
 def test_another_seed_is_tried_when_lanczos_breaks_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A breakdown is an everyday matter, not a failure of the number."""
-    rows = gf2.random_rows(400, 300, 20.0, seed=7)  # on which the third seed leads somewhere
+    """Breakdowns are normal, and do not fail the number."""
+    rows = gf2.random_rows(400, 300, 20.0, seed=7)  # on which the third seed succeeds
     seeds = []
     solve = lanczos.dependencies
 
@@ -83,26 +83,26 @@ def test_another_seed_is_tried_when_lanczos_breaks_down(monkeypatch: pytest.Monk
     monkeypatch.setattr(linear_algebra, "DENSE_ROWS", 0)
     monkeypatch.setattr(lanczos, "dependencies", break_down_first)
 
-    assert gf2.combinations(by_the_whole(rows, 300))
+    assert gf2.combinations(by_both(rows, 300))
     assert 3 == len(seeds) == len(set(seeds))
 
 
-def test_too_few_rows_for_any_dependency_give_none() -> None:
-    """Nothing is found where nothing is."""
+def test_independent_rows_have_no_dependencies() -> None:
+    """Then there are none in the result."""
     rows = gf2.rows_of([[0], [1], [0, 1, 2]])
 
-    assert 0 == linear_algebra.count(by_the_whole(rows, 3))
+    assert 0 == linear_algebra.count(by_both(rows, 3))
 
 
-def test_a_number_of_rows_without_entries_is_as_many_dependencies() -> None:
-    """A relation that is a square by itself is a dependency of one row."""
-    words = by_the_whole(gf2.rows_of([[], [0], []]), 1)
+def test_each_empty_row_is_a_dependency() -> None:
+    """A relation-set that is a square by itself is a dependency of one row."""
+    words = by_both(gf2.rows_of([[], [0], []]), 1)
 
     assert [[0], [2]] == sorted(rows.tolist() for rows in linear_algebra.members(words))
 
 
-def test_lanczos_reports_how_far_it_is() -> None:
-    """Progress rises to the end."""
+def test_lanczos_reports_its_progress() -> None:
+    """Progress rises steadily, nearly to the end."""
     rows = gf2.random_rows(1_264, 1_200, 40.0, seed=5)
     heard: list[tuple[int, int]] = []
 

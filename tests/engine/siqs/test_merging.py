@@ -1,4 +1,4 @@
-"""The merged matrix is smaller, and what it says holds for the original one."""
+"""The merged matrix is smaller, and its dependencies are those of the original one."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -17,7 +17,7 @@ matrices = st.lists(st.sets(st.integers(0, COLUMNS - 1), max_size=6).map(sorted)
 @settings(deadline=None)
 @given(matrices)
 def test_merging_keeps_every_dependency(rows: Rows) -> None:
-    """As many independent dependencies afterwards as before."""
+    """There are as many independent dependencies as before."""
     merged = merging.merge(rows, COLUMNS)
 
     before = rows.height - gf2.rank(gf2.as_numbers(rows))
@@ -28,7 +28,7 @@ def test_merging_keeps_every_dependency(rows: Rows) -> None:
 @settings(deadline=None)
 @given(matrices)
 def test_dependencies_of_the_merged_matrix_are_dependencies_of_the_original(rows: Rows) -> None:
-    """Expanded, they sum to zero, and none is a sum of others."""
+    """Expanded to original rows they sum to zero and are independent."""
     merged = merging.merge(rows, COLUMNS)
     vectors = dense.dependencies(merged.rows, COLUMNS)
 
@@ -40,7 +40,7 @@ def test_dependencies_of_the_merged_matrix_are_dependencies_of_the_original(rows
 
 
 def test_merged_rows_are_sums_of_original_rows() -> None:
-    """Row by row, the history and the matrix tell the same story."""
+    """Each row is the sum that the recorded additions say it is."""
     rows = gf2.random_rows(600, 500, 12.0, seed=1)
     merged = merging.merge(rows, 500)
     numbers = gf2.as_numbers(rows)
@@ -53,7 +53,7 @@ def test_merged_rows_are_sums_of_original_rows() -> None:
 
 
 def test_merging_makes_a_sparse_matrix_much_smaller() -> None:
-    """What a sieve leaves has many columns with few entries."""
+    """A matrix from a sieve has many columns with few entries."""
     rows = gf2.random_rows(4_400, 4_000, 10.0, seed=2)
 
     assert merging.merge(rows, 4_000).rows.height < 4 * 600

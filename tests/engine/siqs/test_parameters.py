@@ -1,4 +1,4 @@
-"""Parameters travel, are the same for the same number, and describe a sieve that can run."""
+"""Parameters fit into messages, are the same for the same number, and describe a sieve that works."""
 
 import gmpy2
 import pytest
@@ -17,7 +17,7 @@ composites = st.tuples(
 @settings(deadline=None)
 @given(composites)
 def test_kn_is_1_modulo_8_and_k_is_squarefree(n: int) -> None:
-    """Otherwise half of all values would have too few powers of two."""
+    """Otherwise values would have fewer powers of two."""
     multiplier = parameters.choose(n).multiplier
 
     assert n * multiplier % 8 == 1
@@ -26,8 +26,8 @@ def test_kn_is_1_modulo_8_and_k_is_squarefree(n: int) -> None:
 
 @settings(deadline=None)
 @given(composites)
-def test_parameters_travel(n: int) -> None:
-    """What a message carries is what was chosen."""
+def test_parameters_survive_a_message(n: int) -> None:
+    """They are the same after a round trip, and when chosen again."""
     chosen = parameters.choose(n)
 
     assert chosen == Parameters.from_dict(chosen.to_dict()) == parameters.choose(n)
@@ -35,8 +35,8 @@ def test_parameters_travel(n: int) -> None:
 
 
 @pytest.mark.parametrize("change", [{"size": "100"}, {"size": True}, {"sise": 100}])
-def test_other_things_than_parameters_are_refused(change: dict[str, object]) -> None:
-    """A message may hold anything."""
+def test_malformed_parameters_are_refused(change: dict[str, object]) -> None:
+    """Text, booleans and misspelt names."""
     values = parameters.choose(examples.P20 * examples.P25).to_dict() | change
 
     with pytest.raises(ValueError, match="parameters are the integers multiplier, size"):
@@ -44,8 +44,8 @@ def test_other_things_than_parameters_are_refused(change: dict[str, object]) -> 
 
 
 @pytest.mark.parametrize("digits", range(22, 111, 4))
-def test_there_are_polynomials_enough_at_every_size(digits: int) -> None:
-    """And the primes of a are in the base."""
+def test_there_are_enough_polynomials_at_every_size(digits: int) -> None:
+    """And the primes of a are in the factor base."""
     n = examples.next_prime(10 ** (digits // 2)) * examples.next_prime(3 * 10 ** (digits // 2))
     chosen = parameters.choose(n)._replace(size=min(parameters.choose(n).size, 3000))
 
@@ -53,8 +53,8 @@ def test_there_are_polynomials_enough_at_every_size(digits: int) -> None:
     assert len(polynomials.family(n, chosen, 39).a_factors) == chosen.factors
 
 
-def test_the_factor_base_is_what_it_says() -> None:
-    """-1, 2, and the odd primes modulo which kn is a square, the first ones there are."""
+def test_the_factor_base_has_the_first_primes_that_qualify() -> None:
+    """-1, 2, and the smallest odd primes modulo which kn is a square."""
     n = examples.P20 * examples.P25
     chosen = parameters.choose(n)
     kn = n * chosen.multiplier

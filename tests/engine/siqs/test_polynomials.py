@@ -1,4 +1,4 @@
-"""Every a-index has polynomials of its own, and their b's are square roots."""
+"""Every a-index has its own a, and every b is a square root of kn modulo 4a."""
 
 import math
 
@@ -16,7 +16,7 @@ SMALL = examples.next_prime(10**12) * examples.next_prime(3 * 10**12)
 
 
 def test_every_index_has_its_own_a() -> None:
-    """Exhaustively, where there are few."""
+    """Checked for every index of a small number."""
     chosen = parameters.choose(SMALL)
     total = polynomials.a_count(SMALL, chosen)
     seen = {polynomials.family(SMALL, chosen, index).a for index in range(total)}
@@ -29,8 +29,8 @@ indices = st.integers(min_value=0, max_value=polynomials.a_count(N, CHOSEN) - 1)
 
 @settings(deadline=None)
 @given(indices, indices)
-def test_two_indices_have_two_as(one: int, other: int) -> None:
-    """Where there are many."""
+def test_different_indices_have_different_as(one: int, other: int) -> None:
+    """Checked for pairs of indices of a large number."""
     same = polynomials.family(N, CHOSEN, one).a == polynomials.family(N, CHOSEN, other).a
 
     assert (one == other) == same
@@ -39,7 +39,7 @@ def test_two_indices_have_two_as(one: int, other: int) -> None:
 @settings(deadline=None)
 @given(indices, st.data())
 def test_b_is_an_odd_square_root(index: int, data: st.DataObject) -> None:
-    """b² ≡ kn modulo 4a, for every polynomial of an a."""
+    """b² ≡ kn (mod 4a), for every polynomial of an a."""
     family = polynomials.family(N, CHOSEN, index)
     b = family.b_of(data.draw(st.integers(min_value=0, max_value=family.size - 1)))
 
@@ -50,7 +50,7 @@ def test_b_is_an_odd_square_root(index: int, data: st.DataObject) -> None:
 @settings(deadline=None)
 @given(indices)
 def test_all_bs_of_an_a_differ(index: int) -> None:
-    """Also up to their sign, so that no value of x comes twice."""
+    """Even up to sign, so that no X occurs twice."""
     family = polynomials.family(N, CHOSEN, index)
     bs = {
         min(b % (2 * family.a), -b % (2 * family.a)) for b in map(family.b_of, range(family.size))
@@ -62,7 +62,7 @@ def test_all_bs_of_an_a_differ(index: int) -> None:
 @settings(deadline=None)
 @given(indices)
 def test_a_is_near_its_ideal(index: int) -> None:
-    """Values grow with the distance from √(kn/2)/M."""
+    """Values grow with its distance from √(kn/2)/M."""
     family = polynomials.family(N, CHOSEN, index)
     base = factor_base.primes(N, CHOSEN)
 
@@ -73,7 +73,7 @@ def test_a_is_near_its_ideal(index: int) -> None:
 
 
 @pytest.mark.parametrize("index", [-1, polynomials.a_count(N, CHOSEN)])
-def test_there_are_no_other_indices(index: int) -> None:
-    """The error says how many there are."""
+def test_indices_out_of_range_are_refused(index: int) -> None:
+    """The error gives the range."""
     with pytest.raises(IndexError, match="a-indices are 0 to"):
         polynomials.family(N, CHOSEN, index)

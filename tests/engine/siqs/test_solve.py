@@ -1,4 +1,4 @@
-"""Batches as workers store them, good, doubled, false and too few, become divisors or a reason."""
+"""Stored batches, good, repeated, false or too few, give divisors or say what is missing."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -29,7 +29,7 @@ class Sieved(NamedTuple):
 
 
 def sieved(n: int) -> Sieved:
-    """Sieve unit by unit, each a quarter of what there is, until there is enough."""
+    """Sieve unit by unit, each a quarter of what was sieved before, until the relations suffice."""
     found = Sieved(n, parameters.choose(n), [])
     needed = found.solve([]).needed
     while found.solve(found.batches).usable < needed:
@@ -53,30 +53,30 @@ def test_enough_relations_split_the_number(semiprime: Sieved) -> None:
     assert solved.usable >= solved.needed
 
 
-def test_garbage_is_left_out_and_named(semiprime: Sieved) -> None:
-    """A worker that lies costs its own batch, not the number."""
+def test_a_bad_batch_is_rejected_and_named(semiprime: Sieved) -> None:
+    """A faulty worker loses its own batch, and the number is still factored."""
     first, count = semiprime.batches[-1].first, semiprime.batches[-1].count
-    liars = [
+    bad = [
         StoredBatch("noise", 10**6, 1, b"no relations at all"),
         StoredBatch("elsewhere", first + count, 1, semiprime.batches[-1].data),
     ]
 
-    solved = semiprime.solve([liars[0], *semiprime.batches, liars[1]])
+    solved = semiprime.solve([bad[0], *semiprime.batches, bad[1]])
 
     assert (P, Q) == solved.divisors
     assert {"noise", "elsewhere"} == set(solved.bad)
     assert all(solved.bad.values())
 
 
-def test_a_batch_that_comes_twice_counts_once(semiprime: Sieved) -> None:
-    """A unit done again by another worker brings nothing new."""
+def test_a_repeated_batch_counts_once(semiprime: Sieved) -> None:
+    """A unit that two workers did adds nothing."""
     twice = [batch for batch in semiprime.batches for _ in range(2)]
 
     assert semiprime.solve(semiprime.batches) == semiprime.solve(twice)
 
 
-def test_too_few_relations_say_how_many_are_missing(semiprime: Sieved) -> None:
-    """Then nothing is solved, and the caller sieves on."""
+def test_with_too_few_relations_the_result_says_how_many_are_needed(semiprime: Sieved) -> None:
+    """Linear algebra is not started, and the caller goes on sieving."""
     heard: list[Progress] = []
 
     solved = semiprime.solve(semiprime.batches[:-1], heard)
@@ -86,15 +86,15 @@ def test_too_few_relations_say_how_many_are_missing(semiprime: Sieved) -> None:
     assert {"verify", "filter"} == {progress.stage for progress in heard}
 
 
-def test_no_batches_are_too_few(semiprime: Sieved) -> None:
-    """Asking for nothing but what is needed is cheap."""
+def test_without_batches_the_result_says_how_many_rows_are_needed(semiprime: Sieved) -> None:
+    """Nothing is usable, and nothing is wrong."""
     solved = semiprime.solve([])
 
     assert ((), 0, {}) == (solved.divisors, solved.usable, solved.bad)
 
 
-def test_the_stages_are_reported_in_their_order(semiprime: Sieved) -> None:
-    """People can watch."""
+def test_the_stages_are_reported_in_order(semiprime: Sieved) -> None:
+    """With progress that never exceeds the total."""
     heard: list[Progress] = []
 
     semiprime.solve(semiprime.batches, heard)
@@ -105,7 +105,7 @@ def test_the_stages_are_reported_in_their_order(semiprime: Sieved) -> None:
 
 
 def test_trivial_dependencies_ask_for_more_relations() -> None:
-    """Modulo a prime every dependency is trivial; the caller must not be told to solve again."""
+    """For a prime every dependency is trivial: the caller must be asked for more, not told to solve again."""
     prime = sieved(examples.next_prime(10**30))
 
     solved = prime.solve(prime.batches)

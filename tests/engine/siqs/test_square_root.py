@@ -24,12 +24,12 @@ def dependencies(found: plain.Plain) -> Iterable[Index]:
 
 
 def divisors(found: plain.Plain, chosen: Iterable[Index]) -> tuple[int, ...]:
-    """Take the square roots; nobody listens."""
+    """Take the square roots, without reports."""
     return square_root.divisors(found.n, found.primes, found.relations, chosen, lambda _done: None)
 
 
-def test_the_plain_sieve_keeps_its_word() -> None:
-    """The oracle's relations are true as integers, and some of them have two large primes."""
+def test_the_plain_sieve_gives_true_relations() -> None:
+    """They hold over the integers, and some have two large primes."""
     found = plain.sieve(P * Q, base=60, half_interval=60_000, large_bound=2_000)
 
     assert (found.relations.large_primes > 1).all(axis=1).any()
@@ -48,7 +48,7 @@ def test_full_and_partial_relations_split_a_semiprime() -> None:
 
 
 def test_three_primes_are_all_separated() -> None:
-    """One dependency splits n in two, further ones split what is left."""
+    """One dependency splits n in two, others split the rest."""
     p, q, r = 1000003, 1000033, 999983
     found = plain.sieve(p * q * r, base=60, half_interval=60_000, large_bound=2_000)
 
@@ -57,7 +57,7 @@ def test_three_primes_are_all_separated() -> None:
     assert {p, q, r} <= {math.gcd(a, b) for a in split for b in split}
 
 
-def test_trivial_dependencies_give_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trivial_dependencies_give_no_divisors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Modulo a prime every square has two roots only, so that every dependency is trivial."""
     prime = int(gmpy2.next_prime(10**17))
     found = plain.sieve(prime, base=60, half_interval=60_000, large_bound=2_000)
@@ -67,8 +67,8 @@ def test_trivial_dependencies_give_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     assert () == divisors(found, dependencies(found))
 
 
-def test_what_is_no_square_is_refused() -> None:
-    """A wrong dependency is noticed, it does not become a wrong divisor."""
+def test_a_dependency_that_is_no_square_is_refused() -> None:
+    """It never becomes a wrong divisor."""
     found = plain.sieve(P * Q, base=60, half_interval=60_000, large_bound=2_000)
 
     with pytest.raises(square_root.NotASquare):
@@ -76,7 +76,7 @@ def test_what_is_no_square_is_refused() -> None:
 
 
 def test_a_wrong_x_is_refused() -> None:
-    """Exponents may be even and the congruence false all the same."""
+    """The congruence is checked even if all exponents are even."""
     found = plain.sieve(P * Q, base=60, half_interval=60_000, large_bound=2_000)
     false_x = found.relations.x.copy()
     false_x[:, 0] ^= 1

@@ -44,8 +44,8 @@ def test_semiprimes_of_every_size(bits: int) -> None:
     assert p * q == n
 
 
-def test_numbers_in_a_row() -> None:
-    """Dependencies that do not split a number are left to luck, which has enough of them to try."""
+def test_hundreds_of_numbers_are_all_split() -> None:
+    """With 12 dependencies or more, all of them are trivial for very few numbers."""
     rng = random.Random(7)
     numbers = [semiprime(rng.randrange(62, 110), rng) for _ in range(500)]
 
@@ -53,8 +53,8 @@ def test_numbers_in_a_row() -> None:
 
 
 @pytest.mark.parametrize("bits", [60, 64, 80, 100, 120, 144])
-def test_each_relation_is_an_identity(bits: int) -> None:
-    """X² is congruent to the product of its factors and its large prime."""
+def test_each_relation_holds(bits: int) -> None:
+    """X² is congruent to the product of its factors and its large prime, modulo n."""
     n = semiprime(bits, random.Random(100 + bits))
     primes, found = sieved(n)
 
@@ -69,8 +69,8 @@ def test_each_relation_is_an_identity(bits: int) -> None:
 
 
 @pytest.mark.parametrize("bits", [60, 80, 100, 144])
-def test_each_row_lacks_no_large_prime(bits: int) -> None:
-    """A relation without one, or two with the same; and no X comes twice."""
+def test_in_each_row_large_primes_cancel(bits: int) -> None:
+    """A row is one full relation, or two with the same large prime; and no X occurs twice."""
     n = semiprime(bits, random.Random(200 + bits))
     _primes, found = sieved(n)
 
@@ -86,7 +86,7 @@ def test_each_row_lacks_no_large_prime(bits: int) -> None:
 
 
 def test_rows_have_the_factors_of_their_relations() -> None:
-    """All of them, as often as they come."""
+    """With multiplicity."""
     _primes, found = sieved(semiprime(90, random.Random(3)))
     ends = [0, *found.ends.tolist()]
 
@@ -98,8 +98,8 @@ def test_rows_have_the_factors_of_their_relations() -> None:
         assert rows.row(row).tolist() == np.concatenate(parts).tolist()
 
 
-def test_three_primes() -> None:
-    """What is left composite is for the caller to split."""
+def test_three_primes_give_two_divisors() -> None:
+    """The caller splits the composite one."""
     primes = [10**12 + 39, 10**12 + 61, 10**12 + 63]
     divisors = tiny.factor(math.prod(primes))
 
@@ -118,13 +118,13 @@ def test_a_small_factor_that_was_left_in(small: int) -> None:
 
 
 @pytest.mark.parametrize("n", [10**24 + 7, (10**8 + 7) ** 3], ids=["prime", "cube"])
-def test_where_there_is_nothing_to_find_nothing_is_found(n: int) -> None:
-    """Neither has two divisors without a common factor."""
+def test_primes_and_powers_give_no_false_divisors(n: int) -> None:
+    """Neither has two coprime divisors above 1."""
     assert tiny.factor(n) in {(), (10**8 + 7, (10**8 + 7) ** 2)}
 
 
 def test_the_same_number_gives_the_same_divisors() -> None:
-    """Nothing is drawn by chance."""
+    """The a-coefficients are drawn from a fixed seed."""
     n = (10**12 + 39) * (10**12 + 61) * (10**12 + 63)
 
     assert tiny.factor(n) == tiny.factor(n)
@@ -134,6 +134,6 @@ def test_the_same_number_gives_the_same_divisors() -> None:
     "n", [(1 << 59) - 1, (1 << 145) + 1, (1 << 80) + 2, (10**12 + 39) ** 2], ids=str
 )
 def test_other_numbers_are_refused(n: int) -> None:
-    """With a message that says what is taken."""
+    """The message says what is accepted."""
     with pytest.raises(ValueError, match="odd numbers of 60 to 144 bits that are no squares"):
         tiny.factor(n)

@@ -1,4 +1,4 @@
-"""Sieve units find what there is to find, the same in any split, and lose nothing."""
+"""Sieve units find nearly all relations, and the same ones however the range is split."""
 
 import gmpy2
 import numpy as np
@@ -14,7 +14,7 @@ from tests.engine import examples
 SMALL = examples.next_prime(10**12 + 5) * examples.next_prime(7 * 10**12)
 N = examples.P20 * examples.P25
 DOUBLE = parameters.choose(N)._replace(cofactor_bound=10**11)
-"""Two large primes, which numbers of this size do not need."""
+"""With two large primes, which numbers of this size do not need."""
 
 
 def relations(found: Coordinates) -> list[tuple[object, ...]]:
@@ -35,7 +35,7 @@ def relations(found: Coordinates) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize("chosen", [parameters.choose(N), DOUBLE])
 def test_any_split_gives_the_same_relations(chosen: Parameters) -> None:
-    """Workers may cut the range as they like."""
+    """The range of a-indices may be cut anywhere."""
     whole = codec.decode(unit.sieve(N, chosen, 3, 5).data)
     parts = [codec.decode(unit.sieve(N, chosen, *part).data) for part in ((3, 1), (4, 3), (7, 1))]
 
@@ -63,7 +63,7 @@ def smooth(n: int, chosen: Parameters, index: int, number: int) -> set[int]:
 
 
 def _is_split(rest: int, smallest: int, largest: int) -> bool:
-    """Say whether a number is a product of two primes in a range."""
+    """Return whether a number is a product of two primes in a range."""
     return not gmpy2.is_prime(rest) and any(
         rest % p == 0 and rest // p <= largest for p in range(smallest, largest + 1)
     )
@@ -71,7 +71,7 @@ def _is_split(rest: int, smallest: int, largest: int) -> bool:
 
 @pytest.mark.parametrize("cofactor_bound", [0, 10**8])
 def test_nearly_all_relations_are_found(cofactor_bound: int) -> None:
-    """Rounded logarithms and skipped primes lose a few at the most."""
+    """Rounded logarithms and skipped primes lose a tenth at most."""
     chosen = parameters.choose(SMALL)._replace(cofactor_bound=cofactor_bound, slack=24)
     found = codec.decode(unit.sieve(SMALL, chosen, 2, 1).data)
     size = polynomials.family(SMALL, chosen, 2).size
@@ -83,7 +83,7 @@ def test_nearly_all_relations_are_found(cofactor_bound: int) -> None:
 
 
 def test_primes_above_a_block_and_above_the_interval_are_found() -> None:
-    """They are sieved in another way than those below."""
+    """They are sieved differently from smaller ones."""
     chosen = parameters.choose(N)._replace(size=8000, blocks=2)
     found = codec.decode(unit.sieve(N, chosen, 0, 2).data)
     base = np.array(factor_base.primes(N, chosen))
@@ -97,7 +97,7 @@ def test_primes_above_a_block_and_above_the_interval_are_found() -> None:
 
 
 def test_a_buffer_that_is_too_small_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It grows, and the polynomial that did not fit is sieved again."""
+    """It grows, and the candidates of the polynomial that did not fit are examined again."""
     plenty = unit.sieve(N, DOUBLE, 0, 2)
     unit._siever.cache_clear()  # noqa: SLF001 the next one starts with another buffer
     monkeypatch.setattr(unit, "INITIAL_ROOM", 1)
@@ -107,8 +107,8 @@ def test_a_buffer_that_is_too_small_loses_nothing(monkeypatch: pytest.MonkeyPatc
     assert plenty == scarce
 
 
-def test_no_time_is_time_for_one_a() -> None:
-    """A unit always gets on."""
+def test_a_unit_without_time_sieves_one_a() -> None:
+    """So that every unit makes progress."""
     batch = unit.sieve(N, parameters.choose(N), 0, 50, seconds=0)
 
     assert 1 == batch.done
@@ -117,7 +117,7 @@ def test_no_time_is_time_for_one_a() -> None:
 def test_a_unit_that_is_stopped_ends_in_the_middle_of_an_a(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """And leaves nothing behind that the next one could stumble over."""
+    """It leaves nothing behind that would disturb the next unit."""
     monkeypatch.setattr(unit, "POLYNOMIALS_PER_CHECK", 2)
     before = unit.sieve(N, DOUBLE, 0, 2)
     looks = iter([False, True])
@@ -128,7 +128,7 @@ def test_a_unit_that_is_stopped_ends_in_the_middle_of_an_a(
 
 
 def test_counts_are_those_of_the_data() -> None:
-    """Full and partial relations together are all."""
+    """Every relation is either full or partial."""
     batch = unit.sieve(N, DOUBLE, 0, 3)
     large = codec.decode(batch.data).large_primes
 
@@ -138,8 +138,8 @@ def test_counts_are_those_of_the_data() -> None:
     assert int((large[:, 0] > 1).sum()) > 0
 
 
-def test_an_index_that_is_not_there_is_refused() -> None:
-    """Instead of a's that come twice."""
+def test_an_a_index_out_of_range_is_refused() -> None:
+    """Wrapping around would repeat a's."""
     chosen = parameters.choose(SMALL)
 
     with pytest.raises(IndexError):

@@ -1,4 +1,4 @@
-"""Batches are read back as they were written, and broken or false ones are refused."""
+"""Batches survive encoding and decoding, and broken or false ones are refused."""
 
 import math
 
@@ -30,7 +30,7 @@ def verify(found: Coordinates, first: int = 10, count: int = 4) -> verification.
     return verification.verify(N, CHOSEN, first, count, codec.encode(found))
 
 
-def test_relations_hold_as_whole_numbers(found: Coordinates) -> None:
+def test_verified_relations_hold_over_the_integers(found: Coordinates) -> None:
     """x² - kn = ± ∏ primes · large primes."""
     relations = verify(found)
     base = factor_base.primes(N, CHOSEN)
@@ -45,16 +45,16 @@ def test_relations_hold_as_whole_numbers(found: Coordinates) -> None:
         assert x * x - N * CHOSEN.multiplier == product
 
 
-def test_relations_are_written_and_read(found: Coordinates) -> None:
-    """Nothing changes on the way."""
+def test_relations_survive_encoding_and_decoding(found: Coordinates) -> None:
+    """Column by column."""
     again = codec.decode(codec.encode(found))
 
     for one, other in zip(found, again, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_no_relations_are_a_batch_too(found: Coordinates) -> None:
-    """A range may have none."""
+def test_an_empty_batch_is_valid(found: Coordinates) -> None:
+    """A range of a-indices may have no relations."""
     none = codec.Coordinates._make(column[:0] for column in found)
 
     assert 0 == len(verify(none).x)
@@ -82,7 +82,7 @@ def changed(found: Coordinates, column: str, row: int, value: object) -> Coordin
 def test_a_false_entry_is_refused(
     found: Coordinates, column: str, value: object, reason: str
 ) -> None:
-    """Whatever it is that does not fit."""
+    """Each with its own message."""
     with pytest.raises(verification.BadBatch, match=reason):
         verify(changed(found, column, 5, value))
 
@@ -90,7 +90,7 @@ def test_a_false_entry_is_refused(
 @settings(deadline=None)
 @given(st.data())
 def test_any_other_position_is_refused(found: Coordinates, data: st.DataObject) -> None:
-    """A relation holds at its position alone."""
+    """A relation holds at its own position only."""
     row = data.draw(st.integers(min_value=0, max_value=len(found.positions) - 1))
     old = int(found.positions[row])
     position = data.draw(st.integers(min_value=0, max_value=60000).filter(lambda at: at != old))
@@ -102,7 +102,7 @@ def test_any_other_position_is_refused(found: Coordinates, data: st.DataObject) 
 @settings(deadline=None)
 @given(st.data())
 def test_any_other_factor_is_refused(found: Coordinates, data: st.DataObject) -> None:
-    """Also one outside the base, which must not be looked up."""
+    """Even one outside the factor base, which must not be used as an index."""
     row = data.draw(st.integers(min_value=0, max_value=len(found.factors) - 1))
     old = int(found.factors[row])
     factor = data.draw(st.integers(min_value=0, max_value=2**24 - 1).filter(lambda one: one != old))
@@ -113,13 +113,13 @@ def test_any_other_factor_is_refused(found: Coordinates, data: st.DataObject) ->
 
 @pytest.mark.parametrize(("first", "count"), [(0, 10), (11, 4), (10, 3), (10**9, 4)])
 def test_relations_of_another_unit_are_refused(found: Coordinates, first: int, count: int) -> None:
-    """They would be counted twice."""
+    """They might be counted twice."""
     with pytest.raises(verification.BadBatch, match="outside the unit"):
         verify(found, first, count)
 
 
 def test_an_a_index_that_does_not_exist_is_refused(found: Coordinates) -> None:
-    """Even where a unit was given one."""
+    """Even if the unit asked for it."""
     with pytest.raises(verification.BadBatch, match="no such a-index"):
         verify(found._replace(a_indices=found.a_indices + 10**15), 10**15, 100)
 
@@ -137,8 +137,8 @@ def test_an_a_index_that_does_not_exist_is_refused(found: Coordinates) -> None:
         (b"\x01" + zstandard.compress(bytes(codec.SIZE_LIMIT + 1)), "more than"),
     ],
 )
-def test_bytes_that_are_no_batch_are_refused(data: bytes, reason: str) -> None:
-    """Before anything large is made of them."""
+def test_malformed_bytes_are_refused(data: bytes, reason: str) -> None:
+    """Before they are decompressed to anything large."""
     with pytest.raises(verification.BadBatch, match=reason):
         verification.verify(N, CHOSEN, 0, 1, data)
 

@@ -1,4 +1,4 @@
-"""Compiled kernels are used only with the very sources that they were made of."""
+"""Compiled kernels are used only as long as no source has changed."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def kernels(folder: Path) -> Path:
 
 
 def called_with_1(package: Path) -> int:
-    """Return what the calling kernel makes of 1 in a new process, as in a worker that just started."""
+    """Return what the calling kernel gives for 1 in a new process, as in a worker that just started."""
     program = "from kernels.sieve.caller import caller; print(caller(1))"
     command = [sys.executable, "-c", program]
     return int(subprocess.check_output(command, cwd=package.parent))  # noqa: S603 no input of others
@@ -33,7 +33,7 @@ def called_with_1(package: Path) -> int:
 def test_a_kernel_that_calls_what_was_edited_in_another_folder_is_compiled_anew(
     tmp_path: Path,
 ) -> None:
-    """Numba alone would go on with the old one: it looks at the file of the caller only."""
+    """Numba alone would go on using the old one, since it checks the file of the caller only."""
     package = kernels(tmp_path)
     assert warm.forget_stale(package)
     assert called_with_1(package) == 2
@@ -46,7 +46,7 @@ def test_a_kernel_that_calls_what_was_edited_in_another_folder_is_compiled_anew(
 
 
 def test_kernels_stay_while_no_source_changes(tmp_path: Path) -> None:
-    """To compile them takes a minute."""
+    """Compiling them takes half a minute."""
     package = kernels(tmp_path)
     warm.forget_stale(package)
     kernel = package / "words" / "called.nbi"
