@@ -94,11 +94,11 @@ async def running(
         async with Stack(Path(folder), workers=workers, slots=slots) as stack:
             timeout = aiohttp.ClientTimeout(total=10)
             async with aiohttp.ClientSession(stack.url, timeout=timeout) as session:
-                await settled(stack)
+                await warmed_up(stack)
                 yield stack, session
 
 
-async def settled(stack: Stack) -> None:
+async def warmed_up(stack: Stack) -> None:
     """Return once the workers have been idle for a second: then their children have started."""
     meter, before = CpuMeter(), -1.0
     while (now := meter.read([*stack.workers])) - before > 0.2:  # noqa: PLR2004 CPU seconds
@@ -112,7 +112,7 @@ async def on_slots(name: str, counts: list[int], *, together: bool) -> None:
         f"{name}: slots, wall s, speed-up, speed-up of separate sieves, "
         "CPU s of units, CPU s of workers, overhead"
     )
-    first, given = 0.0, without_service(name, counts)
+    first, given = 0.0, separate_sieves(name, counts)
     for count in counts:
         workers, slots = (1, count) if together else (count, 1)
         async with running(workers=workers, slots=slots) as (stack, session):
@@ -131,7 +131,7 @@ async def on_slots(name: str, counts: list[int], *, together: bool) -> None:
         )
 
 
-def without_service(name: str, counts: list[int]) -> dict[int, float]:
+def separate_sieves(name: str, counts: list[int]) -> dict[int, float]:
     """Return the speed-up of so many separate sieves, for each count: the most that this machine can give."""
     value = number(name).value
     with concurrent.futures.ProcessPoolExecutor(
@@ -163,7 +163,7 @@ async def under_kills(name: str) -> None:
             meter = CpuMeter()
             idle = meter.read([*stack.workers])
             task = await submit(session, number(name).value)
-            killer = asyncio.create_task(_kill_on(stack, meter)) if killing else None
+            killer = asyncio.create_task(_keep_killing(stack, meter)) if killing else None
             end = await done(session, task)
             if killer is not None:
                 killer.cancel()
@@ -177,7 +177,7 @@ async def under_kills(name: str) -> None:
     print(f"{spent[1] / spent[0]:.2f} times the CPU time of the undisturbed run")
 
 
-async def _kill_on(stack: Stack, meter: CpuMeter) -> None:
+async def _keep_killing(stack: Stack, meter: CpuMeter) -> None:
     chance = random.Random(1)
     for turn in range(1000):
         await asyncio.sleep(KILL_SECONDS)

@@ -46,7 +46,7 @@ from infra.local.stack import Stack
 
 RATES = (50, 100, 200, 300, 400, 500, 600, 800, 1000, 1200, 1400, 1600)
 RATES_IN_TURNS = (100, 300)
-"""Below the knee: beyond it a latency tells how long the run was."""
+"""Rates below the knee. Beyond it latencies grow with the length of the run, so comparing them is no use."""
 ROUNDS = 5
 SECONDS = 8.0
 TIMEOUT_SECONDS = 20.0

@@ -1,1 +1,1 @@
-"""What the programs run on: the local stack, and configuration of the servers beside them."""
+"""The infrastructure: the local stack, the configuration of the servers, and tools for the repository."""

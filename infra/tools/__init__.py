@@ -1,1 +1,1 @@
-"""Programs that renew what is made from the code, and check what is shipped."""
+"""Tools that regenerate what is made from the code, and check what is shipped."""

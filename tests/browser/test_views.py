@@ -16,7 +16,7 @@ LIMIT_BYTES = 150 * 1024
 
 
 async def violations(page: Page) -> list[str]:
-    """Return what axe-core finds, a line each."""
+    """Return the violations that axe-core finds, one per line."""
     await page.evaluate(AXE)
     found: dict[str, Any] = await page.evaluate("axe.run({resultTypes: ['violations']})")
     return [
