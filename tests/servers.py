@@ -13,7 +13,8 @@ import pytest
 from pymongo.errors import PyMongoError
 
 from infra.local.mongo import MongoServer
-from infra.local.processes import NotInstalled, replies
+from infra.local.processes import NotInstalled, free_ports, replies
+from infra.local.programs import Embedded
 from infra.local.rabbitmq import PROTOCOL_HEADER, RabbitNode
 from infra.local.stack import Stack
 from tests import waiting
@@ -110,6 +111,12 @@ async def mongo(folder: Path) -> AsyncIterator[str]:
             pytest.skip(f"mongodb: {error}")
         async with server:
             yield server.uri
+
+
+def embedded(folder: Path) -> Embedded:
+    """Return a service with one slot, all in one process, that has not been started."""
+    [port] = free_ports(1)
+    return Embedded(folder, port=port, settings={"FACTORLINE_SLOTS": "1"})
 
 
 def kill(stack: Stack) -> None:

@@ -2,16 +2,16 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Page, expect
 from playwright.async_api import Error as PlaywrightError
 
-from infra.local.processes import NotInstalled, free_ports
+from infra.local.processes import NotInstalled
 from infra.local.programs import Embedded
 from infra.tools.browser import chromium, submit
+from tests import servers
 
 EXPECTED = ("Failed to load resource", "WebSocket connection to")
 """What Chromium itself logs about a 4xx answer or a service that is down; any other message is a fault."""
@@ -30,16 +30,10 @@ async def browser() -> AsyncIterator[Browser]:
         yield browser
 
 
-def embedded(folder: Path) -> Embedded:
-    """Return an embedded service that is not started yet."""
-    [port] = free_ports(1)
-    return Embedded(folder, port=port, settings={"FACTORLINE_SLOTS": "1"})
-
-
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared_service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Embedded]:
     """Yield the process behind `service`."""
-    async with embedded(tmp_path_factory.mktemp("embedded")) as running:
+    async with servers.embedded(tmp_path_factory.mktemp("embedded")) as running:
         yield running
 
 

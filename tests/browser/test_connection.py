@@ -9,7 +9,8 @@ from playwright.async_api import Page, WebSocketRoute, expect
 
 from infra.local.programs import Embedded
 from tests.browser import numbers
-from tests.browser.conftest import Visitor, embedded
+from tests.browser.conftest import Visitor
+from tests.servers import embedded
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

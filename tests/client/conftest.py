@@ -11,29 +11,11 @@ import pytest
 import pytest_asyncio
 
 from factorline import Client
-from infra.local.processes import free_ports
-from infra.local.programs import Program, answers
+from infra.local.programs import Embedded
+from tests import servers
 
 GIVEN_URL = os.environ.get("FACTORLINE_TEST_URL")
 """A running service, for example a stack's, for every test that does not have to kill one."""
-
-
-class Embedded(Program):
-    """`factorline serve` with one slot; started again, it goes on with the same folder and port."""
-
-    def __init__(self, folder: Path) -> None:
-        [port] = free_ports(1)
-        self.url = f"http://127.0.0.1:{port}"
-        settings = {
-            "FACTORLINE_PORT": str(port),
-            "FACTORLINE_DATA": str(folder / "data"),
-            "FACTORLINE_SLOTS": "1",
-        }
-        super().__init__("service", "infra.local", folder=folder, settings=settings)
-
-    async def ready(self) -> bool:
-        """Return whether it is ready for work."""
-        return await answers(f"{self.url}/readyz")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -42,14 +24,14 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     if GIVEN_URL:
         yield GIVEN_URL.rstrip("/")
         return
-    async with Embedded(tmp_path_factory.mktemp("service")) as service:
+    async with servers.embedded(tmp_path_factory.mktemp("service")) as service:
         yield service.url
 
 
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Embedded]:
     """Yield a service of the test's own, which it may kill."""
-    async with Embedded(tmp_path) as service:
+    async with servers.embedded(tmp_path) as service:
         yield service
 
 

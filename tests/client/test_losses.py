@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from factorline import Client
+from infra.local.programs import Embedded
 from tests import waiting
-from tests.client.conftest import Embedded, hard_number
+from tests.client.conftest import hard_number
 from tests.proxy import HttpProxy
 
 if TYPE_CHECKING:
