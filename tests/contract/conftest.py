@@ -1,4 +1,4 @@
-"""Both sides of each port, empty: what passes against one must pass against the other."""
+"""Both implementations of each port, empty: a test that passes against one must pass against the other."""
 
 import contextlib
 import secrets
@@ -40,14 +40,14 @@ async def mongo_store(mongodb_uri: str) -> AsyncIterator[Store]:
 
 @pytest.fixture(params=["sqlite_store", "mongo_store"])
 def store(request: pytest.FixtureRequest) -> Store:
-    """Return an empty store of either side."""
+    """Return an empty store: SQLite's, then MongoDB's."""
     store: Store = request.getfixturevalue(request.param)
     return store
 
 
 @pytest.fixture
 async def rabbit_broker(amqp_url: str) -> AsyncIterator[Broker]:
-    """Yield an open broker whose queues are new."""
+    """Yield an open broker with new queues."""
     async with await aio_pika.connect(amqp_url) as connection, connection.channel() as channel:
         for queue in topology.QUEUES:
             await channel.queue_delete(queue.name)
@@ -59,6 +59,6 @@ async def rabbit_broker(amqp_url: str) -> AsyncIterator[Broker]:
 
 @pytest.fixture(params=["memory_broker", "rabbit_broker"])
 def broker(request: pytest.FixtureRequest) -> Broker:
-    """Return an open, empty broker of either side."""
+    """Return an open, empty broker: the one in memory, then RabbitMQ's."""
     broker: Broker = request.getfixturevalue(request.param)
     return broker

@@ -21,7 +21,7 @@ def curves(index: int) -> Unit:
 
 
 class Reader:
-    """A handler that notes what it gets and settles it by a verb."""
+    """A handler that notes what it gets and settles it with one verb."""
 
     def __init__(self, verb: str = "ack") -> None:
         self.verb = verb
@@ -44,7 +44,7 @@ class Reader:
 
 
 async def empty(broker: Broker, queue: Queue) -> bool:
-    """Return whether nothing waits in a queue."""
+    """Return whether a queue is empty."""
     return await broker.depth(queue) == 0
 
 
@@ -54,7 +54,7 @@ def ids(units: Sequence[Unit]) -> list[str]:
 
 
 async def test_units_go_to_their_queues_and_come_back_in_order(broker: Broker) -> None:
-    """What was confirmed can be counted, and is delivered first in, first out."""
+    """Confirmed units are counted, and delivered first in, first out."""
     surveys, works = [survey(i) for i in range(20)], [curves(i) for i in range(3)]
     await broker.publish([*surveys, *works])
 
@@ -67,7 +67,7 @@ async def test_units_go_to_their_queues_and_come_back_in_order(broker: Broker) -
 
 
 async def test_consumers_compete(broker: Broker) -> None:
-    """Each unit goes to one of them, and one that holds its unit gets no other."""
+    """Each unit goes to one consumer, and a consumer that still holds a unit gets no other."""
     holder, worker = Reader("hold"), Reader()
     await broker.consume(Queue.WORK, holder, prefetch=1)
     await broker.publish([curves(0)])
@@ -80,8 +80,8 @@ async def test_consumers_compete(broker: Broker) -> None:
     assert sorted(f"w-{i}" for i in range(1, 10)) == sorted(worker.seen)
 
 
-async def test_prefetch_bounds_what_is_in_hand(broker: Broker) -> None:
-    """A consumer holds as many as it may, and the rest waits for others."""
+async def test_prefetch_limits_what_a_consumer_holds(broker: Broker) -> None:
+    """A consumer holds at most that many units, and the rest wait for other consumers."""
     holder = Reader("hold")
     await broker.consume(Queue.WORK, holder, prefetch=3)
     await broker.publish([curves(i) for i in range(10)])
@@ -95,8 +95,8 @@ async def _depth_is(broker: Broker, count: int) -> bool:
     return await broker.depth(Queue.WORK) == count
 
 
-async def test_what_is_given_back_is_delivered_to_another(broker: Broker) -> None:
-    """Requeueing loses nothing."""
+async def test_a_requeued_unit_is_delivered_to_another_consumer(broker: Broker) -> None:
+    """Nothing is lost by it."""
     first = Reader("requeue")
     subscription = await broker.consume(Queue.WORK, first, prefetch=1)
     await broker.publish([curves(0)])
@@ -110,7 +110,7 @@ async def test_what_is_given_back_is_delivered_to_another(broker: Broker) -> Non
 
 
 async def test_a_cancelled_consumer_can_settle_what_it_holds(broker: Broker) -> None:
-    """After cancel nothing new comes, and an acknowledgement still counts."""
+    """It gets nothing new, and its acknowledgements still count."""
     holder = Reader("hold")
     subscription = await broker.consume(Queue.WORK, holder, prefetch=1)
     await broker.publish([curves(0)])
@@ -126,7 +126,7 @@ async def test_a_cancelled_consumer_can_settle_what_it_holds(broker: Broker) -> 
 
 
 async def test_a_rejected_unit_is_a_dead_letter_with_its_reason(broker: Broker) -> None:
-    """It arrives in the dead queue whole."""
+    """It arrives in the dead-letter queue unchanged."""
     await broker.consume(Queue.WORK, Reader("reject"), prefetch=1)
     reasons: list[str | None] = []
     bodies: list[str] = []
@@ -143,8 +143,8 @@ async def test_a_rejected_unit_is_a_dead_letter_with_its_reason(broker: Broker) 
     assert (["rejected"], ["w-0"]) == (reasons, bodies)
 
 
-async def test_a_unit_that_nobody_can_handle_is_buried_at_the_limit(broker: Broker) -> None:
-    """A handler that raises gets it again, but not for ever; others are unharmed."""
+async def test_a_unit_that_nobody_can_handle_becomes_a_dead_letter(broker: Broker) -> None:
+    """A handler that raises gets it again, up to a limit; other units are not affected."""
     poisoned, buried = Reader("raise"), Reader()
     await broker.consume(Queue.WORK, poisoned, prefetch=1)
     await broker.consume(Queue.DEAD, buried, prefetch=1)
@@ -157,7 +157,7 @@ async def test_a_unit_that_nobody_can_handle_is_buried_at_the_limit(broker: Brok
 
 
 async def test_every_subscriber_hears_every_event(broker: Broker) -> None:
-    """Events go to all, in order, and carry large numbers whole."""
+    """Events go to everybody, in order, and carry large numbers exactly."""
     heard: list[list[int]] = [[], [], []]
 
     async def no_gap() -> None:
@@ -177,7 +177,7 @@ async def test_every_subscriber_hears_every_event(broker: Broker) -> None:
     assert [list(range(1, 21))] * 3 == heard
 
 
-async def test_every_worker_hears_control_until_it_leaves(broker: Broker) -> None:
+async def test_every_worker_hears_control_messages_until_it_leaves(broker: Broker) -> None:
     """A cancelled subscription hears nothing more."""
     stays: list[int] = []
     leaves: list[int] = []

@@ -1,4 +1,4 @@
-"""infra/rabbitmq: what a node is told to have is what the programs expect, and no more than they need."""
+"""infra/rabbitmq defines what the programs expect, and grants them no more than they need."""
 
 import json
 import os
@@ -39,13 +39,13 @@ def url_of(node: RabbitNode, user: str) -> str:
 async def connection(
     request: pytest.FixtureRequest, private_rabbitmq: RabbitNode
 ) -> AsyncIterator[AbstractConnection]:
-    """Yield a connection of a program's user to where the definitions are."""
+    """Yield a connection of a program's user to the virtual host with the definitions."""
     async with await aio_pika.connect(url_of(private_rabbitmq, request.param)) as connection:
         yield connection
 
 
 def test_the_definitions_are_the_topology() -> None:
-    """Queues and exchanges are those of `common.broker.rabbit.topology`, to the letter."""
+    """Queues and exchanges are exactly those of `common.broker.rabbit.topology`."""
     queues = {queue["name"]: queue for queue in defined()["queues"]}
     exchanges = {exchange["name"]: exchange["type"] for exchange in defined()["exchanges"]}
 
@@ -66,7 +66,7 @@ def test_the_definitions_hold_no_password() -> None:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_has_some_permission_on_all_that_it_looks_for(program: str) -> None:
-    """Since RabbitMQ 4.3 nobody may ask whether something is there without any: 3.10 lets everybody."""
+    """Since RabbitMQ 4.3 it takes one to ask whether something exists; 3.10 lets everybody ask."""
     [permission] = [entry for entry in defined()["permissions"] if entry["user"] == program]
     patterns = [permission[kind] for kind in ("configure", "write", "read")]
 
@@ -75,7 +75,7 @@ def test_a_program_has_some_permission_on_all_that_it_looks_for(program: str) ->
 
 
 async def test_programs_with_least_privilege_do_their_work(private_rabbitmq: RabbitNode) -> None:
-    """A unit goes from a gateway to a worker, an event and a control message the ways they should."""
+    """A unit goes from a gateway to a worker, and an event and a control message arrive as well."""
     gateway = RabbitBroker(url_of(private_rabbitmq, "gateway"), name="gateway")
     worker = RabbitBroker(url_of(private_rabbitmq, "worker"), name="worker")
     events: list[Event] = []
@@ -110,7 +110,7 @@ async def test_programs_with_least_privilege_do_their_work(private_rabbitmq: Rab
 
 
 async def test_a_program_cannot_configure(connection: AbstractConnection) -> None:
-    """Neither make a queue or an exchange, nor do away with one."""
+    """It can neither declare nor delete a queue or an exchange."""
     attempts: tuple[Callable[[AbstractChannel], Awaitable[object]], ...] = (
         lambda it: it.declare_queue("mine", durable=True),
         lambda it: it.declare_exchange("mine"),
@@ -124,7 +124,7 @@ async def test_a_program_cannot_configure(connection: AbstractConnection) -> Non
 
 
 async def test_a_gateway_cannot_take_work(private_rabbitmq: RabbitNode) -> None:
-    """Reading units is for workers."""
+    """Only workers read units."""
     async with await aio_pika.connect(url_of(private_rabbitmq, "gateway")) as connection:
         for queue in Queue:
             channel = await connection.channel()
@@ -145,7 +145,7 @@ async def test_nobody_is_let_in_with_a_default_password(private_rabbitmq: Rabbit
 
 @pytest.mark.parametrize("password", ["guest", "too-short", "a&long/one|with`$(signs)", None])
 def test_a_node_does_not_start_with_a_bad_password(password: str | None, tmp_path: Path) -> None:
-    """The script that starts the server ends, and says what to do."""
+    """The script that starts the server exits and says what to do."""
     for user in USERS:
         (tmp_path / f"rabbitmq_{user}").write_text("0123456789abcdef01234567")
     bad = tmp_path / "rabbitmq_worker"
@@ -171,7 +171,7 @@ def test_a_node_does_not_start_with_a_bad_password(password: str | None, tmp_pat
 
 
 async def test_an_operator_can_bring_back_a_deleted_queue(private_rabbitmq: RabbitNode) -> None:
-    """Programs that may not configure cannot: docs/how-to/operate.md says how it is done."""
+    """The programs may not do it themselves; docs/how-to/operate.md says how an operator does it."""
     async with await aio_pika.connect(url_of(private_rabbitmq, "operator")) as connection:
         channel = await connection.channel()
         await channel.queue_delete(Queue.DEAD.value)

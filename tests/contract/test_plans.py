@@ -1,4 +1,4 @@
-"""Whatever is asked of MongoDB is answered by an index: a scan is felt only when there are many tasks."""
+"""Every query to MongoDB uses an index: a scan would be noticed only once there are many tasks."""
 
 import inspect
 from typing import Any
@@ -24,7 +24,7 @@ NOT_CALLED = {
 
 
 class Asked(monitoring.CommandListener):
-    """Keeps what clients look for, while it is told to."""
+    """Records the filters of queries while it is told to."""
 
     keeping = False
 
@@ -51,7 +51,7 @@ class Asked(monitoring.CommandListener):
 
 @pytest.fixture(scope="module")
 def asked() -> Asked:
-    """Return what hears of every command of the clients that are made from now on."""
+    """Return a listener to all commands of the clients that are made from now on."""
     listener = Asked()
     monitoring.register(listener)
     return listener
@@ -92,7 +92,7 @@ async def call_everything(store: Store) -> None:
 
 
 async def test_every_query_has_an_index(mongodb_uri: str, asked: Asked) -> None:
-    """No two servers explain a plan alike, so it is held against the indexes by a rule that is plain."""
+    """Servers explain their plans differently, so a plain rule compares each filter with the indexes."""
     async with opened_mongo(mongodb_uri) as store:
         asked.keeping = True
         await call_everything(store)
@@ -108,7 +108,7 @@ async def test_every_query_has_an_index(mongodb_uri: str, asked: Asked) -> None:
 
 
 def has_index(collection: str, which: Document) -> bool:
-    """Return whether the equal fields are in front in an index, or what it is partial by.
+    """Return whether an index begins with the fields that the filter fixes, or is partial by them.
 
     A field with an operator comes next, or is for the few documents that are found.
     """
@@ -142,12 +142,12 @@ def has_index(collection: str, which: Document) -> bool:
     ],
 )
 def test_the_rule(which: Document, *, found: bool) -> None:
-    """It tells a query with an index from one without."""
+    """It tells a query that has an index from one that has none."""
     assert found is has_index("tasks", which)
 
 
 def test_every_method_is_called() -> None:
-    """Whoever adds one to the port adds it above."""
+    """A method that is added to the port has to be added above."""
     methods = {name for name in vars(MongoStore) if not name.startswith("_")}
     source = inspect.getsource(call_everything)
 

@@ -1,4 +1,4 @@
-"""What only a broker in another process can do: go away and come back."""
+"""What only a broker in another process does: go away and come back."""
 
 import contextlib
 
@@ -27,7 +27,7 @@ async def published(broker: RabbitBroker, index: int) -> bool:
 async def test_confirmed_units_survive_kill_9_and_everybody_comes_back(
     private_rabbitmq: RabbitNode,
 ) -> None:
-    """Publishers are told, consumers go on by themselves, and listeners hear of the gap."""
+    """Publishers get an error, consumers resume by themselves, and subscribers are told of the gap."""
     broker = RabbitBroker(private_rabbitmq.amqp_url, name="test")
     await broker.open()
     heard: list[int] = []
@@ -61,10 +61,10 @@ async def test_confirmed_units_survive_kill_9_and_everybody_comes_back(
     await broker.close()
 
 
-async def test_a_handshake_that_is_cut_anywhere_is_begun_again(
+async def test_a_connection_that_is_cut_during_the_handshake_is_made_again(
     private_rabbitmq: RabbitNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both connections come back, wherever in the opening words the link was reset."""
+    """Both connections come back, wherever in the handshake they were reset."""
     monkeypatch.setattr(connection, "PAUSE_SECONDS", (0.01, 0.01))
     async with Proxy(private_rabbitmq.amqp_port) as proxy:
         port = f":{private_rabbitmq.amqp_port}/"
@@ -84,7 +84,7 @@ async def test_a_handshake_that_is_cut_anywhere_is_begun_again(
 
 
 async def _cut_after(proxy: Proxy, count: int) -> None:
-    """Reset everything, and again once so many bytes of what the broker says have come."""
+    """Reset all connections, and reset them again after so many bytes from the broker."""
     before = proxy.held_bytes
     proxy.cut_after(Way.BACK, count)
     proxy.cut()
@@ -92,7 +92,7 @@ async def _cut_after(proxy: Proxy, count: int) -> None:
 
 
 async def test_a_deleted_queue_is_declared_again(private_rabbitmq: RabbitNode) -> None:
-    """Its consumer is cut off and comes back; whoever publishes meanwhile is told to try again."""
+    """Its consumer is cut off and comes back, and a publish meanwhile fails with an error."""
     broker = RabbitBroker(private_rabbitmq.amqp_url, name="test")
     await broker.open()
     reader = Reader()
@@ -108,7 +108,7 @@ async def test_a_deleted_queue_is_declared_again(private_rabbitmq: RabbitNode) -
     await broker.close()
 
 
-async def test_a_program_that_may_not_declare_works_with_what_is_there(
+async def test_a_program_that_may_not_declare_uses_the_existing_topology(
     private_rabbitmq: RabbitNode,
 ) -> None:
     """A user without the right to configure checks that the topology exists."""
@@ -132,8 +132,8 @@ async def test_a_program_that_may_not_declare_works_with_what_is_there(
     await ctl("delete_user", "humble")
 
 
-async def test_a_broker_that_stands_still_holds_up_nobody(private_rabbitmq: RabbitNode) -> None:
-    """A publish that is not confirmed in time is an error, and the next one fails at once."""
+async def test_a_frozen_broker_blocks_no_caller(private_rabbitmq: RabbitNode) -> None:
+    """A publish that is not confirmed in time fails, and the next one fails at once."""
     broker = RabbitBroker(private_rabbitmq.amqp_url, name="test")
     await broker.open()
     await broker.publish([curves(1)])
@@ -152,8 +152,8 @@ async def _refused(broker: RabbitBroker) -> bool:
     return not await published(broker, 2)
 
 
-async def test_the_topology_is_what_it_says(private_rabbitmq: RabbitNode) -> None:
-    """The node has our durable quorum queues with their limits and dead letters."""
+async def test_the_broker_has_the_topology_of_the_code(private_rabbitmq: RabbitNode) -> None:
+    """It has our durable quorum queues with their limits and dead-letter queues."""
     broker = RabbitBroker(private_rabbitmq.amqp_url, name="test")
     await broker.open()
     listed = await private_rabbitmq.ctl(

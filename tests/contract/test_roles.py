@@ -1,6 +1,6 @@
-"""infra/mongo/roles.json grants each program what it does, collection by collection, and nothing else.
+"""infra/mongo/roles.json grants each program what it does to each collection, and nothing else.
 
-The local stack's server looks at databases only; so what the programs ask for is listened to.
+The local stack's server checks databases only, so these tests listen to the programs' commands.
 """
 
 from collections import defaultdict
@@ -54,7 +54,7 @@ FREE = {
 
 
 class Listener(monitoring.CommandListener):
-    """Notes which actions are asked for on which collections."""
+    """Notes which actions the programs need on which collections."""
 
     def __init__(self) -> None:
         self.asked: defaultdict[str, set[str]] = defaultdict(set)
@@ -75,15 +75,15 @@ class Listener(monitoring.CommandListener):
         self.asked[str(command[name])] |= actions
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        """Nothing: what is asked counts."""
+        """Do nothing: the command was noted."""
 
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        """Nothing, as above."""
+        """Do nothing: the command was noted."""
 
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    """Yield what listens to every client that is made meanwhile."""
+    """Yield a listener to every client that is made meanwhile."""
     listener = Listener()
     monitoring.register(listener)
     yield listener
@@ -101,7 +101,7 @@ async def store(listener: Listener, mongodb_uri: str) -> AsyncIterator[MongoStor
 async def test_the_role_of_gateways(
     listener: Listener, store: MongoStore, memory_broker: MemoryBroker
 ) -> None:
-    """All that HTTP has to offer, to a key with limits, and `factorline keys`."""
+    """They need what HTTP offers a key with limits, and what `factorline keys` does."""
     app = create_app(Settings(keys=True), store=store, broker=memory_broker)
     limits = KeyLimits(requests_per_second=100, tasks=100)
     made = new_key("somebody", operator=True, limits=limits, now=1.0)
@@ -130,7 +130,7 @@ async def test_the_role_of_gateways(
 async def test_the_role_of_workers(
     listener: Listener, store: MongoStore, memory_broker: MemoryBroker
 ) -> None:
-    """Settle, sieve, solve, sweep, and say that one is there."""
+    """They need what it takes to settle, sieve, solve, sweep and send heartbeats."""
     listener.listening = False
     submission = Submission(owner="somebody", numbers=(ParsedNumber(1234, "1234"),))
     await Lifecycle(store, memory_broker).accept(submission)

@@ -1,4 +1,4 @@
-"""What SQLite's side keeps in memory is never anything but what was committed."""
+"""What the SQLite store keeps in memory is always what was committed."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""`docker-compose.yml` says what it should, by Compose's own reading; no engine is needed for that."""
+"""What `docker-compose.yml` promises, as Compose itself reads the file; that needs no engine."""
 
 import functools
 import json
@@ -43,7 +43,7 @@ def services() -> dict[str, Service]:
 
 
 def test_every_password_is_a_file_that_a_command_makes(tmp_path: Path) -> None:
-    """There is none in the file or in an environment; each one is made once, and not the same twice."""
+    """No password is in the file or in an environment; each is made once, and no two are the same."""
     wanted = {Path(secret["file"]).name for secret in config()["secrets"].values()}
     assert wanted == {
         *(f"rabbitmq_{user}" for user in USERS),
@@ -66,15 +66,15 @@ def test_every_password_is_a_file_that_a_command_makes(tmp_path: Path) -> None:
             assert "PASS" not in name or "/run/secrets/" in value, name
 
 
-def test_a_program_gets_its_own_passwords_only() -> None:
-    """Who breaks into a gateway cannot take work, and who breaks into a worker cannot take tasks."""
+def test_a_program_gets_only_its_own_passwords() -> None:
+    """Somebody who breaks into a gateway cannot take work; one who breaks into a worker cannot take tasks."""
     for name in OURS:
         given = {secret["source"] for secret in services()[name]["secrets"]}
         assert {f"rabbitmq_{name}", f"mongo_{name}"} == given
 
 
 def test_our_programs_can_write_nowhere_and_gain_nothing() -> None:
-    """Read-only, without capabilities, as an ordinary user, with a limit to what they take."""
+    """They have read-only file systems, run as an ordinary user without capabilities, and have limits."""
     for name in OURS:
         assert services()[name]["read_only"]
     for name, service in services().items():
@@ -90,7 +90,7 @@ def test_our_programs_can_write_nowhere_and_gain_nothing() -> None:
 
 
 def test_images_are_pinned_and_are_those_of_the_tests() -> None:
-    """Nothing is `latest`, and what is tested is what is shipped."""
+    """Nothing is `latest`, and the tests use the images that are shipped."""
     images = {name: service["image"] for name, service in services().items()}
 
     assert servers.RABBITMQ_IMAGE == images["rabbitmq"]
@@ -102,8 +102,8 @@ def test_images_are_pinned_and_are_those_of_the_tests() -> None:
     assert re.search(r"^ARG PYTHON=python:3\.\d+-slim-[a-z]+$", dockerfile, re.MULTILINE)
 
 
-def test_kernels_are_compiled_for_a_class_of_processors_and_not_for_the_builder() -> None:
-    """Numba adds the features of the machine it runs on unless it is told that there are none."""
+def test_kernels_are_compiled_for_a_class_of_processors_not_for_the_builder() -> None:
+    """Unless it is told otherwise, numba uses every feature of the machine that it runs on."""
     dockerfile = (ROOT / "infra/docker/Dockerfile").read_text()
 
     assert 2 == len(re.findall(r"NUMBA_CPU_NAME=\$CPU NUMBA_CPU_FEATURES= ", dockerfile))
@@ -111,7 +111,7 @@ def test_kernels_are_compiled_for_a_class_of_processors_and_not_for_the_builder(
 
 
 def test_ports_are_published_on_loopback() -> None:
-    """Whoever wants the world to reach it says so; only HAProxy is in front."""
+    """To be reachable from elsewhere takes a setting, and then only HAProxy is."""
     ports = {
         port["published"]: (name, port["host_ip"])
         for name, service in services().items()
@@ -128,15 +128,15 @@ def test_ports_are_published_on_loopback() -> None:
 
 
 def test_haproxy_reaches_neither_the_broker_nor_the_store() -> None:
-    """What faces the world is on a network of its own with the gateways."""
+    """It shares a network with the gateways and with nothing else."""
     back = {name for name, service in services().items() if "back" in service["networks"]}
 
     assert {"gateway", "worker", "rabbitmq", "mongo", "prometheus"} == back
     assert ["front"] == list(services()["haproxy"]["networks"])
 
 
-def test_files_that_are_mounted_are_there() -> None:
-    """Docker would make an empty folder in the place of a missing file."""
+def test_mounted_files_exist() -> None:
+    """Docker would mount an empty folder in place of a missing file."""
     sources = [
         Path(volume["source"])
         for service in services().values()

@@ -25,17 +25,17 @@ FORGOTTEN_SECONDS = 21.0
 
 
 class Front:
-    """Two gateways and what is in front of them."""
+    """Two gateways and the balancer in front of them."""
 
     def __init__(self, proxy: HAProxy, gateways: list[web.Application]) -> None:
         self.proxy = proxy
         self.gateways = gateways
         self.addresses: list[str] = []
-        """Of the clients, as the gateways hear them."""
+        """The addresses of clients, as the gateways are told them."""
         self.sessions = aiohttp.ClientSession(proxy.url)
 
     async def statuses(self, count: int, **headers: str) -> list[int]:
-        """Return what so many requests at once are answered with."""
+        """Return the statuses with which so many concurrent requests are answered."""
 
         async def one() -> int:
             async with self.sessions.get("/healthz", headers=headers) as response:
@@ -44,7 +44,7 @@ class Front:
         return await asyncio.gather(*(one() for _ in range(count)))
 
     async def until_seen(self, words: str) -> None:
-        """Return when the statistics have a gateway in this state."""
+        """Return when the statistics show a gateway in this state."""
 
         async def seen() -> bool:
             async with self.sessions.get(f"{self.proxy.statistics_url};csv") as response:
@@ -85,7 +85,7 @@ async def front(tmp_path: Path) -> AsyncIterator[Front]:
 
 
 async def test_too_many_requests_of_one_key_or_address(front: Front) -> None:
-    """Each key has an allowance of its own, and an address with ever new keys is stopped too."""
+    """Each key has its own allowance, and an address that keeps changing its key is stopped too."""
     first = await front.statuses(2 * RATE, Authorization="Bearer one")
     if 503 in first:  # a stall of this process, where the gateways are, had HAProxy's checks fail
         await asyncio.sleep(FORGOTTEN_SECONDS)
@@ -101,8 +101,8 @@ async def test_too_many_requests_of_one_key_or_address(front: Front) -> None:
     assert [429] in invented
 
 
-async def test_a_socket_through_a_drain(front: Front) -> None:
-    """A gateway that drains gets nobody new and keeps its WebSockets; least connections first."""
+async def test_a_draining_gateway_keeps_its_sockets(front: Front) -> None:
+    """It gets no new ones; the others go to the gateway with the fewest connections."""
     async with contextlib.AsyncExitStack() as stack:
         sockets = [
             await stack.enter_async_context(front.sessions.ws_connect("/ws")) for _ in range(4)
@@ -122,7 +122,7 @@ async def test_a_socket_through_a_drain(front: Front) -> None:
 
 
 async def test_half_a_header_does_not_hold_a_connection(front: Front) -> None:
-    """It ends after five seconds, without a gateway hearing of it."""
+    """The connection is closed after five seconds, and no gateway hears of it."""
     port = int(front.proxy.url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /healthz HTTP/1.1\r\nHost: half")
@@ -134,7 +134,7 @@ async def test_half_a_header_does_not_hold_a_connection(front: Front) -> None:
 
 
 async def test_a_client_cannot_choose_its_address(front: Front) -> None:
-    """What a client says about where it comes from is replaced."""
+    """Whatever a client claims about its origin is replaced."""
     async with front.sessions.get("/", headers={"X-Forwarded-For": "6.6.6.6"}) as response:
         assert response.ok
 

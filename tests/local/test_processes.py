@@ -31,7 +31,7 @@ def python(code: str, folder: Path) -> Process:
 
 
 class NeverReady(Process):
-    """A process that does not get ready."""
+    """A process that never becomes ready."""
 
     ready_seconds = 0.2
 
@@ -41,7 +41,7 @@ class NeverReady(Process):
 
 
 async def test_a_process_that_dies_at_once_shows_its_last_words(tmp_path: Path) -> None:
-    """The error holds the status and the end of the log."""
+    """The error has its exit status and the end of its log."""
     child = python("import sys; sys.exit('no such port')", tmp_path)
     child.spawn()
     await child.ended()
@@ -51,7 +51,7 @@ async def test_a_process_that_dies_at_once_shows_its_last_words(tmp_path: Path) 
 
 
 async def test_a_process_that_is_never_ready_is_not_left_behind(tmp_path: Path) -> None:
-    """Entering fails with the time that was allowed, and the process is gone."""
+    """Starting it fails, saying how long it was given, and the process is gone."""
     child = NeverReady("child", [sys.executable, "-c", FOREVER], folder=tmp_path, env=os.environ)
 
     with pytest.raises(ProcessFailed, match=r"not ready within 0 s"):
@@ -60,7 +60,7 @@ async def test_a_process_that_is_never_ready_is_not_left_behind(tmp_path: Path) 
 
 
 async def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    """Stopping takes no longer than the grace."""
+    """It is killed once its grace period is over."""
     child = python(f"{STUBBORN}\nwhile True: signal.pause()", tmp_path)
     await child.start()
     await waiting.until(lambda: "deaf" in child.log.read_text(), "the handler")
@@ -70,7 +70,7 @@ async def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 
 
 async def test_children_of_a_stopped_process_end_too(tmp_path: Path) -> None:
-    """The whole group goes, even what its leader has forgotten."""
+    """The whole process group ends, including children that their parent has forgotten."""
     code = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid, flush=True)"
     child = python(f"{code}\n{FOREVER}", tmp_path)
     await child.start()
@@ -83,7 +83,7 @@ async def test_children_of_a_stopped_process_end_too(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="linux: other kernels have no such tie")
 async def test_a_process_dies_with_its_parent(tmp_path: Path) -> None:
-    """Kill -9 of whoever started a server takes the server along."""
+    """A server does not survive kill -9 of the process that started it."""
     code = f"""
 import os, signal, sys
 from pathlib import Path
@@ -105,8 +105,8 @@ signal.pause()
     await waiting.until(lambda: not _lives(inner), "the end of the inner process")
 
 
-async def test_a_stopped_process_can_be_signalled_and_goes_on(tmp_path: Path) -> None:
-    """SIGSTOP freezes a server without ending it, as a stalled machine would."""
+async def test_a_frozen_process_goes_on_after_sigcont(tmp_path: Path) -> None:
+    """SIGSTOP freezes a server without ending it, like a stalled machine."""
     async with python(FOREVER, tmp_path) as child:
         child.signal(signal.SIGSTOP)
         process = psutil.Process(child.pid)
@@ -118,12 +118,12 @@ async def test_a_stopped_process_can_be_signalled_and_goes_on(tmp_path: Path) ->
 
 
 def test_free_ports_are_distinct() -> None:
-    """Ports that are asked for together never collide."""
+    """Ports that are requested together never collide."""
     assert 20 == len(set(free_ports(20)))
 
 
-def test_nobody_else_is_given_a_port_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A port that no server has taken yet is given neither again nor to another process."""
+def test_a_claimed_port_is_not_given_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even while no server listens on it yet, and not to another process either."""
     ours = free_ports(4)
     monkeypatch.setattr(processes, "PORTS", ours)
     with pytest.raises(NoFreePort, match=f"No port from {ours[0]} to {ours[-1]} is free"):

@@ -1,4 +1,4 @@
-"""Alerts and the dashboard speak of metrics that there are, and every alert says what to do."""
+"""Alerts and the dashboard use metrics that exist, and every alert says what to do."""
 
 import json
 import re
@@ -23,7 +23,7 @@ OTHERS = {
     "haproxy_backend_active_servers",
     "haproxy_frontend_http_responses_total",
 }
-"""What Prometheus, RabbitMQ and HAProxy tell of themselves."""
+"""Metrics that Prometheus, RabbitMQ and HAProxy export about themselves."""
 
 
 def alerts() -> list[dict[str, Any]]:
@@ -42,8 +42,8 @@ def expressions() -> Iterator[str]:
             yield target["expr"]
 
 
-def test_every_query_is_of_a_metric_that_there_is() -> None:
-    """By docs/reference/metrics.md, which is made from the code."""
+def test_every_query_uses_metrics_that_exist() -> None:
+    """They are listed in docs/reference/metrics.md, which is made from the code."""
     known = set(re.findall(r"`(factorline_\w+)`", (FOLDER / "metrics.md").read_text()))
     asked = {
         name.removesuffix("_bucket")
@@ -56,7 +56,7 @@ def test_every_query_is_of_a_metric_that_there_is() -> None:
 
 
 def test_the_dashboard_leaves_nothing_out() -> None:
-    """Each metric of ours is looked at by an alert or a panel, times of waiting in a queue excepted."""
+    """An alert or a panel shows each of our metrics, except the times that units wait in a queue."""
     known = set(re.findall(r"`(factorline_\w+)`", (FOLDER / "metrics.md").read_text()))
     queries = "\n".join(expressions())
 
@@ -64,7 +64,7 @@ def test_the_dashboard_leaves_nothing_out() -> None:
 
 
 def test_every_alert_says_what_to_do() -> None:
-    """In a sentence, and in a section of its own that its annotation leads to."""
+    """It has a sentence, and an annotation that links to a section of its own."""
     page = (ROOT / "docs" / "how-to" / "operate.md").read_text()
     for rule in alerts():
         name = rule["alert"]
@@ -75,7 +75,7 @@ def test_every_alert_says_what_to_do() -> None:
 
 
 def test_promtool_accepts_configuration_and_alerts(tmp_path: Path) -> None:
-    """And the alerts fire when they should, by its own test of rules."""
+    """Its own tests of the rules show that the alerts fire when they should."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool: it comes with Prometheus, which is not installed here")

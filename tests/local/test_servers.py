@@ -17,7 +17,7 @@ QUORUM: dict[str, FieldValue] = {"x-queue-type": "quorum"}
 
 
 async def test_rabbitmqctl_speaks_to_our_node(private_rabbitmq: RabbitNode) -> None:
-    """The helper finds the private node, not one of the system's."""
+    """The helper finds the private node, not a node of the system."""
     assert private_rabbitmq.vhost in await private_rabbitmq.ctl("list_vhosts")
 
 

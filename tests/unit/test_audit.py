@@ -1,4 +1,4 @@
-"""`make audit` says what it knows, and that it knows nothing where it knows nothing."""
+"""`make audit` tells what it knows from what it could not find out."""
 
 import json
 import re
@@ -8,8 +8,8 @@ from infra.tools import audit
 from infra.tools.audit import Finding, Package
 
 
-def test_the_bill_lists_every_package_of_the_lock(tmp_path: Path) -> None:
-    """With its version and the hashes of its files."""
+def test_the_sbom_lists_every_package_of_the_lock(tmp_path: Path) -> None:
+    """Each has its version and the hashes of its files."""
     audit.write_sbom(tmp_path / "sbom.json")
     components = json.loads((tmp_path / "sbom.json").read_text())["components"]
 
@@ -18,8 +18,8 @@ def test_the_bill_lists_every_package_of_the_lock(tmp_path: Path) -> None:
     assert all(reference["hashes"] for it in components for reference in it["externalReferences"])
 
 
-def test_what_could_not_be_audited_is_no_success() -> None:
-    """A network without the service is told apart from a lock without findings."""
+def test_a_package_that_could_not_be_audited_is_not_a_success() -> None:
+    """An unreachable service is told apart from a lock without findings."""
     clean, unknown = Package("a", "1"), Package("b", skip_reason="not found on PyPI")
     unsafe = Package("c", "3", vulns=[Finding("PYSEC-1", ["3.1"]), Finding("PYSEC-2", [])])
 

@@ -1,4 +1,4 @@
-"""The walls of the house: which packages, folders and modules may import which."""
+"""Which packages, folders and modules may import which."""
 
 import ast
 import functools
@@ -192,7 +192,7 @@ def test_a_package_imports_only_what_it_may(package: str) -> None:
         ("common.domain", ("common.domain.", "common.errors.")),
     ],
 )
-def test_a_folder_imports_little_else_of_the_project(folder: str, allowed: tuple[str, ...]) -> None:
+def test_a_pure_folder_imports_only_what_it_may(folder: str, allowed: tuple[str, ...]) -> None:
     """The mathematics and the values know no broker, no store and no event loop."""
     strangers = {
         f"{module.relative_to(ROOT)}: {name}"

@@ -1,4 +1,4 @@
-"""A log line tells what happened and can do no harm, whatever was logged."""
+"""A log line says what happened and is harmless, whatever was logged."""
 
 import json
 import os
@@ -39,20 +39,20 @@ except ValueError:
 
 
 def run(stderr: int) -> subprocess.Popen[bytes]:
-    """Start a program that logs all sorts of things."""
+    """Start a program that logs many kinds of values."""
     return subprocess.Popen(  # noqa: S603 the text above
         [sys.executable, "-c", PROGRAM], cwd=ROOT, env={**os.environ}, stderr=stderr
     )
 
 
 def lines_of_a_machine() -> list[dict[str, Any]]:
-    """Return what the program logs where nobody watches."""
+    """Return what the program logs when its output is not a terminal."""
     _, logged = run(subprocess.PIPE).communicate()
     return [json.loads(line) for line in logged.splitlines()]
 
 
 def test_a_line_is_an_object_with_its_ids() -> None:
-    """One event, one line; a number is named by its digest and size; libraries speak the same way."""
+    """Each event is one line, a number appears as its digest and size, and libraries log the same way."""
     unit, library, traced, fault = lines_of_a_machine()
 
     ids = {"unit_id": "u-1", "digits": 1000, "level": "info", "process": "worker-7"}
@@ -65,8 +65,8 @@ def test_a_line_is_an_object_with_its_ids() -> None:
     assert "{second} <1000 digits>" in fault["exception"]
 
 
-def test_a_person_at_a_terminal_gets_words() -> None:
-    """Colours instead of braces, and no line that the program did not mean to write."""
+def test_a_terminal_gets_readable_lines() -> None:
+    """They have colours instead of braces, and no line comes from a logged value."""
     ours, theirs = pty.openpty()
     process = run(theirs)
     os.close(theirs)
@@ -90,7 +90,7 @@ def test_a_person_at_a_terminal_gets_words() -> None:
 
 @hypothesis.given(st.recursive(st.text() | st.integers() | st.binary() | st.none(), st.lists))
 def test_nothing_that_is_logged_can_steer_a_terminal(value: object) -> None:
-    """No control character is left, and no row of digits that would be a number."""
+    """No control character is left, and no long run of digits."""
     text = json.dumps(sanitized(value), ensure_ascii=False)
 
     assert not [char for char in text if unicodedata.category(char) == "Cc"]
@@ -99,7 +99,7 @@ def test_nothing_that_is_logged_can_steer_a_terminal(value: object) -> None:
 
 
 def test_integers_of_any_size_are_safe() -> None:
-    """Python refuses to write the largest ones."""
+    """Python itself refuses to format the largest ones."""
     assert "<33220 bits>" == sanitized(10**10_000)
     assert sanitized(1 << 62) == 1 << 62
     assert about(7) == about(7)
@@ -110,15 +110,15 @@ def test_integers_of_any_size_are_safe() -> None:
     ("given", "address"),
     [("127.0.0.1:9100", ("127.0.0.1", 9100)), ("[::1]:9100", ("::1", 9100)), ("", None)],
 )
-def test_where_metrics_are_shown(given: str, address: tuple[str, int] | None) -> None:
-    """A host and a port, or nowhere."""
+def test_metrics_are_shown_on_a_host_and_port(given: str, address: tuple[str, int] | None) -> None:
+    """Without a setting they are shown nowhere."""
     settings = Settings.from_environ({"FACTORLINE_METRICS": given})
 
     assert address == settings.metrics_address
 
 
 @pytest.mark.parametrize("given", ["9100", "localhost", "localhost:", ":9100", "x:123456"])
-def test_where_metrics_cannot_be_shown(given: str) -> None:
+def test_an_address_that_cannot_show_metrics_is_refused(given: str) -> None:
     """The message names the variable."""
     with pytest.raises(errors.SettingError, match=f"FACTORLINE_METRICS cannot be '{given}'"):
         Settings.from_environ({"FACTORLINE_METRICS": given})

@@ -1,4 +1,4 @@
-"""Passwords come from files, and none that everybody knows gets a program started."""
+"""Passwords come from files, and no program starts with one that everybody knows."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def read(**environ: str) -> Settings:
 
 
 def test_a_password_from_a_file(tmp_path: Path) -> None:
-    """It is put into the address, whatever characters it has, and the last newline left out."""
+    """It is inserted into the address, whatever its characters, without the final newline."""
     (file := tmp_path / "password").write_text(f"{GOOD}/@:%\n")
     settings = read(
         AMQP_URL="amqp://gateway@rabbitmq/",
@@ -31,14 +31,14 @@ def test_a_password_from_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["amqp://rabbitmq/", "amqp://gateway:other@rabbitmq/", ""])
-def test_a_password_file_needs_its_place(url: str, tmp_path: Path) -> None:
-    """An address without a user, or with another password, is a mistake."""
+def test_a_password_file_needs_an_address_with_a_user(url: str, tmp_path: Path) -> None:
+    """An address without a user, or with a password of its own, is refused."""
     (file := tmp_path / "password").write_text(GOOD)
     with pytest.raises(errors.SettingError, match="as in amqp://user@host/"):
         read(AMQP_URL=url, AMQP_PASSWORD_FILE=str(file))
 
 
-def test_a_password_file_that_is_not_there() -> None:
+def test_a_missing_password_file_is_refused() -> None:
     """The message names it."""
     with pytest.raises(errors.SettingError, match="/no/such/file"):
         read(AMQP_URL="amqp://gateway@rabbitmq/", AMQP_PASSWORD_FILE="/no/such/file")
@@ -57,7 +57,7 @@ def test_a_password_file_that_is_not_there() -> None:
     ],
 )
 def test_a_default_password_is_refused(url: str) -> None:
-    """Beyond this machine nobody starts with one, and the message does not repeat it."""
+    """No program starts with one for another machine, and the message does not repeat it."""
     with pytest.raises(errors.SettingError, match="FACTORLINE_AMQP_URL cannot be '…'") as caught:
         read(AMQP_URL=url)
     assert "openssl rand" in str(caught.value)
@@ -75,6 +75,6 @@ def test_a_default_password_is_refused(url: str) -> None:
         f"amqp://gateway:{GOOD}@rabbitmq/",
     ],
 )
-def test_other_addresses_are_taken(url: str) -> None:
-    """RabbitMQ lets `guest` in from its own machine only, and so do we."""
+def test_other_addresses_are_accepted(url: str) -> None:
+    """RabbitMQ accepts `guest` only from its own machine, and so do we."""
     assert url == read(AMQP_URL=url, MONGODB_URI="mongodb://mongo/factorline").amqp_url

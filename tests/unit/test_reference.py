@@ -1,4 +1,4 @@
-"""The reference pages are those that the code makes."""
+"""The reference pages are up to date with the code that they are made from."""
 
 import pytest
 

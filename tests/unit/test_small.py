@@ -1,4 +1,4 @@
-"""Small numbers are factored by whoever is asked."""
+"""Small numbers are factored by the program that is asked."""
 
 import math
 
@@ -13,7 +13,7 @@ TOP = 2**64
 
 
 @given(st.integers(2, TOP - 1))
-def test_primes_that_multiply_to_the_number(number: int) -> None:
+def test_the_parts_are_primes_that_multiply_to_the_number(number: int) -> None:
     """Every part is a proven prime, and their product is the number."""
     found = small.factorization(number, 5.0)
 
@@ -34,14 +34,14 @@ def test_primes_that_multiply_to_the_number(number: int) -> None:
     ],
     ids=str,
 )
-def test_hard_ones(number: int, factors: dict[int, int]) -> None:
-    """The largest primes and their products, and a strong pseudoprime to the first nine bases."""
+def test_hard_numbers(number: int, factors: dict[int, int]) -> None:
+    """These are the largest primes, their products, and a strong pseudoprime to the first nine bases."""
     found = small.factorization(number, 5.0)
 
     assert factors == {int(part.value): part.exponent for part in found.parts}
 
 
-def test_it_has_ended() -> None:
+def test_the_factorization_has_ended() -> None:
     """Nothing is left to do, and it ended when it was asked for."""
     found = small.factorization(91, 5.0)
 

@@ -9,13 +9,13 @@ RISKS = dict(re.findall(r"^\| (API\d+) [^|]*\|[^|]*\|(.*)\|$", PAGE, re.MULTILIN
 
 
 def test_every_risk_of_the_list_has_a_line_with_tests() -> None:
-    """All ten, each with one test at least."""
+    """There are ten, each with at least one test."""
     assert {f"API{number}" for number in range(1, 11)} == RISKS.keys()
     assert all("`tests/" in named for named in RISKS.values())
 
 
-def test_every_test_that_is_named_exists() -> None:
-    """A file, or a function in one."""
+def test_every_named_test_exists() -> None:
+    """It is a file, or a function in one."""
     named = re.findall(r"`(tests/[^`:]+)(?:::(\w+))?`", PAGE)
     assert len(named) > 20
     missing = [

@@ -1,4 +1,4 @@
-"""Code and fonts of others are here unchanged, with their licences."""
+"""Vendored code and fonts are unchanged, and have their licences."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("folder", ["gateway/web", "tests/browser/vendor"])
 def test_vendored_files_are_the_released_ones(folder: str) -> None:
-    """Every checksum of the folder's list fits, and a licence lies beside."""
+    """Every checksum in the folder's list matches, and a licence is beside it."""
     lines = (ROOT / folder / "SHA256SUMS").read_text().splitlines()
     assert lines
     for line in lines:
