@@ -1,4 +1,4 @@
-help:           ## list the verbs: run stack secrets test chaos rehearse containers lint types lock wheel bench fairness paint screenshots docs site licences command audit clean
+help:           ## list the verbs: run stack secrets check test coverage chaos rehearse containers lint types lock wheel bench fairness paint screenshots docs site licences command audit clean
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
@@ -6,7 +6,7 @@ PORT ?= 8080
 ARGS ?=
 PYTHON = .venv/bin/python
 
-.PHONY: help run stack secrets test chaos rehearse containers lint types lock wheel bench fairness paint screenshots docs site licences command audit clean
+.PHONY: help run stack secrets check test coverage chaos rehearse containers lint types lock wheel bench fairness paint screenshots docs site licences command audit clean
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
@@ -24,10 +24,23 @@ SECRETS = rabbitmq_gateway rabbitmq_worker rabbitmq_operator \
 secrets:        ## the passwords of docker-compose.yml, in .secrets/, each made once
 	@sh infra/secrets.sh .secrets $(SECRETS)
 
+check: lint types ## lint, types and the tests of pure code: half a minute
+	@$(PYTHON) -m pytest tests/unit tests/engine $(ARGS)
+
 test:           ## all tests that can run here; ARGS="-k words" picks some
 	@sh infra/venv.sh requirements-dev.lock
 	@sh infra/servers.sh
 	@$(PYTHON) -m pytest $(ARGS)
+
+# With ARGS for some of the tests the figure is another one: name the least that it may be, FLOOR=70.
+coverage:       ## the share of the lines that tests reach, which may not fall
+	@sh infra/venv.sh requirements-dev.lock
+	@sh infra/servers.sh
+	@rm -rf build/coverage
+	@mkdir -p build/coverage
+	@$(PYTHON) -m coverage run -m pytest $(ARGS)
+	@$(PYTHON) -m coverage combine --quiet
+	@$(PYTHON) -m coverage report $(if $(FLOOR),--fail-under=$(FLOOR))
 
 rehearse:       ## lose the broker's data and restore a store from a backup, in the middle of a sieve
 	@sh infra/venv.sh requirements-dev.lock
