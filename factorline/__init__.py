@@ -1,7 +1,7 @@
 """The client of Factorline, a service that factors integers; the command `factorline` is made of it.
 
     >>> from factorline import SyncClient
-    >>> with SyncClient() as client:  # doctest: +SKIP
+    >>> with SyncClient() as client:
     ...     client.submit("2^128+1", wait_s=30).primes
     [59649589127497217, 5704689200685129054721]
 

@@ -20,7 +20,7 @@ GIVEN_URL = os.environ.get("FACTORLINE_TEST_URL")
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """Yield the address of a service that all tests share and none may stop."""
+    """Yield the URL of a service that all tests share; none may stop it."""
     if GIVEN_URL:
         yield GIVEN_URL.rstrip("/")
         return
@@ -30,7 +30,7 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Embedded]:
-    """Yield a service of the test's own, which it may kill."""
+    """Yield a service that belongs to the test, which may kill it."""
     async with servers.embedded(tmp_path) as service:
         yield service
 
@@ -44,7 +44,7 @@ async def client(url: str) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def hard(url: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:
-    """Yield a number that no test lives to see factored; every task for it is cancelled afterwards."""
+    """Yield a number that takes far too long to factor; its tasks are cancelled afterwards."""
     number = hard_number(request.node.name)
     yield number
     async with Client(url) as client:

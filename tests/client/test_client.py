@@ -31,7 +31,7 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
     ],
 )
 async def test_a_number_is_factored(client: Client, number: int | str, primes: list[int]) -> None:
-    """Integers of either sign and expressions come back as their primes."""
+    """Positive and negative integers and expressions are all accepted."""
     submitted = await client.submit(number)
     task = await client.wait(submitted.task_id)
 
@@ -40,12 +40,12 @@ async def test_a_number_is_factored(client: Client, number: int | str, primes: l
 
 
 async def test_an_answer_may_come_with_the_submission(client: Client) -> None:
-    """Waiting a little saves the second call."""
+    """With a short wait, one request is enough."""
     assert [3, 5] == (await client.submit(15, wait_s=20)).primes
 
 
 async def test_watch_ends_with_the_task(client: Client, hard: str) -> None:
-    """States come in order of their versions, and the last one alone is done."""
+    """States arrive in the order of their versions, and only the last one is done."""
     task = await client.submit(hard)
     states = []
     async for state in client.watch(task.task_id):
@@ -60,7 +60,7 @@ async def test_watch_ends_with_the_task(client: Client, hard: str) -> None:
 
 
 async def test_many_tasks_are_watched_together(client: Client) -> None:
-    """Each of them ends once, over one socket."""
+    """Each is reported as done once, over a single socket."""
     items = await client.batch([f"{n}^2+1" for n in range(2, 62)])
     ids = [item.task.task_id for item in items if item.task]
     ended = [task.task_id async for task in client.watch(*ids) if task.done]
@@ -69,8 +69,8 @@ async def test_many_tasks_are_watched_together(client: Client) -> None:
     assert sorted(ids) == sorted(ended)
 
 
-async def test_the_same_task_named_twice_ends_once(client: Client) -> None:
-    """Names are a set."""
+async def test_a_task_given_twice_is_reported_once(client: Client) -> None:
+    """Duplicate ids are ignored."""
     task = await client.submit(91)
     ended = [state async for state in client.watch(task.task_id, task.task_id) if state.done]
 
@@ -78,7 +78,7 @@ async def test_the_same_task_named_twice_ends_once(client: Client) -> None:
 
 
 async def test_a_batch_answers_for_each_number(client: Client) -> None:
-    """A bad number is a problem of its own, in its place."""
+    """A bad number has a problem in its place, and the others have tasks."""
     items = await client.batch(["15", "abc", 21])
 
     assert [0, 1, 2] == [item.index for item in items]
@@ -87,8 +87,8 @@ async def test_a_batch_answers_for_each_number(client: Client) -> None:
     assert "not-a-number" == items[1].problem.name
 
 
-async def test_waiting_can_be_given_up(client: Client, hard: str) -> None:
-    """The error is a TimeoutError, names the task, and the task goes on."""
+async def test_waiting_has_a_timeout(client: Client, hard: str) -> None:
+    """The error is a TimeoutError that names the task, and the task goes on."""
     task = await client.submit(hard)
     with pytest.raises(TimeoutError, match=task.task_id) as caught:
         await client.wait(task.task_id, timeout_s=0.2)
@@ -97,8 +97,8 @@ async def test_waiting_can_be_given_up(client: Client, hard: str) -> None:
     assert not (await client.get(task.task_id)).done
 
 
-async def test_the_list_is_newest_first_and_stops_when_told(client: Client) -> None:
-    """It goes over pages by itself."""
+async def test_the_list_is_newest_first_and_can_be_limited(client: Client) -> None:
+    """The client follows the pages by itself."""
     items = await client.batch(range(2, 107))
     made = [item.task.task_id for item in items if item.task]
     listed = [task.task_id async for task in client.list(newest=105)]
@@ -107,7 +107,7 @@ async def test_the_list_is_newest_first_and_stops_when_told(client: Client) -> N
 
 
 async def test_known_numbers(client: Client) -> None:
-    """What is known needs no task, and an expression names its value."""
+    """This needs no task, and an expression stands for its value."""
     await client.submit(1234, wait_s=20)
     known = await client.known("2*617")
 
@@ -117,27 +117,27 @@ async def test_known_numbers(client: Client) -> None:
 
 @pytest.mark.parametrize("number", ["", "abc", "1/0", "9^9^9^9", "1" * 2000])
 async def test_bad_numbers_are_refused(client: Client, number: int | str) -> None:
-    """The error tells what is wrong with the number."""
+    """The error says what is wrong with the number."""
     with pytest.raises(NumberRefused):
         await client.submit(number)
 
 
-async def test_integers_that_python_will_not_write_are_refused(client: Client) -> None:
-    """They are over every limit that a service may have."""
+async def test_integers_that_python_does_not_convert_are_refused(client: Client) -> None:
+    """They exceed every limit that a service can have."""
     with pytest.raises(NumberRefused):
         await client.submit(10**5000)
 
 
 @pytest.mark.parametrize("task_id", [NOBODY, "x", "../factor", "a/b?c#d"])
 async def test_unknown_tasks(client: Client, task_id: str) -> None:
-    """Every way to ask for a task says that it is not there."""
+    """Every call that takes a task id raises the same error."""
     for call in (client.get, client.cancel, client.wait):
         with pytest.raises(UnknownTask):
             await call(task_id)
 
 
-async def test_nobody_there() -> None:
-    """The error names the address and what to look at."""
+async def test_no_service_is_running() -> None:
+    """The error names the URL and the variable that sets it."""
     [port] = free_ports(1)
     address = f"http://127.0.0.1:{port}"
     async with Client(address, retry_for_s=0.1) as client:
@@ -147,21 +147,21 @@ async def test_nobody_there() -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:8080", "ftp://x", "http://"])
-def test_what_is_no_address(address: str) -> None:
-    """It is refused before anything is sent."""
+def test_an_invalid_url_is_refused(address: str) -> None:
+    """This happens before anything is sent."""
     with pytest.raises(InvalidURL, match=r"something like http://127\.0\.0\.1:8080"):
         Client(address)
 
 
 async def test_a_page_of_the_service_is_not_the_service(url: str) -> None:
-    """A wrong path is noticed, and not taken for an answer."""
+    """A URL with a wrong path is noticed."""
     async with Client(f"{url}/docs", retry_for_s=0.1) as client:
         with pytest.raises(NotFactorline, match="FACTORLINE_URL"):
             await client.submit(15)
 
 
-async def test_a_lost_answer_makes_no_second_task(url: str) -> None:
-    """Submissions and batches whose answers are cut off are sent again under the same key."""
+async def test_a_lost_response_makes_no_second_task(url: str) -> None:
+    """Submissions and batches whose responses are lost are sent again with the same Idempotency-Key."""
     async with HttpProxy(url) as proxy, Client(proxy.url) as client:
         before = {task.task_id async for task in client.list(newest=100)}
         proxy.cut()
@@ -177,8 +177,8 @@ async def test_a_lost_answer_makes_no_second_task(url: str) -> None:
     assert ids == after - before
 
 
-def test_the_blocking_face(url: str) -> None:
-    """It does the same without an event loop of the caller's."""
+def test_the_blocking_client(url: str) -> None:
+    """It does the same for a caller without an event loop."""
     with SyncClient(url) as client:
         task = client.submit("2^67-1")
         states = list(client.watch(task.task_id))
@@ -192,14 +192,14 @@ def test_the_blocking_face(url: str) -> None:
         assert client.cancel(task.task_id).succeeded
 
 
-async def test_a_client_must_be_opened() -> None:
-    """The error says how."""
+async def test_a_client_has_to_be_opened() -> None:
+    """The error says how to open it."""
     with pytest.raises(RuntimeError, match="async with"):
         await Client("http://127.0.0.1:1").get(NOBODY)
 
 
 async def test_leaving_a_watch_leaves_the_task(client: Client, hard: str) -> None:
-    """Breaking out of the loop, or cancelling it, cancels no task."""
+    """Breaking out of the loop, or cancelling it, does not cancel the task."""
     task = await client.submit(hard)
     async for _ in client.watch(task.task_id):
         break

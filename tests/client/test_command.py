@@ -27,7 +27,7 @@ SECONDS = 60
 
 
 def environ(url: str, **more: str) -> dict[str, str]:
-    """Return an environment for the command, whatever the tests' own is."""
+    """Return an environment for the command that does not depend on that of the tests."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("FACTORLINE")}
     return {**own, "FACTORLINE_URL": url, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **more}
 
@@ -48,7 +48,7 @@ def factorline(
 
 
 def started(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    """Start the command in a folder, for a program that goes on."""
+    """Start the command in a folder and leave it running."""
     return subprocess.Popen(  # noqa: S603 our own command
         [sys.executable, "-m", "factorline", *arguments],
         env=environ("", FACTORLINE_SLOTS="1"),
@@ -63,7 +63,7 @@ def _hear_sigint() -> None:
 
 
 class Terminal:
-    """The command on a terminal of its own, and what it has written there so far."""
+    """The command on a pseudo-terminal, with everything that it has written there so far."""
 
     def __init__(self, url: str, *arguments: str) -> None:
         self._master, slave = os.openpty()
@@ -113,14 +113,14 @@ class Terminal:
     ],
 )
 def test_submit_and_wait_prints_the_answer(url: str, number: str, answer: str) -> None:
-    """The standard output holds one line, which the service would read again as an expression."""
+    """The standard output is one line, and its right side is an expression that the service can read."""
     ran = factorline(url, "submit", number, "--wait")
 
     assert (f"{answer}\n", "", Exit.OK) == (ran.stdout, ran.stderr, ran.returncode)
 
 
-def test_the_whole_way_of_a_task(url: str) -> None:
-    """What `submit` prints is what the other verbs take."""
+def test_a_task_from_submission_to_cancellation(url: str) -> None:
+    """The other verbs take the id that `submit` prints."""
     task_id = factorline(url, "submit", hard_number("way")).stdout.strip()
     got = factorline(url, "get", task_id)
     listed = factorline(url, "list", "--newest", "1")
@@ -134,7 +134,7 @@ def test_the_whole_way_of_a_task(url: str) -> None:
 
 
 def test_everything_has_json(url: str) -> None:
-    """With --json every line of output is a value, and a task has one shape everywhere."""
+    """With --json every line of output is a value, and a task looks the same everywhere."""
 
     def values(*arguments: str, stdin: str = "") -> list[Any]:
         ran = factorline(url, *arguments, "--json", stdin=stdin)
@@ -156,7 +156,7 @@ def test_everything_has_json(url: str) -> None:
 
 
 def test_errors_have_json_too(url: str) -> None:
-    """They go to the error output, so that the standard output holds values alone."""
+    """They go to the error output, so that the standard output holds only values."""
     ran = factorline(url, "get", NOBODY, "--json")
 
     assert "" == ran.stdout
@@ -180,10 +180,10 @@ def test_errors_have_json_too(url: str) -> None:
         (["batch", "-", "--out", "/does/not/exist"], Exit.WRONG_INPUT, "No such file"),
     ],
 )
-def test_faults_are_told_in_words_and_statuses(
+def test_errors_have_a_message_and_a_status(
     url: str, arguments: list[str], status: Exit, says: str
 ) -> None:
-    """Nothing is printed as an answer, and nobody sees a traceback."""
+    """Nothing is printed on the standard output, and there is no traceback."""
     ran = factorline(url, *arguments)
 
     assert ("", status) == (ran.stdout, ran.returncode)
@@ -192,8 +192,8 @@ def test_faults_are_told_in_words_and_statuses(
 
 
 @pytest.mark.parametrize("verb", ["submit", "get", "list", "watch", "cancel", "known", "batch"])
-def test_nobody_there_is_told(verb: str) -> None:
-    """Every verb says which address was tried and what to look at."""
+def test_no_service_is_running(verb: str) -> None:
+    """Every verb names the URL and the variable that sets it."""
     [port] = free_ports(1)
     arguments = {"list": [], "batch": ["-"]}.get(verb, ["15"])
     ran = factorline(f"http://127.0.0.1:{port}", verb, *arguments, stdin="15\n")
@@ -203,8 +203,8 @@ def test_nobody_there_is_told(verb: str) -> None:
     assert "FACTORLINE_URL" in ran.stderr
 
 
-def test_a_wrong_address_is_told(url: str) -> None:
-    """An address that is none is wrong input; one where something else answers is no service."""
+def test_a_wrong_url_is_reported(url: str) -> None:
+    """An invalid URL is wrong input; one that another program answers is an unavailable service."""
     none = factorline("localhost:8080", "list")
     other = factorline(f"{url}/docs", "list")
 
@@ -214,7 +214,7 @@ def test_a_wrong_address_is_told(url: str) -> None:
     assert "is not Factorline" in other.stderr
 
 
-def test_a_time_limit(url: str) -> None:
+def test_a_timeout(url: str) -> None:
     """The task goes on, and the status says so."""
     ran = factorline(url, "submit", hard_number("limit"), "--wait", "--timeout", "0.2")
     [task_id] = re.findall(r"Task (\S+) is not done", ran.stderr)
@@ -226,23 +226,23 @@ def test_a_time_limit(url: str) -> None:
 
 
 def test_progress_in_a_pipe_is_lines(url: str) -> None:
-    """No control characters; --quiet says nothing at all."""
+    """They have no control characters, and --quiet prints none of them."""
     number = hard_number("lines")
     for quiet in ([], ["--quiet"]):
         ran = factorline(url, "submit", number, "--wait", "--timeout", "0.5", *quiet)
         with SyncClient(url) as client:
             client.cancel(next(client.list(newest=1)).task_id)
-        *progress, complaint, advice, _ = ran.stderr.splitlines()
+        *progress, error, advice, _ = ran.stderr.splitlines()
 
         assert bool(progress) == (not quiet)
-        assert "not done after 0.5 s" in complaint
+        assert "not done after 0.5 s" in error
         assert "factorline watch" in advice
         assert "\x1b" not in ran.stderr
         assert "\r" not in ran.stderr
 
 
 async def test_ctrl_c_leaves_the_task_and_says_how_to_come_back(url: str) -> None:
-    """On a terminal there are bars; after Ctrl-C there is the command to type."""
+    """The terminal shows bars and, after Ctrl-C, the command to type."""
     terminal = Terminal(url, "submit", hard_number("ctrl-c"), "--wait")
     await terminal.shows("elliptic curves")
     terminal.process.send_signal(signal.SIGINT)
@@ -256,7 +256,7 @@ async def test_ctrl_c_leaves_the_task_and_says_how_to_come_back(url: str) -> Non
 
 
 async def test_ctrl_c_in_watch(url: str) -> None:
-    """The same for a task that somebody else submitted."""
+    """The same for a task that was submitted before."""
     task_id = factorline(url, "submit", hard_number("ctrl-c")).stdout.strip()
     terminal = Terminal(url, "watch", task_id)
     await terminal.shows("digits")
@@ -268,7 +268,7 @@ async def test_ctrl_c_in_watch(url: str) -> None:
 
 
 async def test_an_answer_on_a_terminal(url: str) -> None:
-    """The bars are gone when the answer is there."""
+    """The answer replaces the bars."""
     terminal = Terminal(url, "submit", "2^101-1", "--wait")
 
     assert Exit.OK == await terminal.ended()
@@ -276,7 +276,7 @@ async def test_an_answer_on_a_terminal(url: str) -> None:
 
 
 def test_a_batch_is_csv_in_order(url: str, tmp_path: Path) -> None:
-    """Blank lines and comments are passed over; a bad line is a row; the status says that."""
+    """Blank lines and comments are skipped; a bad line has a row, and the exit status reports it."""
     source, target = tmp_path / "in.txt", tmp_path / "out.csv"
     source.write_text("2^67-1\n\n# a comment\nabc\n -15 \n0\n")
     ran = factorline(url, "batch", str(source), "--out", str(target))
@@ -290,7 +290,7 @@ def test_a_batch_is_csv_in_order(url: str, tmp_path: Path) -> None:
 
 
 def test_a_batch_of_good_numbers_from_a_pipe(url: str) -> None:
-    """The status is 0, and the output has a row a number; of nothing, only the head."""
+    """The status is 0, with a row for each number; an empty batch has only the header."""
     numbers = "\n".join(str(number) for number in range(2, 102))
     ran = factorline(url, "batch", "-", stdin=numbers)
     empty = factorline(url, "batch", "-", stdin="")
@@ -299,8 +299,8 @@ def test_a_batch_of_good_numbers_from_a_pipe(url: str) -> None:
     assert (1, Exit.OK) == (len(empty.stdout.splitlines()), empty.returncode)
 
 
-def test_a_reader_that_leaves(url: str) -> None:
-    """A closed pipe, as from `| head`, is no traceback."""
+def test_a_closed_pipe(url: str) -> None:
+    """A reader that goes away, such as `head`, causes no traceback."""
     reading, writing = os.pipe()
     os.close(reading)
     ran = subprocess.run(
@@ -319,7 +319,7 @@ def test_a_reader_that_leaves(url: str) -> None:
 
 
 def test_doctor_finds_what_is_wrong(url: str) -> None:
-    """Each trouble is a line that says WRONG and what to do; passwords are never shown."""
+    """Each fault has a line that says WRONG and what to do; passwords are never shown."""
     [port] = free_ports(1)
     amqp, mongo = (f"{kind}://me:secret@127.0.0.1:{port}/" for kind in ("amqp", "mongodb"))
     well = factorline(url, "doctor")
@@ -337,8 +337,8 @@ def test_doctor_finds_what_is_wrong(url: str) -> None:
     assert "secret" not in ill.stdout
 
 
-async def test_serve_is_the_service(tmp_path: Path) -> None:
-    """`factorline serve` becomes the embedded mode: it answers, and SIGTERM ends it well."""
+async def test_serve_runs_the_service(tmp_path: Path) -> None:
+    """`factorline serve` answers requests, and SIGTERM ends it with status 0."""
     [port] = free_ports(1)
     process = started(tmp_path, "serve", "--port", str(port))
     try:
@@ -356,7 +356,7 @@ async def test_serve_is_the_service(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("program", ["gateway", "worker"])
 def test_programs_that_need_servers_say_so(program: str) -> None:
-    """A gateway or a worker without settings ends with a message that names them."""
+    """A gateway or a worker without settings ends with a message that names the settings."""
     ran = factorline("http://127.0.0.1:1", program)
 
     assert 1 == ran.returncode
@@ -364,7 +364,7 @@ def test_programs_that_need_servers_say_so(program: str) -> None:
 
 
 def test_help_and_completion_need_no_service() -> None:
-    """They are there at once, for every verb."""
+    """Both work for every verb."""
     shown = factorline("http://127.0.0.1:1", "--help").stdout
     # Otherwise it is the script of the shell that the tests were started from, if that has completion.
     named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}

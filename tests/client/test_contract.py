@@ -67,7 +67,7 @@ async def document(address: str) -> dict[str, Any]:
 
 
 def kinds(schema: dict[str, Any], schemas: dict[str, Any]) -> set[str]:
-    """Return what a member may be: JSON types, and names of our types for references."""
+    """Return the kinds of a member: JSON types, and the names of our types for references."""
     found: set[str] = set()
     for choice in schema.get("anyOf", [schema]):
         if "$ref" in choice:
@@ -82,7 +82,7 @@ def kinds(schema: dict[str, Any], schemas: dict[str, Any]) -> set[str]:
 
 
 def own_kinds(schema: dict[str, Any]) -> set[str]:
-    """Return the same for a schema of ours."""
+    """Return the same for one of our schemas."""
     found: set[str] = set()
     for choice in schema.get("anyOf", [schema]):
         if "$ref" in choice:
@@ -96,7 +96,7 @@ def own_kinds(schema: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("name", OURS)
 def test_types_agree_both_ways(openapi: dict[str, Any], name: str) -> None:
-    """Our types have every member of the service's and no other, of the same kinds.
+    """Our types have exactly the members of the service's, of the same kinds.
 
     What the service may leave out has a default with us.
     """
@@ -111,8 +111,8 @@ def test_types_agree_both_ways(openapi: dict[str, Any], name: str) -> None:
         assert kinds(described, theirs) == own_kinds(own["properties"][member]), member
 
 
-def test_no_schema_of_an_answer_is_forgotten(openapi: dict[str, Any]) -> None:
-    """Whatever the calls that we make can answer is one of our types."""
+def test_every_schema_of_a_response_has_a_type(openapi: dict[str, Any]) -> None:
+    """Every response to a call of the client is one of our types."""
     used = set()
     for method, path in CALLS:
         answers = openapi["paths"][path][method]["responses"]
@@ -122,7 +122,7 @@ def test_no_schema_of_an_answer_is_forgotten(openapi: dict[str, Any]) -> None:
 
 
 def test_calls_and_parameters_exist(openapi: dict[str, Any]) -> None:
-    """Every call that the client makes is offered, with the parameters that it sends."""
+    """The service offers every call that the client makes, with the parameters that it sends."""
     for method, path in CALLS:
         assert method in openapi["paths"][path], path
     for (method, path), sent in HEADERS.items():
@@ -131,14 +131,14 @@ def test_calls_and_parameters_exist(openapi: dict[str, Any]) -> None:
 
 
 def test_what_the_client_sends_is_described(openapi: dict[str, Any]) -> None:
-    """The bodies of submissions fit the schemas."""
+    """The bodies of submissions match the schemas."""
     schemas = openapi["components"]["schemas"]
     for name, body in (("FactorRequest", {"number": "15"}), ("BatchRequest", {"numbers": ["1"]})):
         Draft202012Validator({**schemas[name], "components": {"schemas": schemas}}).validate(body)
 
 
 def test_frames_agree_both_ways(asyncapi: dict[str, Any]) -> None:
-    """Every frame of the service can be read, and the frame that we send is one that it takes."""
+    """We can decode every frame of the service, and the service accepts the frame that we send."""
     schemas = asyncapi["components"]["schemas"]
     names = {
         entry["$ref"].rpartition("/")[2] for entry in asyncapi["operations"]["toClient"]["messages"]
@@ -153,10 +153,8 @@ def test_frames_agree_both_ways(asyncapi: dict[str, Any]) -> None:
     assert "subscriptions" in schemas["SocketLimits"]["required"]
 
 
-async def test_what_the_service_says_is_what_it_describes(
-    client: Client, openapi: dict[str, Any]
-) -> None:
-    """A task that went through our types still fits the schema of the service."""
+async def test_the_service_sends_what_it_describes(client: Client, openapi: dict[str, Any]) -> None:
+    """A task that went through our types still matches the schema of the service."""
     task = await client.submit(360, wait_s=20)
     schemas = openapi["components"]["schemas"]
     reference = {"$ref": "#/components/schemas/TaskView", "components": {"schemas": schemas}}

@@ -1,4 +1,4 @@
-"""What the pages about clients show works in more ways than tests/docs tries."""
+"""The code on the pages about clients, with more variations than tests/docs tries."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def program(name: str) -> str:
 def test_the_javascript_client(
     url: str, tmp_path: Path, options: list[str], number: str, expected: tuple[int, str]
 ) -> None:
-    """Node.js factors a number with it, with WebSockets and without."""
+    """It works in Node.js, with WebSockets and without."""
     node = program("node")
     [code] = blocks("write-a-client.md", "js")
     script = tmp_path / "factorline.mjs"
@@ -52,7 +52,7 @@ def test_the_javascript_client(
 
 
 def test_the_script_example(url: str) -> None:
-    """The shell tells the exit statuses apart."""
+    """The shell distinguishes the exit statuses."""
     [code] = [code for code in blocks("use-the-command.md", "sh") if "case $?" in code]
     said = []
     for number in ("15", "abc"):

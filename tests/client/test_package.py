@@ -1,5 +1,6 @@
-"""What `import factorline` gives, and what it leaves for later."""
+"""The public names of the package, and what importing it does not load."""
 
+import doctest
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ HEAVY = {"aiohttp", "msgspec", "rich.live"}
 
 @pytest.mark.parametrize("name", factorline.__all__)
 def test_every_public_name_is_there(name: str) -> None:
-    """It is imported when it is asked for."""
+    """It is imported on first use."""
     assert getattr(factorline, name)
 
 
@@ -24,8 +25,16 @@ def test_an_unknown_name_is_an_error() -> None:
         from factorline import nonsense  # type: ignore[attr-defined]  # noqa: F401, PLC0415
 
 
+def test_the_usage_in_the_docstring_works(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a doctest."""
+    monkeypatch.setenv("FACTORLINE_URL", url)
+    failed, tried = doctest.testmod(factorline)
+
+    assert (0, 2) == (failed, tried)
+
+
 def test_help_imports_nothing_heavy() -> None:
-    """The command line is read without what talks to a service."""
+    """The command line is parsed without the modules that talk to a service."""
     code = f"import sys; import factorline.command.app; print({HEAVY!r} & sys.modules.keys())"
     ran = subprocess.run(  # noqa: S603 the line above
         [sys.executable, "-c", code],

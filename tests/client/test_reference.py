@@ -1,4 +1,4 @@
-"""The page about the command is what the command says of itself."""
+"""The reference page of the command is generated from the command."""
 
 import subprocess
 import sys

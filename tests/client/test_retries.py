@@ -18,7 +18,7 @@ TASK_ID = "11111111-2222-4333-8444-555555555555"
 
 
 def task(*, done: bool, version: int, **changes: Any) -> dict[str, Any]:
-    """Return a task as a service shows it: 15, done or not."""
+    """Return a task for 15 as a service shows it."""
     factors = [{"prime": p, "exponent": 1, "certainty": "proven"} for p in ("3", "5")]
     return {
         "task_id": TASK_ID,
@@ -40,7 +40,7 @@ def task(*, done: bool, version: int, **changes: Any) -> dict[str, Any]:
 
 
 class Pretender:
-    """A service that answers from a script and keeps what it was asked."""
+    """A fake service that answers from a script and records the requests."""
 
     def __init__(self) -> None:
         self.answers: list[web.Response] = []
@@ -69,14 +69,14 @@ class Pretender:
 
 @pytest.fixture
 async def pretender() -> Any:
-    """Yield a pretender that runs."""
+    """Yield a running fake service."""
     made = Pretender()
     async with made.server:
         yield made
 
 
 def client_of(pretender: Pretender, **options: Any) -> Client:
-    """Return a client of it."""
+    """Return a client of a fake service."""
     return Client(str(pretender.server.make_url("/")), **options)
 
 
@@ -87,7 +87,7 @@ async def closes(socket: web.WebSocketResponse, code: int) -> None:
 
 
 async def tells_the_end(socket: web.WebSocketResponse) -> None:
-    """Answer a subscription with a task that is done, more often than needed."""
+    """Answer a subscription with a final state, more than once."""
     await socket.receive()
     for kind in ("snapshot", "done", "done"):
         await socket.send_json({"type": kind, "task": task(done=True, version=3)})
@@ -95,7 +95,7 @@ async def tells_the_end(socket: web.WebSocketResponse) -> None:
 
 
 def json(value: Any, status: int = 200, **headers: str) -> web.Response:
-    """Return an answer, a problem if its status is one."""
+    """Return a response, which is a problem if its status is an error."""
     kind = "application/problem+json" if status >= 400 else "application/json"
     return web.json_response(value, status=status, headers=headers, content_type=kind)
 
@@ -107,8 +107,8 @@ def problem(status: int, **headers: str) -> web.Response:
 
 
 @pytest.mark.parametrize("code", [WSCloseCode.GOING_AWAY, 1012, 4200, 4299])
-async def test_codes_to_come_back_at_once(pretender: Pretender, code: int) -> None:
-    """The next socket is opened without a poll between."""
+async def test_close_codes_that_ask_to_reconnect(pretender: Pretender, code: int) -> None:
+    """The next socket is opened without polling in between."""
     pretender.sockets = [lambda socket: closes(socket, code), tells_the_end]
     async with client_of(pretender) as client:
         assert (await client.wait(TASK_ID)).succeeded
@@ -117,8 +117,10 @@ async def test_codes_to_come_back_at_once(pretender: Pretender, code: int) -> No
 
 
 @pytest.mark.parametrize("code", [4001, 4003, 4100, 4102])
-async def test_codes_to_stay_away_or_back_off(pretender: Pretender, code: int) -> None:
-    """No further socket is opened; polling brings the answer all the same."""
+async def test_close_codes_that_ask_to_stay_away_or_back_off(
+    pretender: Pretender, code: int
+) -> None:
+    """No other socket is opened; the answer comes by polling."""
     pretender.sockets = [lambda socket: closes(socket, code)]
     pretender.answers = [
         json(task(done=False, version=1)),
@@ -133,16 +135,16 @@ async def test_codes_to_stay_away_or_back_off(pretender: Pretender, code: int) -
     assert '"1"' == pretender.requests[-1].headers["If-None-Match"]
 
 
-def test_every_code_has_its_advice() -> None:
-    """The families are told apart; a connection that was cut is tried again."""
+def test_every_close_code_has_its_advice() -> None:
+    """Each family has its own; a lost connection is a reason to retry."""
     assert [Advice.STAY_AWAY, Advice.BACK_OFF, Advice.RECONNECT, Advice.RECONNECT] == [
         advice(code) for code in (4001, 4101, 4200, 1012)
     ]
     assert [Advice.RETRY] * 3 == [advice(code) for code in (None, 1006, 1000)]
 
 
-async def test_a_service_that_asks_for_patience_gets_it(pretender: Pretender) -> None:
-    """503 and 429 are tried again, with the same key, after what Retry-After says."""
+async def test_retry_after_is_obeyed(pretender: Pretender) -> None:
+    """503 and 429 are retried after Retry-After, with the same Idempotency-Key."""
     pretender.answers = [
         problem(503, **{"Retry-After": "0"}),
         problem(429),
@@ -156,8 +158,8 @@ async def test_a_service_that_asks_for_patience_gets_it(pretender: Pretender) ->
     assert (4, 1) == (len(pretender.requests), len(keys))
 
 
-async def test_patience_has_an_end(pretender: Pretender) -> None:
-    """A Retry-After beyond the patience is an error at once, and says what the service said."""
+async def test_a_retry_after_beyond_the_limit_is_an_error(pretender: Pretender) -> None:
+    """The error is raised at once, and has the reason that the service gives."""
     pretender.answers = [problem(503, **{"Retry-After": "100"})]
     async with client_of(pretender, retry_for_s=5.0) as client:
         with pytest.raises(Unavailable, match=r"503.*because") as caught:
@@ -167,8 +169,8 @@ async def test_patience_has_an_end(pretender: Pretender) -> None:
     assert 1 == len(pretender.requests)
 
 
-async def test_a_batch_that_is_too_large_is_halved(pretender: Pretender) -> None:
-    """The halves have keys of their own, and their results come back in one piece."""
+async def test_a_batch_that_is_too_large_is_split(pretender: Pretender) -> None:
+    """Each half has its own Idempotency-Key, and the caller gets one list of results."""
 
     def half(*values: int) -> dict[str, Any]:
         items = [
@@ -187,8 +189,8 @@ async def test_a_batch_that_is_too_large_is_halved(pretender: Pretender) -> None
     assert 3 == len({request.headers["Idempotency-Key"] for request in pretender.requests})
 
 
-async def test_the_key_goes_along(pretender: Pretender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The API key is sent as a bearer token; being refused is an error of its own."""
+async def test_the_api_key_is_sent(pretender: Pretender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is sent as a bearer token, and a key that is refused has its own error."""
     monkeypatch.setenv("FACTORLINE_API_KEY", "from the environment")
     pretender.answers = [problem(401), problem(403)]
     for key in (None, "given"):
@@ -210,8 +212,8 @@ async def test_the_key_goes_along(pretender: Pretender, monkeypatch: pytest.Monk
         web.json_response([]),
     ],
 )
-async def test_strangers_are_noticed(pretender: Pretender, answer: web.Response) -> None:
-    """What is no task is not taken for one."""
+async def test_other_programs_are_recognized(pretender: Pretender, answer: web.Response) -> None:
+    """A response that is not a task is an error."""
     pretender.answers = [answer]
     async with client_of(pretender) as client:
         with pytest.raises(NotFactorline, match="FACTORLINE_URL"):
@@ -235,7 +237,7 @@ NINE = {"value": "9", "exponent": 1, "digits": 1, "certainty": "composite"}
     ],
 )
 async def test_wrong_answers_raise(pretender: Pretender, lie: dict[str, Any]) -> None:
-    """Whatever call brings it, an answer that does not multiply to its number is refused."""
+    """Every call refuses an answer whose factors do not multiply to its number."""
     wrong = task(done=True, version=3, **lie)
     pretender.answers = [json(wrong, 202), json(wrong)]
     pretender.sockets = [lambda socket: _tells(socket, wrong)]
@@ -251,8 +253,8 @@ async def _tells(socket: web.WebSocketResponse, shown: dict[str, Any]) -> None:
     await socket.receive()
 
 
-async def test_junk_on_the_socket_is_survived(pretender: Pretender) -> None:
-    """A frame that cannot be read ends the socket and not the watch."""
+async def test_junk_on_the_socket(pretender: Pretender) -> None:
+    """A frame that cannot be decoded ends the socket, but not the watch."""
 
     async def babbles(socket: web.WebSocketResponse) -> None:
         await socket.receive()
@@ -267,7 +269,7 @@ async def test_junk_on_the_socket_is_survived(pretender: Pretender) -> None:
 async def test_a_socket_that_falls_silent_is_replaced(
     pretender: Pretender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that is dead without a sign costs a while and no answer."""
+    """A dead connection delays the answer, but does not lose it."""
     monkeypatch.setattr(watching, "QUIET_SECONDS", 0.05)
 
     async def is_silent(socket: web.WebSocketResponse) -> None:
@@ -281,8 +283,8 @@ async def test_a_socket_that_falls_silent_is_replaced(
     assert 2 == pretender.opened
 
 
-async def test_a_task_that_cannot_be_read_just_now_is_asked_for_again(pretender: Pretender) -> None:
-    """An error that is the service's own fault is no answer; one about the task is."""
+async def test_a_fault_of_the_service_is_retried(pretender: Pretender) -> None:
+    """A 5xx problem on the socket is retried; a 4xx problem is about the task, and is raised."""
 
     async def fails(socket: web.WebSocketResponse, status: int) -> None:
         await socket.receive()
@@ -298,15 +300,15 @@ async def test_a_task_that_cannot_be_read_just_now_is_asked_for_again(pretender:
     assert 2 == pretender.opened
 
 
-async def test_new_members_and_statuses_are_no_surprise(pretender: Pretender) -> None:
-    """A newer service may say more, and have statuses that we do not know."""
+async def test_new_members_and_statuses_are_ignored(pretender: Pretender) -> None:
+    """A newer service may send members and statuses that this client does not know."""
     pretender.answers = [json(task(done=True, version=1, status="postponed", more=[1]))]
     async with client_of(pretender) as client:
         assert not (await client.get(TASK_ID)).succeeded
 
 
 def test_jitter_is_full_and_bounded() -> None:
-    """Waits spread from nothing to a bound that doubles up to the longest, beyond what is asked."""
+    """Pauses are spread between the minimum asked for and a bound that doubles up to a maximum."""
     backoff = Backoff(1.0, 8.0)
     for tries in range(6):
         bound = min(8.0, 2.0**tries)
@@ -325,12 +327,12 @@ def test_jitter_is_full_and_bounded() -> None:
     ("header", "seconds"),
     [(None, 0), ("", 0), ("7", 7), ("soon", 0), ("-5", 0), ("9" * 30, 3600)],
 )
-def test_retry_after_is_read(header: str | None, seconds: float) -> None:
-    """Seconds are taken up to a limit; what cannot be read asks for nothing."""
+def test_retry_after_in_seconds(header: str | None, seconds: float) -> None:
+    """Seconds are capped; an invalid value counts as 0."""
     assert seconds == retry_after_s(header)
 
 
 def test_retry_after_may_be_a_date() -> None:
-    """A date is the time until it; a past one asks for nothing."""
+    """It means the time until then; a date in the past counts as 0."""
     assert 0 == retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT")
     assert math.isclose(3600, retry_after_s("Wed, 21 Oct 2099 07:28:00 GMT"))

@@ -1,4 +1,4 @@
-"""What a task under way looks like to a person."""
+"""How the progress of a task is shown to people."""
 
 import pytest
 from rich.console import Console
@@ -63,13 +63,13 @@ def task(progress: Progress) -> Task:
         (Progress(stage="something new"), "something new"),
     ],
 )
-def test_a_line_says_where_it_stands(progress: Progress, says: str) -> None:
-    """In a pipe this is all that is printed, and nothing is made up for what is null."""
+def test_a_line_shows_the_progress(progress: Progress, says: str) -> None:
+    """In a pipe this is all that is printed; what is null is left out."""
     assert f"{says}; 2 prime factors found" == stages.line(task(progress))
 
 
-def test_stages_before_are_done_and_stages_behind_are_not() -> None:
-    """The present one has its share, and what it says of itself."""
+def test_earlier_stages_are_done_and_later_ones_are_not() -> None:
+    """The current one has its progress and its details."""
     shown = stages.stages(Progress(stage="sieve", curves=CURVES, sieve=SIEVE))
 
     later = stages.stages(Progress(stage="solve", sieve=SIEVE, eta_seconds=5.0))
@@ -79,8 +79,8 @@ def test_stages_before_are_done_and_stages_behind_are_not() -> None:
     assert [False, False, True, False, False] == [stage.live for stage in shown]
 
 
-def test_the_terminal_shows_stages_effort_and_findings() -> None:
-    """A picture of the sieve: done before it, a bar for it, what was found."""
+def test_the_terminal_shows_stages_effort_and_factors() -> None:
+    """During the sieve: earlier stages as done, a bar for the sieve, and the factors found."""
     drawn = bars.Bars()
     progress = Progress(
         stage="sieve",
