@@ -20,8 +20,17 @@ GROUPS = {
 }
 """The service that files or folders share; the first entry that fits counts."""
 
-ORDER = ("tests/unit", "stack", "browser", "client", "servers", "laboratory", "docs")
-"""What begins first: pure code, whose failures say most, then the groups, the longest first.
+ORDER = (
+    "tests/unit",
+    "tests/packaging",
+    "stack",
+    "browser",
+    "client",
+    "servers",
+    "laboratory",
+    "docs",
+)
+"""What begins first: pure code, whose failures say most, then what takes long, the longest first.
 
 The single files come last and fill up the workers that are free, so that all end at the same time.
 """

@@ -56,18 +56,18 @@ class Journal:
     """``done`` frames of each subscription."""
 
     def attempt(self, number: int, *, expected: Iterable[str] = ("succeeded",)) -> Attempt:
-        """Note that a number is about to be asked for."""
+        """Note that a number is about to be submitted."""
         assert number not in self.attempts, f"{number} was asked for before"
         self.attempts[number] = Attempt(number, expected=frozenset(expected))
         return self.attempts[number]
 
     def saw(self, view: View) -> None:
-        """Note a representation."""
+        """Note a representation of a task that a client saw."""
         if view["done"]:
             self.ends.setdefault(view["task_id"], []).append(view)
 
     def with_told(self, told: Told) -> list[Attempt]:
-        """Return the attempts that were told so."""
+        """Return the attempts that got this answer."""
         return [attempt for attempt in self.attempts.values() if attempt.told is told]
 
 
@@ -93,7 +93,7 @@ class Verdict:
 
     @property
     def faults(self) -> dict[str, tuple[str, ...]]:
-        """What speaks against the service: empty if nothing does."""
+        """The faults of the service by their names; empty if there are none."""
         kinds = ("lost", "doubled", "unexpected", "wrong", "changed", "backwards")
         return {kind: found for kind in kinds if (found := getattr(self, kind))}
 

@@ -1,4 +1,4 @@
-"""The judge finds what is planted: a checker that finds nothing proves nothing."""
+"""The judge finds planted faults: one that never found any would prove nothing."""
 
 from typing import Any
 
@@ -36,8 +36,8 @@ def journal() -> Journal:
     return journal
 
 
-def test_what_is_right_is_found_right(journal: Journal) -> None:
-    """One attempt, one task, one end."""
+def test_a_correct_history_has_no_faults(journal: Journal) -> None:
+    """There was one attempt, and there is one task with one end."""
     journal.saw(task(77))
     verdict = judge(journal, [task(77)])
 
@@ -58,8 +58,8 @@ PLANTED: list[tuple[str, list[View]]] = [
 
 
 @pytest.mark.parametrize(("kind", "drained"), PLANTED)
-def test_what_is_planted_is_found(journal: Journal, kind: str, drained: list[View]) -> None:
-    """Losses, doubles, strays and wrong answers each have their name."""
+def test_planted_faults_are_found(journal: Journal, kind: str, drained: list[View]) -> None:
+    """Losses, duplicates, strays and wrong answers each have a name."""
     assert [kind] == list(judge(journal, drained).faults)
 
 
@@ -75,7 +75,7 @@ def test_what_is_planted_is_found(journal: Journal, kind: str, drained: list[Vie
 def test_only_a_number_that_was_never_begun_has_no_parts(
     faults: list[str], more: dict[str, object]
 ) -> None:
-    """A task may be cancelled while it waits; of every other one something is known."""
+    """Such a task was cancelled while it waited; of every other number something is known."""
     journal = Journal()
     attempt = journal.attempt(77, expected={"succeeded", "cancelled"})
     attempt.told, attempt.task_id = Told.ACCEPTED, "t"
@@ -84,16 +84,16 @@ def test_only_a_number_that_was_never_begun_has_no_parts(
     assert faults == list(judge(journal, [view]).faults)
 
 
-def test_a_refused_number_may_not_be_there(journal: Journal) -> None:
-    """A 4xx is a promise."""
+def test_a_refused_number_must_not_exist(journal: Journal) -> None:
+    """An answer of 4xx promises that no task was made."""
     journal.attempt(91).told = Told.REFUSED
 
     assert {} == judge(journal, [task(77)]).faults
     assert ["unexpected"] == list(judge(journal, [task(77), task(91, "u")]).faults)
 
 
-def test_nobody_knows_and_either_is_right(journal: Journal) -> None:
-    """An unanswered attempt may be there, whole, or not."""
+def test_an_attempt_without_an_answer_may_or_may_not_exist(journal: Journal) -> None:
+    """If its task exists, it has to be complete."""
     journal.attempt(91)
 
     assert ({}, 0) == ((verdict := judge(journal, [task(77)])).faults, verdict.recovered)
@@ -112,14 +112,14 @@ def test_nobody_knows_and_either_is_right(journal: Journal) -> None:
     ],
 )
 def test_an_end_that_changes_is_found(journal: Journal, later: View) -> None:
-    """Another status, another time, or back to work."""
+    """It may not get another status or another time, or be worked on again."""
     journal.saw(task(77))
 
     assert "changed" in judge(journal, [later]).faults
 
 
 def test_versions_that_go_back_and_ends_told_twice_are_found(journal: Journal) -> None:
-    """Each subscription is looked at by itself."""
+    """Each subscription is judged by itself."""
     journal.versions["t", 1] = [1, 2, 2, 4]
     journal.versions["t", 2] = [2, 4]
     journal.dones["t", 1] = journal.dones["t", 2] = 1
@@ -131,6 +131,6 @@ def test_versions_that_go_back_and_ends_told_twice_are_found(journal: Journal) -
 
 
 def test_a_number_is_attempted_once(journal: Journal) -> None:
-    """Else nobody could tell a double from two wishes."""
+    """Otherwise a duplicate could not be told from a second request."""
     with pytest.raises(AssertionError):
         journal.attempt(77)

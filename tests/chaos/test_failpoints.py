@@ -1,4 +1,4 @@
-"""Fail points are for the laboratory alone."""
+"""Only the laboratory uses fail points."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_nothing_that_is_shipped_arms_them() -> None:
-    """The variable is named in its own module, in the laboratory and in its documentation alone."""
+    """Only its own module, the laboratory and their documentation name the variable."""
     shipped = [
         *(ROOT / "infra").rglob("*"),
         *(ROOT / "gateway").rglob("*.py"),
@@ -31,10 +31,10 @@ def test_nothing_that_is_shipped_arms_them() -> None:
 
 
 @pytest.mark.parametrize("program", ["gateway", "factor_worker", "infra.local"])
-def test_a_program_refuses_to_start_with_a_folder_that_is_not_the_laboratory_s(
+def test_a_program_refuses_to_start_with_a_folder_of_somebody_else(
     program: str, tmp_path: Path
 ) -> None:
-    """A variable that was left set by mistake is noticed at once."""
+    """A variable that was left set by mistake is noticed at the start."""
     ended = subprocess.run(  # noqa: S603 our own program
         [sys.executable, "-m", program],
         cwd=ROOT,
@@ -50,5 +50,5 @@ def test_a_program_refuses_to_start_with_a_folder_that_is_not_the_laboratory_s(
 
 
 def test_unarmed_points_do_nothing() -> None:
-    """Also in this very process."""
+    """That includes this process."""
     assert not failpoints.hit("worker.received", 35)

@@ -1,4 +1,4 @@
-"""A client that keeps what it was told, to hold the service to it."""
+"""A client that remembers what it was told, and checks later that it is still true."""
 
 import asyncio
 import math
@@ -13,7 +13,7 @@ Task = dict[str, Any]
 
 
 def semiprimes(count: int, *, digits: int, seed: int) -> list[int]:
-    """Return distinct numbers with two prime factors of half the digits each, of a seed's choice."""
+    """Return distinct products of two primes with half the digits each, the same for the same seed."""
     import gmpy2  # noqa: PLC0415 only here
 
     chance = random.Random(seed)

@@ -1,4 +1,4 @@
-"""Any process may be killed at any moment: no task is lost and no end ever changes."""
+"""Any process may be killed at any moment: no task is lost, and no result ever changes."""
 
 import asyncio
 import contextlib
@@ -69,7 +69,7 @@ async def gone(processes: list[psutil.Process]) -> None:
 
 
 async def test_the_workload_is_factored(stack: Stack) -> None:
-    """Every number of the file that is meant to be finished is, and right."""
+    """Every number of the file that is within reach gets the right answer."""
     assert [] == await check(stack.url, numbers())
 
 
@@ -89,7 +89,7 @@ async def test_a_worker_killed_in_the_middle_of_a_unit(
 async def test_an_engine_process_killed_again_and_again(
     stack: Stack, store: MongoStore, client: Client
 ) -> None:
-    """Its worker notices, counts it and gets a new one."""
+    """Its worker survives, and starts a new one each time."""
     [number] = semiprimes(1, digits=64, seed=5)
     task = await client.submit(number)
     for _ in range(2):
@@ -102,7 +102,7 @@ async def test_an_engine_process_killed_again_and_again(
     assert worker.running
 
 
-async def test_a_cancelled_number_is_let_go(
+async def test_a_cancelled_number_is_computed_no_further(
     stack: Stack, store: MongoStore, client: Client
 ) -> None:
     """The running engine process is stopped, and the slot serves others."""
@@ -136,7 +136,7 @@ async def test_a_worker_told_to_stop_gives_back_its_unit(
 async def test_posting_while_the_broker_is_down_and_the_gateway_dies(
     stack: Stack, client: Client
 ) -> None:
-    """What was answered with 202 is worked on when there is a broker, whoever died in between."""
+    """Every number that was answered with 202 is factored once the broker is back."""
     stack.rabbitmq.kill()
     tasks = await client.submit_all(semiprimes(20, digits=30, seed=1))
     for gateway in stack.gateways:
@@ -168,7 +168,7 @@ async def test_a_broker_killed_with_a_backlog(
 async def test_300_duplicate_and_reordered_deliveries(
     stack: Stack, store: MongoStore, client: Client
 ) -> None:
-    """A unit that comes six times counts once, and the dead-letter queue stays empty."""
+    """A unit that is delivered six times counts once, and the dead-letter queue stays empty."""
     for worker in stack.workers:
         await worker.stop(grace_seconds=5)
     # No more than begin without a worker, should one gateway get them all.
@@ -204,7 +204,7 @@ async def test_300_duplicate_and_reordered_deliveries(
 async def test_a_store_that_is_down_is_a_503(
     how: signal.Signals, stack: Stack, client: Client
 ) -> None:
-    """Clients are told to come back, without a hang, and can when it is there again."""
+    """Clients are soon told to come back later, and are served again when the store is back."""
     stack.mongo.signal(how)
     try:
         async with asyncio.timeout(10):

@@ -1,4 +1,4 @@
-"""What the how-tos promise to an operator: upgrades, a lost broker, a restored store. Nothing is lost."""
+"""What the how-tos promise to an operator: an upgrade, a lost broker or a restored store loses nothing."""
 
 import asyncio
 import contextlib
@@ -53,7 +53,7 @@ class Traffic:
 
 
 async def test_a_rolling_restart_loses_nothing(stack: Stack, client: Client) -> None:
-    """Every gateway and worker is replaced under load; no request fails, each task has one end."""
+    """Every gateway and worker is replaced under load; no request fails, and each task ends once."""
     numbers = [hard(seed=11), *semiprimes(10, digits=40, seed=9)]
     tasks = await client.submit_all(numbers)
     ends: list[str] = []
@@ -110,7 +110,7 @@ async def in_rotation(statistics_url: str) -> set[str]:
 
 @pytest.mark.rehearsal
 async def test_a_store_restored_from_a_backup(stack: Stack, client: Client) -> None:
-    """In the middle of a sieve, with a broker as empty as the machine is new."""
+    """The backup is of the middle of a sieve, and the broker is as empty as on a new machine."""
     ended = await client.submit(1234)
     await client.all_right([ended])
     task = await client.submit(hard(seed=12))

@@ -1,4 +1,4 @@
-"""What an operator of the production shape sees of a task."""
+"""What an operator of the production layout sees of a task."""
 
 import json
 from typing import Any
@@ -12,13 +12,13 @@ from tests.stack.client import Client, semiprimes
 
 
 def lines_of(program: Program) -> list[dict[str, Any]]:
-    """Return what a program has logged, without Python's own words when it was killed before."""
+    """Return what a program has logged, without what Python wrote when an earlier process was killed."""
     lines = program.log.read_text().splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 async def test_a_task_can_be_followed_from_gateway_to_worker(stack: Stack, client: Client) -> None:
-    """From its id to its number, and from the number to the unit and the worker that ended it."""
+    """Its id leads to its number, and the number to the unit and the worker that ended it."""
     [number] = semiprimes(1, digits=40, seed=21)
     task = await client.submit(number)
     await client.end(task)
@@ -50,7 +50,7 @@ async def test_a_task_can_be_followed_from_gateway_to_worker(stack: Stack, clien
 
 
 async def test_programs_show_their_metrics_to_operators(stack: Stack) -> None:
-    """Each on an address of its own, with its health beside it."""
+    """Each has its own address for them, which shows its health too."""
     shown: list[tuple[Gateway | Worker, str]] = [
         *((gateway, "factorline_websockets 0.0") for gateway in stack.gateways),
         *((worker, "factorline_slots_busy 0.0") for worker in stack.workers),
@@ -64,7 +64,7 @@ async def test_programs_show_their_metrics_to_operators(stack: Stack) -> None:
 
 
 async def test_names_in_rabbitmqs_page_explain_themselves(stack: Stack) -> None:
-    """Whose connection it is and what for; who consumes what."""
+    """They say whose each connection is and what it is for, and who consumes what."""
     node = stack.rabbitmq
     programs = [process.name for process in (*stack.gateways, *stack.workers)]
     connections = {f"{name}: {way}" for name in programs for way in ("publishing", "consuming")}

@@ -1,4 +1,4 @@
-"""A program of the production shape may do in the store what its kind has to do, and nothing else."""
+"""In the production layout a program may do in the store what it has to, and nothing else."""
 
 import itertools
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ UNAUTHORIZED = 13
 
 @pytest.mark.parametrize("program", roles())
 async def test_a_program_may_do_what_its_role_says(program: str, stack: Stack) -> None:
-    """SecantusDB looks at databases and not at collections: so does this test."""
+    """SecantusDB checks privileges by database and not by collection, and so does this test."""
     granted = set(itertools.chain.from_iterable(roles()[program].values()))
     uri = passwords.inserted(
         stack.mongo.uri_of(program), str(stack.mongo.secret(program)), name="a test"
@@ -52,7 +52,7 @@ async def _refused(
 
 
 async def test_nobody_gets_in_without_a_password(stack: Stack) -> None:
-    """Not even to look."""
+    """Not even to read."""
     async with pymongo.AsyncMongoClient[dict[str, object]](
         f"mongodb://127.0.0.1:{stack.mongo.port}/?directConnection=true"
     ) as client:
