@@ -24,12 +24,17 @@ SECRETS = rabbitmq_gateway rabbitmq_worker rabbitmq_operator \
 secrets:        ## the passwords of docker-compose.yml, in .secrets/, each made once
 	@sh infra/secrets.sh .secrets $(SECRETS)
 
+# Whatever has changed since the last run is compiled once, and not by each worker of pytest.
+KERNELS = $(PYTHON) -m factor_worker.engine.siqs.warm
+
 check: lint types ## lint, types and the tests of pure code: half a minute
+	@$(KERNELS)
 	@$(PYTHON) -m pytest tests/unit tests/engine $(ARGS)
 
 test:           ## all tests that can run here; ARGS="-k words" picks some
 	@sh infra/venv.sh requirements-dev.lock
 	@sh infra/servers.sh
+	@$(KERNELS)
 	@$(PYTHON) -m pytest $(ARGS)
 
 # Python 3.11 runs half as fast under coverage, so these are the tests of one process; ARGS=tests takes all.
@@ -38,6 +43,7 @@ coverage:       ## the lines that tests/unit and tests/gateway reach; the share 
 	@sh infra/servers.sh
 	@rm -rf build/coverage
 	@mkdir -p build/coverage
+	@$(KERNELS)
 	@$(PYTHON) -m coverage run -m pytest $(or $(ARGS),-n2 tests/unit tests/gateway)
 	@$(PYTHON) -m coverage combine --quiet
 	@$(PYTHON) -m coverage report
@@ -45,6 +51,7 @@ coverage:       ## the lines that tests/unit and tests/gateway reach; the share 
 rehearse:       ## lose the broker's data and restore a store from a backup, in the middle of a sieve
 	@sh infra/venv.sh requirements-dev.lock
 	@sh infra/servers.sh
+	@$(KERNELS)
 	@$(PYTHON) -m pytest -m rehearsal tests/stack $(ARGS)
 
 containers:     ## docker-compose.yml in containers; where there is no Docker engine, root on Debian gets one
