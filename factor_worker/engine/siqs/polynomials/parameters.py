@@ -133,7 +133,7 @@ def choose(n: int) -> Parameters:
 
 
 def interpolated(table: Sequence[Row], bits: int) -> Row:
-    """Return the row for numbers of so many bits, interpolated: linearly, the base's size geometrically."""
+    """Return the row for numbers of `bits` bits, interpolated linearly (the base size geometrically)."""
     bits = min(max(bits, table[0].bits), table[-1].bits)
     upper = next(index for index, row in enumerate(table) if row.bits >= bits)
     low, high = table[max(upper - 1, 0)], table[upper]

@@ -224,7 +224,7 @@ def workspace(tables: Tables, factors: int, words: int) -> Workspace:
 
 
 def relation_buffer(relations: int) -> RelationBuffer:
-    """Return an empty buffer for so many relations."""
+    """Return an empty buffer with room for `relations` relations."""
     return RelationBuffer(
         polynomials=np.zeros(relations, dtype=np.uint32),
         positions=np.zeros(relations, dtype=np.uint32),

@@ -56,7 +56,7 @@ def sieve(  # noqa: PLR0913 what to sieve, and two ways to end early
     returns True, the unit ends at once and drops the relations of the a in progress.
 
     Raises:
-        IndexError: there are not so many a's.
+        IndexError: the range goes beyond the last a-index.
         verification.BadBatch: a relation does not hold: the machine miscalculated, or the sieve is wrong.
     """
     siever = _siever(n, parameters)

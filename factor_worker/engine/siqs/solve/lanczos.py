@@ -78,7 +78,7 @@ def dependencies(rows: Rows, columns: int, *, seed: int, report: Report) -> Word
     iteration. The same seed gives the same dependencies.
 
     Raises:
-        Breakdown: this seed leads nowhere.
+        Breakdown: this seed gives no dependencies.
     """
     matrix = _matrix(rows, columns)
     random = np.random.default_rng(seed)

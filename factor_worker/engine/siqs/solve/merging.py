@@ -19,8 +19,8 @@ one that was weighed before is weighed again only if one of its rows has changed
 
 Rows live in one pool. A sum is written at the pool's end; between passes the living rows are packed into a
 new pool. Every addition is remembered as (source, target), so that dependencies of the small matrix can be
-expressed in original rows by going through the additions backwards: whoever contains the target contains
-the source (`Merged.expand`).
+expressed in original rows by going through the additions backwards: a combination that contains the target
+contains the source (`Merged.expand`).
 
 Sources: LaMacchia and Odlyzko, "Solving large sparse linear systems over finite fields" (1990); Cavallar,
 "Strategies in filtering in the number field sieve" (2000) for the spanning trees.
