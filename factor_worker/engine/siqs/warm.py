@@ -4,6 +4,7 @@ This runs when an environment or an image is built, and in a worker's fork serve
 """
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,10 @@ def warm() -> None:
 
 def warm_tiny() -> None:
     """Compile or load the kernels that the tiny sieve needs."""
-    forget_stale(FOLDER)
+    if (
+        "NUMBA_CACHE_DIR" not in os.environ
+    ):  # such a folder is named after the sources or built with them
+        forget_stale(FOLDER)
     tiny.factor(WARM_UP_NUMBER)
 
 
