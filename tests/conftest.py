@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -17,6 +18,10 @@ from infra.local.processes import NotInstalled
 from infra.local.rabbitmq import RabbitNode
 from infra.local.stack import Stack
 from tests import balance, servers
+
+# By default an example that takes 200 ms fails: a test would depend on how busy its machine is.
+hypothesis.settings.register_profile("factorline", deadline=None)
+hypothesis.settings.load_profile("factorline")
 
 MAY_SKIP = os.environ.get("FACTORLINE_MAY_SKIP")
 """If set: words, comma-separated. A skip whose reason does not begin with "word: " is a failure."""
