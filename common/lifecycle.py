@@ -8,13 +8,16 @@ Instead every step here can be repeated, and a crash between any two is mended b
              store, and a worker's admission joins it as places become free.
     join     create or wake the factorization, publish its outbox, mark the task joined. If this is
              cut off, the task stays unjoined, and admission joins it again.
+    claim    the same for the composite parts of a number that is split: each is a factorization of its
+             own, which the number waits for. If this is cut off, a sweeper claims them again.
     read     show a task. If its factorization has ended and the task does not say so yet, its ending
              is written first, so that no later cancellation can contradict what a client was shown.
-    cancel   write the ending, then rest the factorization if no live task wants it.
+    cancel   write the ending, then rest the factorization if no live task and no other number wants
+             it, and then those that it waited for, if nobody else does.
 
-Joining and resting race. The task is inserted *before* the factorization is touched, and whoever rests a
-factorization reads it *before* counting its live tasks: so either the count sees the new task, or the
-touch makes the resting swap fail.
+Claiming and resting race. The task (or the number that waits) is written *before* the factorization is
+touched, and whoever rests a factorization reads it *before* asking whether it is wanted: so either the
+answer includes the newcomer, or the touch makes the resting swap fail.
 
 A broker that is down is not an error here. What is in the outbox is published by a worker's sweeper, and
 events are only hints: gateways read again whatever they have subscribers for.
@@ -26,7 +29,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -198,28 +201,63 @@ class Lifecycle:
 
     async def join(self, task: Task) -> Factorization:
         """Make sure that a stored live task's factorization exists and is wanted; publish its outbox."""
-        created = factorizations.begin(task.key, time.time())
-        known = await self._store.create_factorization(created)
-        while known != created and (successor := await self._successor(task, known)) is not known:
-            if await self._store.swap_factorization(successor):
-                known = successor
-                break
-            known = await self.require(task.key)
-        await self.publish_outbox(known)
+        known = await self._claim(
+            factorizations.begin(task.key, time.time()),
+            resume=lambda known: task.round > known.round,
+        )
         failpoints.hit("join.published")
         await self.end_live_tasks(known)  # it may have ended between this task's aim and its insert
         await self._store.mark_joined([task.task_id])
         return known
 
-    async def _successor(self, task: Task, known: Factorization) -> Factorization:
-        """Return the next version that the task needs, or the same one if it needs none."""
-        now = time.time()
-        if known.ended is not None:
-            if not (known.may_resume and task.round > known.round):
+    async def claim_parts(
+        self, known: Factorization, numbers: Iterable[int], *, begin: bool
+    ) -> list[Factorization]:
+        """Make sure that parts that a factorization waits for exist and are worked on; return theirs.
+
+        Args:
+            known: The version in the store.
+            numbers: Which of the parts.
+            begin: Whether it begins to wait for them: then each gets a new version, so that nobody rests
+                it meanwhile, and work that ended because of faults begins again.
+
+        """
+        wanted, now = {*numbers}, time.time()
+        return [
+            await self._claim(
+                factorizations.begin(part.value, now, part=part),
+                begin=begin,
+                resume=lambda _known: begin,
+            )
+            for part in known.parts
+            if part.value in wanted
+        ]
+
+    async def _claim(
+        self,
+        created: Factorization,
+        *,
+        begin: bool = True,
+        resume: Callable[[Factorization], bool],
+    ) -> Factorization:
+        """Create or wake a factorization and those that it waits for; publish their outboxes."""
+        known = None if begin else await self._store.get_factorization(created.number)
+        known = known or await self._store.create_factorization(created)
+        woken = False
+        while known != created:
+            successor = known.claimed(time.time(), resume=resume(known))
+            if successor is known or (known.active and not begin):
                 return known
+            woken = not known.active
             await self.end_live_tasks(known)
-            return known.resumed(now)
-        return known.touched(now) if known.wanted else known.resumed(now)
+            if await self._store.swap_factorization(successor):
+                known = successor
+                break
+            known = await self.require(created.number)
+        await self.publish_outbox(known)
+        if woken:
+            await self.claim_parts(known, known.waits_for, begin=True)
+        return known
 
     async def require(self, number: int) -> Factorization:
         """Return a factorization that must be there: factorizations are never deleted.
@@ -268,12 +306,20 @@ class Lifecycle:
         return task, known
 
     async def look_up(self, key: int, *, at: float) -> Factorization | None:
-        """Return what is known of a number >= 0; a small one is factored here, as if at that time."""
+        """Return what is known of a number >= 0, to be shown: what it waits for is part of it.
+
+        A small number is factored here, as if at that time.
+        """
         if key < SMALLEST_FACTORABLE:
             return None
         if key < small.LIMIT:
             return small.factorization(key, at)
-        return await self._store.get_factorization(key)
+        known = await self._store.get_factorization(key)
+        if known is None or not known.waits_for:
+            return known
+        get = self._store.get_factorization
+        awaited = await gather_limited(get, known.waits_for, limit=CONCURRENT_STEPS)
+        return known.shown_with([part for part in awaited if part is not None])
 
     async def end_live_tasks(self, known: Factorization) -> None:
         """Write the ending of an ended factorization into every task that waited for it."""
@@ -292,16 +338,32 @@ class Lifecycle:
         task = await self._store.end_task(task.task_id, ending)
         if known is None:  # it had not joined yet
             await self._tell(Event(number=task.key, version=0, urgent=True))
+        if known is not None:
+            await self.release(task.key, touch=True)
+        return task
+
+    async def release(self, number: int, *, touch: bool = False) -> None:
+        """Rest a factorization that nobody wants, and then what it waited for, if nobody else does.
+
+        Args:
+            number: Its key.
+            touch: Whether it gets a new version, of which gateways hear, although somebody wants it.
+
+        """
+        known = await self._store.get_factorization(number)
         while known is not None and known.active:
-            wanted = await self._store.any_live(task.key)
+            wanted = await self._store.is_wanted(number)
+            if wanted and not touch:
+                return
             after = known.touched(time.time()) if wanted else known.rested(time.time())
             if await self._store.swap_factorization(after):
                 await self.tell(after, urgent=True)
                 if not wanted:
-                    await self.tell_workers(task.key)
-                break
-            known = await self.require(task.key)
-        return task
+                    await self.tell_workers(number)
+                    for part in known.waits_for:
+                        await self.release(part)
+                return
+            known = await self.require(number)
 
     async def tell(self, known: Factorization, *, urgent: bool = False) -> None:
         """Tell every gateway the version of a factorization."""

@@ -2,12 +2,14 @@
 
 import asyncio
 import collections
+import itertools
 import time
+from collections.abc import Iterable
 
 import structlog
 
 from common import errors
-from common.domain import accounts
+from common.domain import SHORT_DIGITS, accounts
 from common.store import Store
 
 log = structlog.stdlib.get_logger(__name__)
@@ -16,6 +18,10 @@ CHARGE_SECONDS = 2.0
 """Time between two writes to the accounts, and so the longest time until a limit is noticed."""
 LATELY_SECONDS = 10.0
 """The owner of a task that ended this long before the charge still pays for the unit that ended it."""
+
+
+MOST_WAITING = 1000
+"""Numbers that share the cost of one that they contain."""
 
 
 class Meter:
@@ -27,6 +33,8 @@ class Meter:
         """CPU seconds by number."""
         self._since = 0.0
         """When the first of them was added, in seconds since the epoch."""
+        self._shared: dict[int, set[int]] = collections.defaultdict(set)
+        """The numbers that contained a number lately, whose owners share its cost."""
         self._bills: dict[str, float] = collections.defaultdict(float)
         """CPU seconds by owner, for numbers whose owners have been looked up."""
 
@@ -36,6 +44,11 @@ class Meter:
             self._since = time.time()
         if cpu_seconds > 0:
             self._spent[number] = self._spent.get(number, 0.0) + cpu_seconds
+
+    def share(self, number: int, containing: Iterable[int]) -> None:
+        """Have the owners of the numbers that waited for a number share what it has cost."""
+        if number in self._spent:
+            self._shared[number].update(containing)
 
     async def charge_forever(self) -> None:
         """Charge every `CHARGE_SECONDS`, until cancelled."""
@@ -63,11 +76,18 @@ class Meter:
     async def _divide(self) -> None:
         """Turn what numbers have cost into bills; what is added meanwhile waits for the next time."""
         numbers = list(self._spent)
-        owners = await self._store.list_owners(numbers, since=self._since - LATELY_SECONDS)
+        for number in numbers:
+            if len(str(number)) > SHORT_DIGITS:  # only long ones are waited for
+                waiting = await self._store.list_waiting(number, after=None, limit=MOST_WAITING)
+                self._shared[number].update(each.number for each in waiting)
+        asked = {*numbers, *itertools.chain.from_iterable(self._shared.values())}
+        owners = await self._store.list_owners([*asked], since=self._since - LATELY_SECONDS)
         for number in numbers:
             cpu_seconds = self._spent.pop(number)
-            for owner in owners[number]:
-                self._bills[owner] += cpu_seconds / len(owners[number])
+            containing = self._shared.pop(number, set())
+            paying = set[str]().union(*(owners[each] for each in (number, *containing)))
+            for owner in paying:
+                self._bills[owner] += cpu_seconds / len(paying)
 
     async def _bill(self, owner: str, cpu_seconds: float) -> None:
         while True:

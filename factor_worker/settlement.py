@@ -7,13 +7,17 @@ Theory of operation. An outcome takes these steps, in this order:
              new units are in its outbox, and an ending is in `ended`.
     swap     store it, if nobody has stored another version since; otherwise load and plan again
     publish  the units in the outbox, then clear it
+    claim    the factorizations of the composite parts, if the number has been split, and take in at once
+             what is known of them already
     end      the tasks that waited for the number, if it has ended
     tell     the gateways that there is a new version
+    pass on  what has become of the number to those numbers that wait for it, and follow up on these
 
 Only then does `factor_worker.consumer` acknowledge the message. The swap is the commit. If the worker dies
 before it, nothing has happened, and the unit is delivered and computed again. If it dies after it, the
 unit is no longer outstanding: whoever gets the second delivery finds that, and repeats only the steps
-after the swap (`complete`), each of which can be done twice.
+after the swap (`complete`), each of which can be done twice. What a number waits for and has missed, the
+sweeper takes in (`catch_up`).
 
 If the answer to a swap is lost, nobody knows whether it happened. The unit is then loaded and planned
 again, and if it is no longer outstanding, the swap most likely did happen and its follow-up is ours.
@@ -30,7 +34,7 @@ import time
 import structlog
 
 from common.broker import Broker
-from common.domain import Factorization, Outcome, Sieve, Solve, Solving, Unit
+from common.domain import BigInt, Factorization, Outcome, Sieve, Solve, Solving, Unit
 from common.lifecycle import LEFT_BEHIND_SECONDS, Lifecycle
 from common.runtime import failpoints
 from common.runtime.logs import about
@@ -41,6 +45,9 @@ from factor_worker.metering import Meter
 from factor_worker.retries import until_store_answers
 
 log = structlog.stdlib.get_logger(__name__)
+
+PAGE = 100
+"""Numbers that wait for one that are read at a time."""
 
 
 class Settlement:
@@ -88,7 +95,7 @@ class Settlement:
         tried = False
         while True:
             if known is None:
-                known = await until_store_answers(lambda: self._lifecycle.require(number))
+                known = await self._require(number)
             after = plan.settle(known, outcome, capacity=self._capacity(), now=time.time())
             if after is known:
                 if tried:  # a swap of ours may have settled it, and only its answer was lost
@@ -97,8 +104,7 @@ class Settlement:
             tried = True
             if await until_store_answers(functools.partial(self._store.swap_factorization, after)):
                 failpoints.hit("worker.swapped", number)
-                await self._follow_swap(known, after, outcome)
-                return after
+                return await self._follow_swap(known, after, outcome)
             metrics.SWAPS_LOST.inc()
             known = None
 
@@ -108,27 +114,91 @@ class Settlement:
 
     async def _follow_swap(
         self, before: Factorization, after: Factorization, outcome: Outcome
-    ) -> None:
-        if after.ended is not None:
-            log.info("Number ended", status=after.ended.status.value, **about(after.number))
+    ) -> Factorization:
+        _log_turn(before, after)
         self._meter.add(after.number, outcome.cpu_seconds)
         if len(before.outstanding.keys() - after.outstanding.keys()) > 1:
             # The unit just settled made others unnecessary, and other workers may be computing them.
             await self._lifecycle.tell_workers(after.number)
-        await self._follow_up(after, left_before=time.time() - LEFT_BEHIND_SECONDS)
+        if before.own_part and before.own_part.sieve and not after.own_part:
+            await self._delete_relations(after.number)
+        return await self._follow_up(
+            after, left_before=time.time() - LEFT_BEHIND_SECONDS, begin=True
+        )
 
     async def complete(self, known: Factorization) -> None:
         """Repeat what follows a swap, because whoever made the swap may have died before it was done."""
-        await self._follow_up(known, left_before=math.inf)
+        await self._follow_up(known, left_before=math.inf, begin=False)
 
-    async def _follow_up(self, known: Factorization, *, left_before: float) -> None:
-        """Publish, end the tasks, tell the gateways: all of it can be done twice."""
+    async def _follow_up(
+        self, known: Factorization, *, left_before: float, begin: bool
+    ) -> Factorization:
+        """Do what follows a version, all of which can be done twice; return the version it leads to."""
         await until_store_answers(
             lambda: self._lifecycle.publish_outbox(known, left_before=left_before)
         )
         failpoints.hit("worker.published", known.number)
+        known = await self._take_in_parts(known, begin=begin)
         await until_store_answers(lambda: self._lifecycle.end_live_tasks(known))
         await self._lifecycle.tell(known)
+        failpoints.hit("worker.passing-on", known.number)
+        await self._pass_on(known)
+        return known
+
+    async def catch_up(self, known: Factorization) -> bool:
+        """Have a number's parts worked on, and take in what it has missed; return whether there was any."""
+        after = await self._take_in_parts(known, begin=False)
+        if after.version == known.version:
+            return False
+        await self._follow_up(after, left_before=math.inf, begin=False)
+        return True
+
+    async def _take_in_parts(self, known: Factorization, *, begin: bool) -> Factorization:
+        """Claim what a number waits for, and take in what is known of it; return the newest version."""
+        claimed: set[BigInt] = set()
+        while fresh := {*known.waits_for} - claimed:
+            claimed |= fresh
+            parts = await until_store_answers(
+                functools.partial(self._lifecycle.claim_parts, known, fresh, begin=begin)
+            )
+            for part in parts:
+                known = await self._take_in(known, part)
+        return known
+
+    async def _take_in(self, known: Factorization, part: Factorization) -> Factorization:
+        """Swap in what has become of a part that a number waits for; return the newest version."""
+        while True:
+            after = plan.take_in(known, part, capacity=self._capacity(), now=time.time())
+            if after is known:
+                return known
+            if await until_store_answers(functools.partial(self._store.swap_factorization, after)):
+                _log_turn(known, after)
+                return after
+            metrics.SWAPS_LOST.inc()
+            known = await self._require(known.number)
+
+    async def _require(self, number: int) -> Factorization:
+        return await until_store_answers(functools.partial(self._lifecycle.require, number))
+
+    async def _pass_on(self, known: Factorization) -> None:
+        """Have those numbers that wait for this one take in what has become of it."""
+        if known.own_part is not None and known.ended is None:
+            return
+        after: int | None = None
+        while page := await until_store_answers(
+            functools.partial(self._store.list_waiting, known.number, after=after, limit=PAGE)
+        ):
+            after = page[-1].number
+            self._meter.share(known.number, [waiting.number for waiting in page])
+            for waiting in page:
+                taken = await self._take_in(waiting, known)
+                if taken is not waiting:
+                    left_before = time.time() - LEFT_BEHIND_SECONDS
+                    await self._follow_up(taken, left_before=left_before, begin=True)
+        if (
+            known.active
+        ):  # it is split, and those who waited for it wait for its parts themselves now
+            await until_store_answers(lambda: self._lifecycle.release(known.number))
 
     async def record_progress(self, unit: Unit, progress: Solving) -> bool:
         """Write the progress of a solve unit into its factorization, for people to watch.
@@ -147,7 +217,27 @@ class Settlement:
         return True
 
     async def delete_relations(self, unit: Unit, known: Factorization) -> None:
-        """Delete the stored relations of a unit's target once it is factored; twice is harmless."""
-        target = unit.work.target
-        if isinstance(unit.work, Sieve | Solve) and not known.unfinished(target):
-            await until_store_answers(lambda: self._store.delete_batches(target))
+        """Delete the relations of a number that is split, which a late unit of its sieve has stored."""
+        own = unit.work.target == known.number and isinstance(unit.work, Sieve | Solve)
+        if own and known.own_part is None:
+            await self._delete_relations(known.number)
+
+    async def _delete_relations(self, number: int) -> None:
+        await until_store_answers(lambda: self._store.delete_batches(number))
+
+
+def _log_turn(before: Factorization, after: Factorization) -> None:
+    """Log what an operator wants to know of a new version: it has ended, or its sieve goes wrong."""
+    if after.ended is not None:
+        status, reason = after.ended.status.value, after.ended.reason
+        log.info("Number ended", status=status, reason=reason, **about(after.number))
+    restarts = [
+        known.own_part.sieve.restarts if known.own_part and known.own_part.sieve else 0
+        for known in (before, after)
+    ]
+    if restarts[1] > restarts[0]:
+        log.error(
+            "Sieve begins anew, because relations are missing",
+            restarts=restarts[1],
+            **about(after.number),
+        )

@@ -1,7 +1,8 @@
 """The sweeper: it finds what a crash has cut off, and does it again.
 
 Every worker runs one, and two at once do no harm. It looks for outboxes that were not published, for units
-that nobody has any more, and for work that nobody wants. A long queue is not a fault. (Tasks that have not
+that nobody has any more, for work that nobody wants, and for numbers that have missed what became of the
+composites that they wait for. A long queue is not a fault. (Tasks that have not
 met their factorization yet are begun by `admission`.)
 """
 
@@ -22,6 +23,7 @@ from common.runtime.concurrency import gather_limited
 from common.runtime.logs import about
 from common.store import Store
 from factor_worker import metrics
+from factor_worker.settlement import Settlement
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -42,9 +44,10 @@ CONCURRENT_STEPS = 16
 class Sweeper:
     """Sweeps a store every few seconds."""
 
-    def __init__(self, store: Store, broker: Broker) -> None:
+    def __init__(self, store: Store, broker: Broker, settlement: Settlement) -> None:
         self._store = store
         self._broker = broker
+        self._settlement = settlement
         self._lifecycle = Lifecycle(store, broker)
         self._empty_at = dict.fromkeys((Queue.SURVEY, Queue.WORK), time.time())
         """When each queue was last seen empty; at first, when this sweeper began to look."""
@@ -100,10 +103,13 @@ class Sweeper:
             return
 
         async def check(known: Factorization) -> None:
-            if await self._store.any_live(known.number):
-                await self._reissue_lost(known, workers, delivered, now)
-            elif await self._store.swap_factorization(known.rested(now)):
+            if not await self._store.is_wanted(known.number):
+                await self._lifecycle.release(known.number)
                 metrics.SWEPT.labels("unwanted").inc()
+                return
+            await self._reissue_lost(known, workers, delivered, now)
+            if known.waits_for and await self._settlement.catch_up(known):
+                metrics.SWEPT.labels("waiting").inc()
 
         async for page in _pages(self._store.list_active, before):
             await gather_limited(check, page, limit=CONCURRENT_STEPS)

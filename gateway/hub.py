@@ -10,6 +10,8 @@ reads what has changed from the store.
               reads each watcher's task, tells the watcher, and starts again while the number is stale:
               at once after an urgent event (an ending), otherwise after a second, so that fast progress is
               read once a second.
+    parts     A number that is split waits for its composite parts, each of which is a factorization of
+              its own. The watcher is registered for these as well, so that it hears of their progress.
     gap       After a reconnection to the broker events may be missing, so every watched number is read.
     recheck   The same happens every few seconds, which bounds how long a lost event is missed.
 
@@ -51,6 +53,9 @@ class Watcher:
     def __init__(self, task: Task, on_change: OnChange) -> None:
         self.task = task
         self.on_change = on_change
+        self.numbers: set[BigInt] = set()
+        """What it is registered for: the task's number, and the parts that this waits for."""
+        self.gone = False
 
 
 class Hub:
@@ -106,10 +111,9 @@ class Hub:
     async def _follow(self, task: Task, on_change: OnChange) -> Watcher:
         watcher = Watcher(task, on_change)
         async with self._reads:
-            self._watchers.setdefault(task.key, set()).add(watcher)
-            metrics.FOLLOWED.set(len(self._watchers))
+            self._register(watcher, {task.key})
             try:
-                on_change(*await self._lifecycle.read(task.task_id, task.owner))
+                await self._inform(watcher)
             except BaseException:
                 self.unwatch(watcher)
                 raise
@@ -117,11 +121,32 @@ class Hub:
 
     def unwatch(self, watcher: Watcher) -> None:
         """Forget a watcher. Calling it again does nothing."""
-        watchers = self._watchers.get(watcher.task.key, set())
-        watchers.discard(watcher)
-        if not watchers:
-            self._watchers.pop(watcher.task.key, None)
-            metrics.FOLLOWED.set(len(self._watchers))
+        watcher.gone = True
+        self._register(watcher, set())
+
+    def _register(self, watcher: Watcher, numbers: set[BigInt]) -> None:
+        """Have a watcher hear of changes to these numbers, and of no others."""
+        for number in watcher.numbers - numbers:
+            watchers = self._watchers[number]
+            watchers.discard(watcher)
+            if not watchers:
+                del self._watchers[number]
+        for number in numbers - watcher.numbers:
+            self._watchers.setdefault(number, set()).add(watcher)
+        watcher.numbers = numbers
+        metrics.FOLLOWED.set(len(self._watchers))
+
+    async def _inform(self, watcher: Watcher) -> None:
+        """Read a watcher's task, register the watcher for what its number waits for, and tell it."""
+        missed = True
+        while missed:
+            task, known = await self._lifecycle.read(watcher.task.task_id, watcher.task.owner)
+            if watcher.gone:
+                return
+            numbers = {watcher.task.key, *(known.waits_for if known else ())}
+            missed = not numbers <= watcher.numbers  # the new ones may have changed since the read
+            self._register(watcher, numbers)
+        watcher.on_change(task, known)
 
     async def wait_done(
         self, task: Task, timeout_s: float, *, newer_than: int | None = None
@@ -198,8 +223,7 @@ class Hub:
         for watcher in list(self._watchers.get(number, ())):
             try:
                 async with self._reads:
-                    task = watcher.task
-                    state = await self._lifecycle.read(task.task_id, task.owner)
+                    await self._inform(watcher)
             except errors.StoreUnavailable as error:
                 log.warning(
                     "The store does not answer: updates are delayed",
@@ -209,4 +233,3 @@ class Hub:
                 self._stale.add(number)
                 await asyncio.sleep(RETRY_SECONDS)
                 return
-            watcher.on_change(*state)

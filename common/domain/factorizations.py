@@ -2,6 +2,10 @@
 
 It is an immutable value. To change it, make a new one with the next version and swap it into the store.
 What to do next is decided by the worker's plan.
+
+A composite that is split off from a number is a factorization of its own, keyed by its value, and shared by
+all numbers that contain it (docs/adr/0012). So 3·C and 5·C wait for C, which has the curves, the sieve,
+the units and the relations; each of them takes in what C turns out to be.
 """
 
 import math
@@ -65,6 +69,10 @@ class SieveState(msgspec.Struct, frozen=True, kw_only=True):
     """Leading coefficients that the whole sieve is expected to need."""
     trust: float = 1.0
     """What a solve unit counted, divided by what had been estimated: it corrects later estimates."""
+    forecast_indices: int = 0
+    """What `expected_indices` was when the first forecast that is worth something was made; 0 before."""
+    restarts: int = 0
+    """How often the sieve began anew because its relations were lost."""
     cpu_seconds: float = 0.0
     marks: tuple[tuple[float, int, int], ...] = ()
     """(time, indices, relations), sampled during the last minute, for the rates."""
@@ -88,6 +96,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     effort: Effort = Effort()
     gave_up: dict[str, str] = {}
     """Kinds of unit that used up their fault budget on this part, each with the reason."""
+    left: str | None = None
+    """Why a part with a factorization of its own stays as it is: that one has ended. None until then."""
     curves: CurveState | None = None
     """None until the plan has looked at the part, and for parts that get no curves."""
     sieve: SieveState | None = None
@@ -128,8 +138,13 @@ class Factorization(Versioned, frozen=True, kw_only=True):
     issued: int = 0
     """Units issued so far; the next unit's id is made from it."""
     wanted: bool = True
-    """Whether a live task asks for the number. An unwanted factorization rests: nothing is outstanding."""
+    """Whether a live task asks for the number, or another number waits for it. An unwanted factorization
+    rests: nothing is outstanding."""
+    taken_in: int = 0
+    """The versions of the factorizations that were taken in, all together: a part of what clients see as
+    the version, which must not fall when a factorization is no longer waited for."""
     cpu_seconds: float = 0.0
+    """Of its own units, and of the factorizations that it has taken in."""
     workers: dict[str, float] = {}  # noqa: RUF012 msgspec copies an empty default
     """The workers that settled a unit of it lately, and when each last did."""
     slowness: float = 1.0
@@ -140,6 +155,25 @@ class Factorization(Versioned, frozen=True, kw_only=True):
     def active(self) -> bool:
         """Whether it should be worked on."""
         return self.wanted and self.ended is None
+
+    @property
+    def own_part(self) -> Part | None:
+        """The number itself as its only part, which its units work on until it is split; None after that."""
+        first = self.parts[0]
+        return first if first.value == self.number else None
+
+    @property
+    def waits_for(self) -> tuple[BigInt, ...]:
+        """The parts whose own factorizations are to be taken in: composites, and primes without a proof."""
+        if not self.active:
+            return ()
+        return tuple(
+            part.value
+            for part in self.parts
+            if part.value != self.number
+            and part.certainty is not Certainty.PROVEN
+            and part.left is None
+        )
 
     @property
     def complete(self) -> bool:
@@ -189,9 +223,10 @@ class Factorization(Versioned, frozen=True, kw_only=True):
     def resumed(self, now: float) -> "Factorization":
         """Return the next version, wanted again; it begins a new round if the last one has ended.
 
-        Work restarts with a survey, which is cheap; the plan goes on from whatever is known.
+        Work restarts with a survey, which is cheap, and the plan goes on from whatever is known. A number
+        that is split has no work of its own: it waits for its composite parts.
         """
-        parts = tuple(msgspec.structs.replace(part, gave_up={}) for part in self.parts)
+        parts = tuple(msgspec.structs.replace(part, gave_up={}, left=None) for part in self.parts)
         fresh = msgspec.structs.replace(
             self,
             version=self.version + 1,
@@ -203,18 +238,61 @@ class Factorization(Versioned, frozen=True, kw_only=True):
             wanted=True,
             ended=None,
         )
-        unfinished = next(part for part in parts if part.certainty is not Certainty.PROVEN)
-        return fresh.with_issued([Survey(unfinished.value)], now)
+        return fresh.with_issued([Survey(self.number)] if self.own_part else [], now)
 
     def rested(self, now: float) -> "Factorization":
         """Return the next version at rest: nobody wants the number now, so nothing is outstanding."""
         return msgspec.structs.replace(
-            self, version=self.version + 1, touched_at=now, outstanding={}, outbox=(), wanted=False
+            self,
+            version=self.version + 1,
+            touched_at=now,
+            outstanding={},
+            outbox=(),
+            wanted=False,
         )
 
-    def unfinished(self, value: int) -> bool:
-        """Return whether a divisor is one of the parts and not known to be prime."""
-        return any(part.value == value and not part.certainty.prime for part in self.parts)
+    def claimed(self, now: float, *, resume: bool) -> "Factorization":
+        """Return the next version for somebody who begins to want it; the same object if it stays ended.
+
+        The next version differs even if nothing changes, so that the swap of whoever is about to rest it
+        fails. ``resume`` says whether work that ended because of faults is to begin again.
+        """
+        if self.ended is not None and not (resume and self.may_resume):
+            return self
+        return self.touched(now) if self.active else self.resumed(now)
+
+    def shown_with(self, awaited: Iterable["Factorization"]) -> "Factorization":
+        """Return what people are shown while this number waits: its parts' work and cost are its own.
+
+        The result is only for that; it is not a version of this factorization.
+
+        Args:
+            awaited: The factorizations that it waits for, as far as they exist.
+
+        """
+        shown, by_number = self, {each.number: each for each in awaited}
+        for part in self.parts:
+            if other := by_number.get(part.value):
+                shown = shown._shown_with(part, other)
+        return shown
+
+    def _shown_with(self, awaited: Part, other: "Factorization") -> "Factorization":
+        pieces = [
+            msgspec.structs.replace(piece, exponent=awaited.exponent * piece.exponent)
+            for piece in other.parts
+        ]
+        kept = [part for part in self.parts if part.value != awaited.value]
+        return msgspec.structs.replace(
+            self,
+            version=self.version + other.version,
+            touched_at=max(self.touched_at, other.touched_at),
+            parts=(*kept, *pieces),
+            outstanding={**self.outstanding, **other.outstanding},
+            issued=self.issued + other.issued,
+            cpu_seconds=self.cpu_seconds + other.cpu_seconds,
+            workers={**self.workers, **other.workers},
+            slowness=other.slowness,
+        )
 
     def touched(self, now: float) -> "Factorization":
         """Return the next version, otherwise unchanged."""
@@ -230,8 +308,16 @@ class Factorization(Versioned, frozen=True, kw_only=True):
         )
 
 
-def begin(number: int, now: float) -> Factorization:
-    """Return the first version for a number ≥ 2: one unknown part, and a survey of it to publish."""
+def begin(number: int, now: float, *, part: Part | None = None) -> Factorization:
+    """Return the first version for a number ≥ 2, with a survey of it in the outbox.
+
+    Args:
+        number: What to factor.
+        now: Seconds since the epoch.
+        part: What another number that contains this one knows of it: its effort is not repeated.
+
+    """
     key = BigInt(number)
-    blank = Factorization(number=key, created_at=now, touched_at=now, parts=(Part(value=key),))
+    parts = (Part(value=key) if part is None else msgspec.structs.replace(part, exponent=1),)
+    blank = Factorization(number=key, created_at=now, touched_at=now, parts=parts)
     return blank.with_issued([Survey(key)], now)

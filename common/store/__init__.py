@@ -60,8 +60,8 @@ class Store(Protocol):
     async def end_tasks(self, number: int, *, up_to_round: int, ending: Ending) -> None:
         """End every live task whose key is this number and whose round is not later."""
 
-    async def any_live(self, number: int) -> bool:
-        """Return whether a live task, one without an ending, has this number as its key."""
+    async def is_wanted(self, number: int) -> bool:
+        """Return whether a live task has this number as its key, or an active factorization waits for it."""
 
     async def mark_joined(self, task_ids: Sequence[str]) -> None:
         """Record that the tasks' factorizations exist and are wanted."""
@@ -108,6 +108,11 @@ class Store(Protocol):
         self, *, touched_before: float, after: int | None, limit: int
     ) -> list[Factorization]:
         """Return active factorizations, ordered by key, after the key ``after``."""
+
+    async def list_waiting(
+        self, number: int, *, after: int | None, limit: int
+    ) -> list[Factorization]:
+        """Return active factorizations that wait for a number, ordered by key, after the key ``after``."""
 
     # --- relation batches: insert-only, keyed by (number, unit id) ---
 

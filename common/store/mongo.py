@@ -66,6 +66,13 @@ INDEXES: Final = {
             partialFilterExpression={state: True},
         )
         for state in ("active", "unpublished")
+    ]
+    + [
+        IndexModel(
+            [("waits_for", ASCENDING), ("number", ASCENDING)],
+            name="waiting",
+            partialFilterExpression={"active": True},
+        )
     ],
     "batches": [
         IndexModel([("number", ASCENDING), ("unit_id", ASCENDING)], name="unit", unique=True)
@@ -216,11 +223,14 @@ class MongoStore:
         await _answered(db.tasks.bulk_write(list(updates), ordered=False))
         return [None] * len(updates)
 
-    async def any_live(self, number: int) -> bool:
-        """Return whether a live task asks for the number."""
+    async def is_wanted(self, number: int) -> bool:
+        """Return whether a live task asks for the number, or an active factorization waits for it."""
         db = await self._ready()
-        which = {"key": str(int(number)), "live": True}
-        return await _answered(db.tasks.find_one(which, {"_id": 1})) is not None
+        key = str(int(number))
+        if await _answered(db.tasks.find_one({"key": key, "live": True}, {"_id": 1})):
+            return True
+        which = {"waits_for": key, "active": True}
+        return await _answered(db.factorizations.find_one(which, {"_id": 1})) is not None
 
     async def mark_joined(self, task_ids: Sequence[str]) -> None:
         """Record that the tasks have joined their factorizations."""
@@ -363,6 +373,18 @@ class MongoStore:
         """Return active factorizations, by key."""
         return await self._list_factorizations("active", touched_before, after, limit)
 
+    async def list_waiting(
+        self, number: int, *, after: int | None, limit: int
+    ) -> list[Factorization]:
+        """Return active factorizations that wait for a number, by key."""
+        db = await self._ready()
+        query: Document = {"waits_for": str(int(number)), "active": True}
+        if after is not None:
+            query["number"] = {"$gt": str(int(after))}
+        cursor = db.factorizations.find(query).sort("number", ASCENDING).limit(limit)
+        found = await _answered(cursor.to_list(limit))
+        return [Factorization.from_document(document) for document in found]
+
     async def _list_factorizations(
         self, which: str, touched_before: float, after: int | None, limit: int
     ) -> list[Factorization]:
@@ -494,7 +516,17 @@ class MongoStore:
                 "lane": {"$exists": False},
             }  # written before there were lanes
             await _answered(self._db.tasks.update_many(laneless, {"$set": {"lane": "short"}}))
+            await self._add_waits()
             self._prepared = True
+
+    async def _add_waits(self) -> None:
+        """Add what active factorizations wait for, which earlier versions did not write."""
+        before = {"active": True, "waits_for": {"$exists": False}}
+        for document in await _answered(self._db.factorizations.find(before).to_list(None)):
+            known = Factorization.from_document(document)
+            which = {"_id": document["_id"], "version": known.version}
+            waits = {"waits_for": _factorization_document(known)["waits_for"]}
+            await _answered(self._db.factorizations.update_one(which, {"$set": waits}))
 
 
 class _Duplicates(Exception):
@@ -554,4 +586,5 @@ def _factorization_document(known: Factorization) -> Document:
         "_id": str(int(known.number)),
         "active": known.active,
         "unpublished": bool(known.outbox),
+        "waits_for": [str(int(number)) for number in known.waits_for],
     }

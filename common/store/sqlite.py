@@ -56,6 +56,9 @@ CREATE TABLE IF NOT EXISTS factorizations (
     active INTEGER NOT NULL, unpublished INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS factorizations_active ON factorizations (number) WHERE active;
 CREATE INDEX IF NOT EXISTS factorizations_unpublished ON factorizations (number) WHERE unpublished;
+CREATE TABLE IF NOT EXISTS waits (
+    awaited TEXT, number TEXT, PRIMARY KEY (awaited, number)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS waits_number ON waits (number);
 CREATE TABLE IF NOT EXISTS batches (
     number TEXT, unit_id TEXT, batch BLOB NOT NULL, PRIMARY KEY (number, unit_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS workers (
@@ -67,6 +70,8 @@ CREATE TABLE IF NOT EXISTS accounts (
     owner TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 """
 
+LAYOUT = 1
+"""SQLite's `user_version` of the file. 1: `waits` is filled."""
 BATCHES_A_PAGE = 16
 
 
@@ -166,11 +171,15 @@ class SqliteStore:
 
         return await self._write(end)
 
-    async def any_live(self, number: int) -> bool:
-        """Return whether a live task asks for the number."""
-        query = "SELECT 1 FROM tasks WHERE number = ? AND live"
+    async def is_wanted(self, number: int) -> bool:
+        """Return whether a live task asks for the number, or an active factorization waits for it."""
+        queries = (
+            "SELECT 1 FROM tasks WHERE number = ? AND live",
+            "SELECT 1 FROM waits WHERE awaited = ?",
+        )
+        values = (str(int(number)),)
         return self._look_up(
-            lambda db: db.execute(query, (str(int(number)),)).fetchone() is not None
+            lambda db: any(db.execute(query, values).fetchone() is not None for query in queries)
         )
 
     async def mark_joined(self, task_ids: Sequence[str]) -> None:
@@ -293,6 +302,17 @@ class SqliteStore:
     ) -> list[Factorization]:
         """Return active factorizations, by key."""
         return await self._list_factorizations("active", touched_before, after, limit)
+
+    async def list_waiting(
+        self, number: int, *, after: int | None, limit: int
+    ) -> list[Factorization]:
+        """Return active factorizations that wait for a number, by key."""
+        query = (
+            "SELECT body FROM waits JOIN factorizations ON factorizations.number = waits.number "
+            "WHERE awaited = ? AND waits.number > ? ORDER BY waits.number LIMIT ?"
+        )
+        key = "" if after is None else str(int(after))
+        return await self._list(Factorization.decode, query, str(int(number)), key, limit)
 
     async def _list_factorizations(
         self, which: str, touched_before: float, after: int | None, limit: int
@@ -418,6 +438,7 @@ class SqliteStore:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.executescript(SCHEMA)
+        _upgrade(connection)
         return connection
 
     async def _on_thread(self, call: Callable[[], Result]) -> Result:
@@ -495,6 +516,19 @@ class SqliteStore:
         if written != self._written_by_others:
             self._memory.clear()
             self._written_by_others = written
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Add what files of earlier versions lack: the table of what numbers wait for was empty in them."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] >= LAYOUT:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for (body,) in connection.execute("SELECT body FROM factorizations WHERE active").fetchall():
+        known = Factorization.decode(body)
+        rows = [(str(int(awaited)), str(int(known.number))) for awaited in known.waits_for]
+        connection.executemany("INSERT OR IGNORE INTO waits VALUES (?, ?)", rows)
+    connection.execute(f"PRAGMA user_version = {LAYOUT:d}")
+    connection.execute("COMMIT")
 
 
 def _opened(connection: sqlite3.Connection | None) -> sqlite3.Connection:

@@ -120,7 +120,10 @@ class Transaction:
         return found or find_factorization(self.db, number)
 
     def put_factorization(self, known: Factorization) -> Factorization:
-        """Write what is known of a number."""
+        """Write what is known of a number, and what it waits for."""
+        before = self.factorization(known.number)
+        if known.waits_for != (before.waits_for if before else ()):
+            self._put_waits(known)
         values = (
             str(int(known.number)),
             known.version,
@@ -132,6 +135,12 @@ class Transaction:
         self.db.execute("REPLACE INTO factorizations VALUES (?, ?, ?, ?, ?, ?)", values)
         self.factorizations[known.number] = known
         return known
+
+    def _put_waits(self, known: Factorization) -> None:
+        key = str(int(known.number))
+        self.db.execute("DELETE FROM waits WHERE number = ?", (key,))
+        rows = [(str(int(awaited)), key) for awaited in known.waits_for]
+        self.db.executemany("INSERT INTO waits VALUES (?, ?)", rows)
 
 
 def find_task(db: sqlite3.Connection, task_id: str) -> Task | None:

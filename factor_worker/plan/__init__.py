@@ -1,5 +1,5 @@
 """The plan: what an outcome means for a factorization, and which units come next. Pure."""
 
-from factor_worker.plan.plan import Capacity, advance, record_progress, settle
+from factor_worker.plan.plan import Capacity, advance, record_progress, settle, take_in
 
-__all__ = ["Capacity", "advance", "record_progress", "settle"]
+__all__ = ["Capacity", "advance", "record_progress", "settle", "take_in"]

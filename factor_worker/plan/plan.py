@@ -113,6 +113,47 @@ def settle(
     return advance(_without_unneeded(settled), capacity=capacity, now=now)
 
 
+def take_in(
+    known: Factorization, other: Factorization, *, capacity: Capacity, now: float
+) -> Factorization:
+    """Return the factorization with what became of a part that it waits for; the same object if nothing did.
+
+    Args:
+        known: The version in the store.
+        other: The factorization of one of its parts: split, proven, or ended.
+        capacity: What there is to compute with.
+        now: Seconds since the epoch.
+
+    """
+    if other.number not in known.waits_for:
+        return known
+    own = other.own_part
+    if own is not None and other.ended is None and own.certainty is not Certainty.PROVEN:
+        return known
+    parts: list[Part] = []
+    for part in known.parts:
+        if part.value != other.number:
+            parts.append(part)
+        elif own is None:
+            parts += (
+                replace(piece, exponent=part.exponent * piece.exponent) for piece in other.parts
+            )
+        else:
+            parts.append(replace(own, exponent=part.exponent, left=_why_ended(other)))
+    taken = replace(
+        known,
+        parts=tuple(parts),
+        cpu_seconds=known.cpu_seconds + other.cpu_seconds,
+        taken_in=known.taken_in + other.version,
+    )
+    return advance(taken, capacity=capacity, now=now)
+
+
+def _why_ended(other: Factorization) -> str:
+    reason = other.ended.reason if other.ended else None
+    return reason or "its own factorization has ended"
+
+
 def record_progress(
     known: Factorization, unit_id: str, solving: Solving, *, now: float
 ) -> Factorization:
@@ -132,13 +173,22 @@ def advance(known: Factorization, *, capacity: Capacity, now: float) -> Factoriz
 
     """
     known.check()
-    # One unit more than it has slots, so that no slot waits for the plan.
-    room = max(0, capacity.share + 1 - len(known.outstanding))
-    works = list(itertools.islice(_works(known, capacity), room))
-    parts = tuple(sieve.after_issue(_with_curves(part, capacity), works) for part in known.parts)
-    issued = replace(known, parts=parts).with_issued(works, now)
-    ended = None if issued.outstanding else _ending(issued.parts, now)
+    issued = _with_works(known, capacity, now)
+    ended = None if issued.outstanding or issued.waits_for else _ending(issued.parts, now)
     return replace(issued, version=known.version + 1, touched_at=now, ended=ended)
+
+
+def _with_works(known: Factorization, capacity: Capacity, now: float) -> Factorization:
+    """Return the factorization with units outstanding for its own part, unless that is split or settled."""
+    own = known.own_part
+    if own is None:
+        return known
+    # A unit more than it has slots, so that a slot never waits for the plan.
+    room = max(0, capacity.share + 1 - len(known.outstanding))
+    pending = [entry.unit.work for entry in known.outstanding.values()]
+    works = list(itertools.islice(_works_for(own, pending, capacity), room))
+    own = sieve.after_issue(_with_curves(own, capacity), works)
+    return replace(known, parts=(own,)).with_issued(works, now)
 
 
 def _refusal(unit: Unit, outcome: Outcome) -> Failure | None:
@@ -181,15 +231,23 @@ def _learn(parts: Sequence[Part], work: Work, outcome: Outcome, now: float) -> I
         if isinstance(work, Curves):
             spent = spent.credit(work, outcome.curves)
         for piece in outcome.pieces or (Piece(part.value, 1, part.certainty),):
-            same = piece.value == part.value
-            yield Part(
+            learnt = Part(
                 value=piece.value,
                 exponent=part.exponent * piece.exponent,
                 certainty=piece.certainty,
                 effort=spent,
-                gave_up=part.gave_up if same else {},
-                sieve=_sieve_after(part, outcome, now) if same else None,
             )
+            if piece.value == part.value:
+                learnt = replace(
+                    learnt, gave_up=part.gave_up, sieve=_sieve_after(part, outcome, now)
+                )
+            yield _without_hope(learnt)
+
+
+def _without_hope(part: Part) -> Part:
+    """Return the part with its sieve given up if that leads nowhere: no number may be stuck for ever."""
+    why = sieve.why_hopeless(part.sieve, part.digits) if part.sieve is not None else None
+    return part if why is None else replace(part, gave_up={**part.gave_up, "sieve": why})
 
 
 def _sieve_after(part: Part, outcome: Outcome, now: float) -> SieveState | None:
@@ -236,20 +294,15 @@ def _without(known: Factorization, unit_ids: set[str]) -> Factorization:
 
 
 def _without_unneeded(known: Factorization) -> Factorization:
-    """Drop the units whose target has been split, and sieve units once there are enough relations."""
-    targets = {part.value for part in known.parts if not _settled(part)}
-    sieved = {
-        part.value
-        for part in known.parts
-        if part.sieve is not None and part.sieve.usable >= part.sieve.needed
-    }
-    unneeded = {
-        unit_id
-        for unit_id, entry in known.outstanding.items()
-        if entry.unit.work.target not in targets
-        or (isinstance(entry.unit.work, Sieve) and entry.unit.work.target in sieved)
-    }
-    return _without(known, unneeded)
+    """Drop the units of a number that is split or settled by now, and sieving that is no longer needed."""
+    own = known.own_part
+    if own is None or _settled(own):
+        return _without(known, {*known.outstanding})
+    sieving = own.sieve is not None and own.sieve.usable < own.sieve.needed
+    if own.sieve is None or (sieving and "sieve" not in own.gave_up):
+        return known
+    entries = known.outstanding.items()
+    return _without(known, {key for key, entry in entries if isinstance(entry.unit.work, Sieve)})
 
 
 def _settled(part: Part) -> bool:
@@ -257,21 +310,6 @@ def _settled(part: Part) -> bool:
     if part.certainty is Certainty.PROBABLE:
         return part.digits > policy.PROOF_LIMIT_DIGITS or "prove" in part.gave_up
     return part.certainty is Certainty.PROVEN
-
-
-def _works(known: Factorization, capacity: Capacity) -> Iterator[Work]:
-    """Yield the works to issue, those that end soon first: large composites hold up nothing."""
-
-    def order(part: Part) -> tuple[bool, int]:
-        return part.certainty is Certainty.COMPOSITE, part.value
-
-    for part in sorted(known.parts, key=order):
-        pending = [
-            entry.unit.work
-            for entry in known.outstanding.values()
-            if entry.unit.work.target == part.value
-        ]
-        yield from _works_for(part, pending, capacity)
 
 
 def _works_for(part: Part, pending: list[Work], capacity: Capacity) -> Iterator[Work]:
@@ -339,6 +377,8 @@ def _ending(parts: Sequence[Part], now: float) -> Ending | None:
 
 
 def _why_left(part: Part) -> str:
+    if part.left is not None:
+        return part.left
     if part.gave_up:
         return "; ".join(part.gave_up.values())
     limit = policy.LEVELS[-1]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from common.domain import Counted, Part, Sieve, Sieved, SieveState, Solve, Work
+from common.domain import Counted, Part, Sieve, Sieved, SieveState, Solve, Work, estimates
 from factor_worker.engine.siqs import forecast
 from factor_worker.engine.siqs.polynomials import parameters as siqs
 
@@ -30,6 +30,14 @@ GROWTH_LIMIT = 1000.0
 """No forecast reaches further than this many times the work done."""
 ENOUGH = 1.01
 """A forecast is corrected to a little more than what a solve unit reported as needed."""
+LOST_SHARE = 0.2
+"""If a solve unit counts less than this share of what is needed, the sieve begins anew."""
+RESTARTS = 3
+"""How often it may do so."""
+OVERRUN = 5
+"""A sieve that has tried this many times the leading coefficients of its forecast is given up."""
+FORECAST_SHARE = 0.05
+"""The share of the relations needed from which a forecast is good enough to be held to."""
 MARKS_SECONDS = (5.0, 60.0)
 """Time between two marks, and how long they are kept: rates are those of the last minute."""
 
@@ -117,9 +125,17 @@ def after_sieve(state: SieveState, found: Sieved, cpu_seconds: float, now: float
 def after_count(state: SieveState, counted: Counted) -> SieveState:
     """Return the state after a solve unit has found too few relations, so that sieving goes on.
 
-    What it counted corrects the estimate, which was too high, or counted batches that were refused.
+    What it counted corrects the estimate, which was too high, or counted batches that were refused. If
+    most of the relations are not there at all, the counts are worth nothing, and the sieve begins anew.
     """
     estimate = max(1, _estimate(state))
+    if counted.usable < LOST_SHARE * min(estimate, state.needed):
+        return SieveState(
+            parameters=state.parameters,
+            needed=max(counted.needed, state.needed),
+            next_index=state.next_index,
+            restarts=state.restarts + 1,
+        )
     trust = min(counted.usable, counted.needed / ENOUGH) / estimate
     needed = max(counted.needed, counted.usable + 1)
     return _forecast(replace(state, trust=trust, needed=needed))
@@ -145,7 +161,40 @@ def _forecast(state: SieveState) -> SieveState:
         enough = state.trust * _estimate(state, middle) >= state.needed
         low, high = (low, middle) if enough else (middle, high)
     expected = state.indices if usable >= state.needed else round(high * state.indices)
-    return replace(state, usable=usable, expected_indices=expected)
+    forecast_indices = state.forecast_indices
+    if not forecast_indices and usable >= FORECAST_SHARE * state.needed:
+        forecast_indices = expected
+    return replace(
+        state, usable=usable, expected_indices=expected, forecast_indices=forecast_indices
+    )
+
+
+def why_hopeless(state: SieveState, digits: int) -> str | None:
+    """Return why a sieve of a composite of so many digits is to be given up, or None if it is not."""
+    if state.restarts > RESTARTS:
+        return (
+            f"the relations of the sieve were lost or refused {state.restarts} times: a solve unit found "
+            "far fewer than the sieve units had reported"
+        )
+    limit = OVERRUN * max(state.forecast_indices, _indices_at_most(state, digits))
+    if state.usable < state.needed and state.indices > limit > 0:
+        return (
+            f"the sieve tried {state.indices} leading coefficients, {OVERRUN} times its forecast, and found "
+            f"about {state.usable} of {state.needed} relations"
+        )
+    return None
+
+
+def _indices_at_most(state: SieveState, digits: int) -> int:
+    """Return about the leading coefficients that a composite of this size takes, 0 if that is unknown.
+
+    Both figures are those of the reference machine, however slow this one is.
+    """
+    seconds = estimates.cpu_seconds(digits)
+    if seconds is None:
+        return 0
+    chosen = siqs.Parameters.from_dict(state.parameters)
+    return round(seconds / forecast.cpu_seconds_per_a(chosen))
 
 
 def _marks(state: SieveState, now: float) -> tuple[tuple[float, int, int], ...]:

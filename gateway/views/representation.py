@@ -25,7 +25,7 @@ _MINUS_ONE = models.Factor(prime="-1", exponent=1, certainty="unit")
 def version_of(task: Task, known: Factorization | None) -> int:
     """Return a number that grows whenever the representation of a task changes."""
     ended = task.ended is not None
-    return 2 * known.version + ended if known else 1 + ended
+    return 2 * (known.version + known.taken_in) + ended if known else 1 + ended
 
 
 def view(task: Task, known: Factorization | None) -> models.TaskView:
@@ -76,7 +76,7 @@ def number_view(number: int, known: Factorization | None) -> models.NumberView:
         composites=composites,
         digits=len(str(abs(int(number)))),
         progress=_progress(number, known),
-        version=known.version if known else 0,
+        version=known.version + known.taken_in if known else 0,
         links=models.NumberLinks(self_=f"/numbers/{int(number)}"),
     )
 

@@ -39,6 +39,15 @@ for _where, _point in GATEWAY_POINTS.items():
     )
 
 
+@row("kill -9 of a worker before numbers that wait for a composite are told", short=True)
+async def killed_before_passing_on(lab: Laboratory) -> None:
+    """Three multiples of a composite end as it does, although whoever split it did not live to tell them."""
+    hard = lab.number(50)
+    lab.points.arm("worker.passing-on", Action.KILL, subject=hard)
+    await asyncio.gather(*(lab.post(number=factor * hard) for factor in (3, 5, 7)))
+    await lab.points.all_fired()
+
+
 @row("kill -9 of a child in its unit", short=True)
 async def child_killed(lab: Laboratory) -> None:
     """The unit counts a crash and is tried again."""

@@ -70,7 +70,8 @@ async def call_everything(store: Store) -> None:
     await store.list_tasks("ann", before=None, limit=9)
     await store.end_task(tasks[0].task_id, ending)
     await store.end_tasks(91, up_to_round=1, ending=ending)
-    await store.any_live(92)
+    await store.is_wanted(92)
+    await store.is_wanted(9)
     await store.mark_joined([tasks[2].task_id])
     for lane, joined in ((None, None), (Lane.SHORT, None), (Lane.LONG, True)):
         await store.count_live("ann", lane=lane, joined=joined, limit=9)
@@ -85,6 +86,7 @@ async def call_everything(store: Store) -> None:
     for after in (None, 5):
         await store.list_unpublished(touched_before=1e10, after=after, limit=9)
         await store.list_active(touched_before=1e10, after=after, limit=9)
+        await store.list_waiting(7, after=after, limit=9)
     await store.insert_batch(91, "u", b"b")
     assert [("u", b"b")] == [batch async for batch in store.iterate_batches(91)]
     await store.delete_batches(91)

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from msgspec.structs import replace
 from pymongo import monitoring
 
 from common.broker.memory import MemoryBroker
-from common.domain import BigInt, KeyLimits, Sieve, Solve, Unit, factorizations, new_key
+from common.domain import BigInt, KeyLimits, Part, Sieve, Solve, Unit, factorizations, new_key
 from common.lifecycle import Lifecycle, Submission, new_task
 from common.numbers import ParsedNumber
 from common.runtime.settings import Settings
@@ -152,8 +153,9 @@ async def test_the_role_of_workers(
     async with worker._work_pool.take() as slot:  # noqa: SLF001 the same
         await consumer._compute_in_slot(slot, sieve)  # noqa: SLF001 the same
         await consumer._compute_in_slot(slot, solve)  # noqa: SLF001 the same
-    done = factorizations.begin(BigInt(1237), 1.0)
-    await consumer._settlement.delete_relations(sieve, done)  # noqa: SLF001 the same
+    halves = (Part(value=BigInt(10**22 + 9)), Part(value=BigInt(10**21 + 117)))
+    split = replace(factorizations.begin(SIEVABLE, 1.0), parts=halves)
+    await consumer._settlement.delete_relations(sieve, split)  # noqa: SLF001 the same
     for _ in range(2):
         worker._meter.add(1234, 1.0)  # noqa: SLF001 the same
         await worker._meter.charge()  # noqa: SLF001 the same

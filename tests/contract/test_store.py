@@ -155,15 +155,51 @@ async def test_a_numbers_live_tasks_end_up_to_a_round(store: Store) -> None:
     await store.end_task(gone.task_id, CANCELLED)
     await store.insert_tasks([mine, minus, later, other])
 
-    assert await store.any_live(91)
+    assert await store.is_wanted(91)
     await store.end_tasks(91, up_to_round=1, ending=ENDED)
     ended = [
         await store.get_task(each.task_id, "ann") for each in (mine, minus, later, other, gone)
     ]
     assert [ENDED, ENDED, None, None, CANCELLED] == [each.ended for each in ended]
-    assert await store.any_live(91)
+    assert await store.is_wanted(91)
     await store.end_tasks(91, up_to_round=2, ending=ENDED)
-    assert not await store.any_live(91)
+    assert not await store.is_wanted(91)
+
+
+def waiting(number: int, *parts: int) -> Factorization:
+    """Return the factorization of a number that is split into these composites."""
+    pieces = tuple(Part(value=BigInt(part), certainty=Certainty.COMPOSITE) for part in parts)
+    return replace(factorizations.begin(number, 1.0), parts=pieces, outstanding={}, outbox=())
+
+
+async def test_those_who_wait_for_a_composite_are_found(store: Store) -> None:
+    """By key and in pages, for as long as they wait; the composite is wanted for as long as any does."""
+    numbers = [(part, part * BIG) for part in (91, 93, 95)]
+    for part, number in numbers:
+        await store.create_factorization(waiting(number, part, BIG))
+    found = await store.list_waiting(BIG, after=None, limit=2)
+    more = await store.list_waiting(BIG, after=found[-1].number, limit=2)
+
+    assert {number for _, number in numbers} == {known.number for known in [*found, *more]}
+    assert [numbers[0][1]] == [
+        known.number for known in await store.list_waiting(91, after=None, limit=9)
+    ]
+    assert await store.is_wanted(BIG)
+    for known in [*found, *more]:
+        assert await store.is_wanted(BIG)
+        assert await store.swap_factorization(known.rested(2.0))
+    assert not await store.is_wanted(BIG)
+    assert [] == await store.list_waiting(BIG, after=None, limit=9)
+
+
+async def test_who_waits_for_something_else_now_is_found_there(store: Store) -> None:
+    """A composite that is taken in is not waited for any longer, but what is left of it is."""
+    known = await store.create_factorization(waiting(91 * BIG, 91 * BIG - 1))
+    split = replace(waiting(91 * BIG, BIG), version=known.version + 1)
+    assert await store.swap_factorization(split)
+
+    assert [] == await store.list_waiting(91 * BIG - 1, after=None, limit=9)
+    assert [split] == await store.list_waiting(BIG, after=None, limit=9)
 
 
 async def test_tasks_that_never_met_their_number_are_found(store: Store) -> None:

@@ -43,9 +43,9 @@ LAYERS = {
     ],
     "factor_worker": [
         {"engine", "heartbeat", "metering", "metrics"},
-        {"admission", "plan", "retries", "slots", "sweeper"},
+        {"admission", "plan", "retries", "slots"},
         {"settlement"},
-        {"consumer"},
+        {"consumer", "sweeper"},
         {"worker"},
         {"main"},
         {"__main__"},

@@ -1,8 +1,8 @@
 """Properties of the plan: whatever happens to units, the same factorization comes out."""
 
+import itertools
 import math
 import random
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -12,111 +12,26 @@ from msgspec.structs import replace
 from common.domain import (
     BigInt,
     Certainty,
-    Counted,
     Curves,
-    Factorization,
     Failure,
     Fault,
     Outcome,
     Piece,
-    Prove,
-    Sieve,
-    Sieved,
-    Solve,
     Status,
     Survey,
-    Unit,
-    Whole,
     factorizations,
 )
 from factor_worker.plan import plan, policy
-
-SMALL_PRIMES = (2, 3, 5, 7, 11, 13, 17)
-LARGE_PRIMES = (
-    10**24 + 7,
-    10**25 + 13,
-    10**26 + 67,
-    10**30 + 57,
-    10**33 + 61,
-    10**40 + 121,
-    10**50 + 151,
+from tests.unit.cluster import (
+    LARGE_PRIMES,
+    Cluster,
+    answer,
+    numbers,
+    primes_in,
+    primes_of,
+    run_to_the_end,
+    seeds,
 )
-numbers = st.lists(st.sampled_from(SMALL_PRIMES + LARGE_PRIMES), min_size=1, max_size=5)
-seeds = st.randoms(use_true_random=False)
-
-
-def primes_in(target: int) -> Iterator[Piece]:
-    """Yield the true prime powers of a product of the primes above."""
-    for prime in sorted(SMALL_PRIMES + LARGE_PRIMES):
-        exponent = 0
-        while target % prime == 0:
-            target //= prime
-            exponent += 1
-        if exponent:
-            yield Piece(BigInt(prime), exponent, Certainty.PROVEN)
-
-
-def composite(pieces: list[Piece]) -> Piece:
-    """Return the product of several prime powers, as a piece that is not known to be split."""
-    value = BigInt(math.prod(piece.value**piece.exponent for piece in pieces))
-    return Piece(value, 1, Certainty.COMPOSITE)
-
-
-def answer(unit: Unit, luck: random.Random) -> Outcome:
-    """Return what a worker may report: everything in it is true, but not everything is found."""
-    pieces = list(primes_in(unit.work.target))
-    match unit.work:
-        case Whole() | Prove():
-            found = pieces
-        case Sieve():
-            sieved = Sieved(unit.work.count, full=900 * unit.work.count, partial=luck.randrange(99))
-            return Outcome(unit_id=unit.unit_id, sieved=sieved, cpu_seconds=0.5 * unit.work.count)
-        case Solve(parameters=chosen):
-            if luck.random() < 0.5:  # the estimate was too high, or a batch was refused
-                counted = Counted(chosen["size"] // 2, chosen["size"], {"x-1": "garbage"})
-                return Outcome(unit_id=unit.unit_id, counted=counted)
-            found = pieces
-        case Survey():
-            small = [piece for piece in pieces if piece.value in SMALL_PRIMES]
-            large = [piece for piece in pieces if piece.value not in SMALL_PRIMES]
-            simple = len(large) == 1 or not large
-            found = small + (large if simple else [composite(large)])
-        case Curves():
-            lucky = len(pieces) > 1 and luck.random() < 0.3
-            found = [pieces[0], *pieces[1:][:1]] if lucky and len(pieces) == 2 else []
-            if lucky and len(pieces) > 2:
-                found = [pieces[0], composite(pieces[1:])]
-            return Outcome(unit_id=unit.unit_id, pieces=tuple(found), curves=unit.work.count)
-    return Outcome(unit_id=unit.unit_id, pieces=tuple(found))
-
-
-def run_to_the_end(number: int, luck: random.Random, *, trouble: float) -> Factorization:
-    """Simulate workers and a broker that reorders, doubles, loses and redelivers, until the work ends."""
-    known = factorizations.begin(number, 0.0)
-    queue = list(known.units_in_outbox())
-    for step in range(100_000):
-        if known.ended:
-            return known
-        if not queue:  # everything was lost: the sweeper publishes what is outstanding
-            queue = [entry.unit for entry in known.outstanding.values()]
-        unit = queue.pop(luck.randrange(len(queue)))
-        if luck.random() < trouble:
-            continue
-        copies = 2 if luck.random() < trouble else 1
-        for _ in range(copies):
-            after = plan.settle(
-                known, answer(unit, luck), capacity=plan.Capacity(luck.randint(1, 6)), now=step
-            )
-            after.check()
-            assert after is known or after.version == known.version + 1
-            queue += [after.outstanding[key].unit for key in after.outbox]
-            known = replace(after, outbox=()) if after is not known else known
-    raise AssertionError("the plan does not end")
-
-
-def primes_of(known: Factorization) -> list[tuple[int, int]]:
-    """Return the prime powers of a complete factorization."""
-    return sorted((part.value, part.exponent) for part in known.parts)
 
 
 @settings(max_examples=150, deadline=None)
@@ -180,7 +95,8 @@ def test_a_number_that_is_asked_for_again_continues_where_it_stopped(
 
     assert resumed.active
     assert [part.effort for part in half.parts] == [part.effort for part in resumed.parts]
-    assert len(resumed.outbox) == 1
+    assert half.waits_for == resumed.waits_for
+    assert bool(resumed.outbox) == (half.own_part is not None)
 
 
 @given(fault=st.sampled_from(list(Fault)), primes=numbers)
@@ -279,3 +195,100 @@ def test_no_sigma_is_issued_twice() -> None:
 
     assert len(seen) == len(set(seen))
     assert len(seen) == sum(level.curves for level in policy.LEVELS) + len(policy.FIRST_RUNS)
+
+
+families = st.lists(
+    st.tuples(
+        st.integers(1, 6),
+        st.lists(st.sampled_from(LARGE_PRIMES[:5]), min_size=1, max_size=4, unique=True),
+        st.sampled_from([1, 1, 2]),
+    ).map(lambda made: made[0] * math.prod(made[1]) ** made[2]),
+    min_size=1,
+    max_size=6,
+    unique=True,
+)
+"""Numbers that have composites in common."""
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    family=families,
+    luck=seeds,
+    trouble=st.sampled_from([0.0, 0.05, 0.3]),
+    cancelled=st.sets(st.integers(0, 5)),
+)
+def test_numbers_with_common_composites_all_end(
+    family: list[int], luck: random.Random, trouble: float, cancelled: set[int]
+) -> None:
+    """Whatever is lost, doubled, reordered, cut off or cancelled, and whoever asks when."""
+    cluster = Cluster(luck, trouble=trouble)
+    for number in family:
+        cluster.submit(number)
+        for _ in range(luck.randrange(10)):
+            cluster.step()
+    for index in cancelled:
+        if index < len(family):
+            cluster.cancel(family[index])
+            cluster.step()
+    cluster.run()
+    wanted = [number for index, number in enumerate(family) if index not in cancelled]
+
+    for number in wanted:
+        expected = [(piece.value, piece.exponent) for piece in primes_in(number)]
+        assert expected == primes_of(cluster.known[number])
+    assert not any(known.outstanding for known in cluster.known.values())
+    assert not any(known.waits_for for known in cluster.known.values())
+
+
+@settings(max_examples=50, deadline=None)
+@given(luck=seeds)
+def test_a_composite_is_sieved_once_whoever_contains_it(luck: random.Random) -> None:
+    """Many multiples of it take no more sieving than the composite alone."""
+    hard = math.prod(LARGE_PRIMES[3:5])
+    alone, together = Cluster(luck), Cluster(luck)
+    alone.submit(hard)
+    alone.run()
+    for exponents in itertools.product(range(4), range(3), range(2), range(2)):
+        smooth = math.prod(
+            prime**exponent for prime, exponent in zip((2, 3, 5, 7), exponents, strict=True)
+        )
+        together.submit(smooth * hard)
+    together.run()
+
+    assert together.sieved.keys() <= {hard}
+    assert all(known.complete for known in together.known.values())
+    limit = 3 * sum(alone.sieved.values()) + 50  # units are drawn at random, and so are their sizes
+    assert sum(together.sieved.values()) <= limit
+
+
+def test_a_number_asked_for_after_its_composite_is_known_costs_nothing() -> None:
+    """What was known before is used at once."""
+    cluster = Cluster(random.Random(1))
+    hard = math.prod(LARGE_PRIMES[3:5])
+    cluster.submit(hard)
+    cluster.run()
+    units = cluster.known[hard].issued
+    cluster.submit(3 * hard)
+    cluster.run()
+
+    assert units == cluster.known[hard].issued
+    assert cluster.known[3 * hard].complete
+    assert 1 == cluster.known[3 * hard].issued
+    assert cluster.known[3 * hard].cpu_seconds >= cluster.known[hard].cpu_seconds
+
+
+def test_cancelling_one_of_two_lets_the_other_go_on() -> None:
+    """The composite rests only when nobody waits for it any more."""
+    cluster = Cluster(random.Random(2))
+    hard = math.prod(LARGE_PRIMES[3:5])
+    for factor in (3, 5):
+        cluster.submit(factor * hard)
+    for survey in list(cluster.queue):
+        cluster.settle(survey)
+    assert all(cluster.known[factor * hard].waits_for == (hard,) for factor in (3, 5))
+    cluster.cancel(3 * hard)
+    assert cluster.known[hard].active
+    cluster.cancel(5 * hard)
+
+    assert not cluster.known[hard].active
+    assert not cluster.known[hard].outstanding

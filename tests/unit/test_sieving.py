@@ -105,7 +105,7 @@ def test_the_forecast_never_falls_below_the_work_done(units: int) -> None:
 
 
 @settings(deadline=None, max_examples=30)
-@given(share=st.floats(0.01, 0.999))
+@given(share=st.floats(sieve.LOST_SHARE + 0.01, 0.999))
 def test_sieving_goes_on_after_a_solve_unit_that_counts_too_few(share: float) -> None:
     """The estimate is corrected, so that sieve units follow and not the same solve unit again."""
     state = enough()
@@ -124,3 +124,37 @@ def test_marks_are_those_of_the_last_minute() -> None:
 
     assert state.marks[0][0] >= 299 - 60
     assert len(state.marks) <= 13
+
+
+@given(share=st.floats(0, sieve.LOST_SHARE - 0.01))
+def test_a_sieve_whose_relations_are_gone_begins_anew(share: float) -> None:
+    """What was counted is worth nothing then, but no polynomial is sieved twice."""
+    state = enough()
+    after = sieve.after_count(state, Counted(int(share * state.needed), state.needed))
+
+    assert (0, 0, 0, 1) == (after.full, after.partial, after.indices, after.restarts)
+    assert [state.next_index] == [unit.first for unit in next_units(after, 1)]
+    while after.usable < after.needed:
+        after = grown(1, after)
+    assert sieve.why_hopeless(after, PART.digits) is None
+
+
+def test_a_sieve_that_loses_its_relations_again_and_again_is_given_up() -> None:
+    """A number must not be stuck for ever."""
+    state = enough()
+    for _ in range(sieve.RESTARTS):
+        state = sieve.after_count(state, Counted(0, state.needed))
+        assert sieve.why_hopeless(state, PART.digits) is None
+    state = sieve.after_count(state, Counted(0, state.needed))
+
+    assert "lost or refused 4 times" in (sieve.why_hopeless(state, PART.digits) or "")
+
+
+def test_a_sieve_that_finds_next_to_nothing_is_given_up() -> None:
+    """It has tried several times what its forecast, and experience with its size, allow for."""
+    state = sieve.begin(PART)
+    poor = Sieved(indices=1000, full=1, partial=5)
+    for second in range(10):
+        state = sieve.after_sieve(state, poor, 1.0, float(second))
+
+    assert "times its forecast" in (sieve.why_hopeless(state, PART.digits) or "")

@@ -25,6 +25,7 @@ from factor_worker.worker import Worker
 from tests import waiting
 from tests.metrics import moves, value
 from tests.stack.client import semiprimes
+from tests.worker.workers import settlement
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -195,7 +196,7 @@ async def test_sweeps(world: World) -> None:
 async def test_what_a_sweep_repairs(idle: World) -> None:
     """A task whose gateway died, an unpublished outbox, a lost unit, and work that nobody wants."""
     admission = Admission(idle.store, idle.broker, Heartbeat(idle.store, worker_id="w"))
-    sweeper = Sweeper(idle.store, idle.broker)
+    sweeper = Sweeper(idle.store, idle.broker, settlement(idle.store, idle.broker))
     task = new_task(1237, "1237", "somebody")
     await idle.store.insert_tasks([task])
     async with moves("factorline_tasks_admitted_total", lane="short"):
@@ -219,7 +220,7 @@ async def test_what_a_sweep_repairs(idle: World) -> None:
 async def test_how_long_a_queue_has_been_waiting(idle: World) -> None:
     """The age grows while nobody takes units, and the units count as waiting, not as lost."""
     await idle.submit(1234)
-    sweeper = Sweeper(idle.store, idle.broker)
+    sweeper = Sweeper(idle.store, idle.broker, settlement(idle.store, idle.broker))
     await sweeper.sweep()
 
     assert 1 == value("factorline_queue_waiting", queue="factor.survey")

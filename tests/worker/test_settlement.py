@@ -21,11 +21,9 @@ from common.domain import (
     factorizations,
 )
 from common.store.sqlite import SqliteStore
-from factor_worker.heartbeat import Cluster, Heartbeat
-from factor_worker.metering import Meter
 from factor_worker.plan import sieve
-from factor_worker.settlement import Settlement
 from tests.stack.client import semiprimes
+from tests.worker.workers import settlement
 
 SLOTS = 8
 
@@ -58,13 +56,6 @@ class ForgetfulStore(SqliteStore):
         return done
 
 
-def settlement(store: SqliteStore, broker: MemoryBroker) -> Settlement:
-    """Return the settlement of one of several workers."""
-    heartbeat = Heartbeat(store, worker_id="w")
-    heartbeat.cluster = Cluster(slots=SLOTS)
-    return Settlement(store, broker, heartbeat, meter=Meter(store), sieve_digits=100)
-
-
 def being_sieved() -> Factorization:
     """Return a number with a sieve unit in each slot."""
     [number] = semiprimes(1, digits=75, seed=3)
@@ -94,7 +85,7 @@ async def test_workers_that_settle_at_the_same_time_publish_no_unit_twice(tmp_pa
     async def settle(unit_id: str, after: float) -> None:
         await asyncio.sleep(after)
         outcome = found(unit_id, known.outstanding[unit_id])
-        await settlement(store, broker).apply(known.number, outcome)
+        await settlement(store, broker, slots=SLOTS).apply(known.number, outcome)
 
     await asyncio.gather(
         *(settle(unit_id, 0.02 * turn) for turn, unit_id in enumerate(known.outstanding))
@@ -118,7 +109,7 @@ async def test_a_swap_whose_answer_was_lost_is_followed_up(tmp_path: Path) -> No
     known = await store.create_factorization(being_sieved())
     unit_id, entry = next(iter(known.outstanding.items()))
 
-    await settlement(store, broker).apply(known.number, found(unit_id, entry))
+    await settlement(store, broker, slots=SLOTS).apply(known.number, found(unit_id, entry))
     end = await store.get_factorization(known.number)
 
     assert end is not None
