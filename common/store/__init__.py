@@ -45,6 +45,9 @@ class Store(Protocol):
     async def get_task(self, task_id: str, owner: str) -> Task:
         """Return the owner's task. Raises `common.errors.UnknownTask`."""
 
+    async def get_tasks(self, task_ids: Sequence[str]) -> list[Task]:
+        """Return those of the tasks that exist, whoever owns them, in any order, in a few large reads."""
+
     async def list_keyed(self, owner: str, keys: Sequence[str]) -> list[Task]:
         """Return the owner's tasks that have one of these idempotency keys, in any order."""
 
@@ -86,6 +89,9 @@ class Store(Protocol):
 
     async def get_factorization(self, number: int) -> Factorization | None:
         """Return what is known of a number ≥ 2."""
+
+    async def list_versions(self, numbers: Sequence[int]) -> list[int]:
+        """Return the version of each number's factorization, in order; 0 if there is none."""
 
     async def create_factorization(self, factorization: Factorization) -> Factorization:
         """Insert it unless there is one of its number; return the one that is stored now."""

@@ -30,6 +30,8 @@ CONCURRENT_FINDS: Final = 32
 DATABASE: Final = "factorline"
 """The database, unless the address names one."""
 BATCHES_A_PAGE: Final = 16
+KEYS_A_FIND: Final = 2000
+"""Tasks or versions that one `find` asks for: a few milliseconds of the event loop's time to decode."""
 FORGET_WORKERS_SECONDS: Final = 86_400
 _DUPLICATE: Final = 11_000
 
@@ -45,7 +47,11 @@ INDEXES: Final = {
         IndexModel(
             [("owner", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)], name="newest"
         ),
-        IndexModel([("key", ASCENDING)], name="live", partialFilterExpression={"live": True}),
+        IndexModel(
+            [("key", ASCENDING), ("owner", ASCENDING)],
+            name="wanted",
+            partialFilterExpression={"live": True},
+        ),
         IndexModel(
             [(name, ASCENDING) for name in ("unjoined", "owner", "lane", "created_at")],
             name="unjoined",
@@ -56,7 +62,9 @@ INDEXES: Final = {
             name="in_progress",
             partialFilterExpression={"live": True},
         ),
-        IndexModel([("key", ASCENDING), ("ended.at", ASCENDING)], name="number"),
+        IndexModel(
+            [("key", ASCENDING), ("ended.at", ASCENDING), ("owner", ASCENDING)], name="ended"
+        ),
     ],
     "keys": [IndexModel([("key_id", ASCENDING)], name="key_id", unique=True)],
     "factorizations": [
@@ -176,6 +184,15 @@ class MongoStore:
         found = await _found(db.tasks, task_ids)
         return [Task.from_document(found[one]) if one in found else None for one in task_ids]
 
+    async def get_tasks(self, task_ids: Sequence[str]) -> list[Task]:
+        """Return those of the tasks that exist."""
+        db = await self._ready()
+        found: list[Task] = []
+        for start in range(0, len(task_ids), KEYS_A_FIND):
+            some = await _found(db.tasks, task_ids[start : start + KEYS_A_FIND])
+            found += map(Task.from_document, some.values())
+        return found
+
     async def list_keyed(self, owner: str, keys: Sequence[str]) -> list[Task]:
         """Return the owner's tasks with these idempotency keys."""
         db = await self._ready()
@@ -288,11 +305,13 @@ class MongoStore:
         # run in this order so that a task that ends between them is found.
         found: dict[int, set[str]] = {int(number): set() for number in numbers}
         for which in ({"live": True}, {"ended.at": {"$gt": since}}):
-            cursor = db.tasks.find(
-                {"key": {"$in": keys}, **which}, {"_id": 0, "key": 1, "owner": 1}
-            )
-            for document in await _answered(cursor.to_list(None)):
-                found[int(document["key"])].add(document["owner"])
+            # Only what differs comes over the wire: one number may have 50 000 tasks.
+            pairs: list[Document] = [
+                {"$match": {"key": {"$in": keys}, **which}},
+                {"$group": {"_id": {"key": "$key", "owner": "$owner"}}},
+            ]
+            for document in await _answered(db.tasks.aggregate(pairs).to_list(None)):
+                found[int(document["_id"]["key"])].add(document["_id"]["owner"])
         return found
 
     # --- factorizations ---
@@ -306,6 +325,16 @@ class MongoStore:
         keys = [str(int(number)) for number in numbers]
         found = await _found(db.factorizations, keys)
         return [Factorization.from_document(found[key]) if key in found else None for key in keys]
+
+    async def list_versions(self, numbers: Sequence[int]) -> list[int]:
+        """Return the version of each number's factorization."""
+        db = await self._ready()
+        keys = [str(int(number)) for number in numbers]
+        found: dict[str, Document] = {}
+        for start in range(0, len(keys), KEYS_A_FIND):
+            some = keys[start : start + KEYS_A_FIND]
+            found |= await _found(db.factorizations, some, fields={"version": 1})
+        return [found[key]["version"] if key in found else 0 for key in keys]
 
     async def create_factorization(self, factorization: Factorization) -> Factorization:
         """Insert it unless there is one of its number; return the one that is stored now."""
@@ -552,9 +581,12 @@ async def _answered(call: Awaitable[Result]) -> Result:
         raise errors.StoreUnavailable(error) from error
 
 
-async def _found(collection: Any, keys: Sequence[str]) -> dict[str, Document]:
-    """Return the documents with these `_id`s, keyed by it."""
-    cursor = collection.find({"_id": {"$in": list(keys)}})
+async def _found(
+    collection: Any, keys: Sequence[str], *, fields: dict[str, int] | None = None
+) -> dict[str, Document]:
+    """Return the documents with these `_id`s, keyed by it, or only some fields of them."""
+    # One reply holds them all; the server's own limit for the first one is 101 documents.
+    cursor = collection.find({"_id": {"$in": list(keys)}}, fields).batch_size(len(keys) + 1)
     return {document["_id"]: document for document in await _answered(cursor.to_list(None))}
 
 

@@ -6,7 +6,7 @@ import functools
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -35,6 +35,8 @@ Call = Callable[[Transaction], object]
 
 _LONG = f"(length(number) > {SHORT_DIGITS})"
 """Whether a task is in the long lane, as queries and indexes express it."""
+_ENDED_AT = "json_extract(CAST(body AS TEXT), '$.ended.at')"
+"""When a task ended, as queries and indexes express it."""
 
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS tasks (
@@ -44,12 +46,15 @@ CREATE TABLE IF NOT EXISTS tasks (
 CREATE UNIQUE INDEX IF NOT EXISTS tasks_idempotency ON tasks (owner, idempotency_key)
     WHERE idempotency_key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS tasks_newest ON tasks (owner, created_at, task_id);
-CREATE INDEX IF NOT EXISTS tasks_number ON tasks (number, live);
+CREATE INDEX IF NOT EXISTS tasks_wanted ON tasks (number, live, owner);
+CREATE INDEX IF NOT EXISTS tasks_ended ON tasks (number, {_ENDED_AT}, owner)
+    WHERE NOT live;
 CREATE INDEX IF NOT EXISTS tasks_in_progress ON tasks (owner, {_LONG}, joined)
     WHERE live;
 CREATE INDEX IF NOT EXISTS tasks_waiting ON tasks (owner, {_LONG}, created_at)
     WHERE live AND NOT joined;
 DROP INDEX IF EXISTS tasks_live;
+DROP INDEX IF EXISTS tasks_number;
 DROP INDEX IF EXISTS tasks_unjoined;
 CREATE TABLE IF NOT EXISTS factorizations (
     number TEXT PRIMARY KEY, version INTEGER NOT NULL, touched_at REAL NOT NULL,
@@ -73,6 +78,8 @@ CREATE TABLE IF NOT EXISTS accounts (
 LAYOUT = 1
 """SQLite's `user_version` of the file. 1: `waits` is filled."""
 BATCHES_A_PAGE = 16
+KEYS_A_QUERY = 500
+"""Tasks or versions that one query asks for; SQLite before 3.32 took 999 values at most."""
 
 
 class SqliteStore:
@@ -132,6 +139,20 @@ class SqliteStore:
             raise errors.UnknownTask(task_id=task_id)
         return task
 
+    async def get_tasks(self, task_ids: Sequence[str]) -> list[Task]:
+        """Return those of the tasks that exist."""
+        found = [self._memory.tasks.get(task_id) for task_id in task_ids]
+        held = [task for task in found if task]
+        missing = [one for one, task in zip(task_ids, found, strict=True) if task is None]
+        if not missing:
+            return held
+        query = "SELECT body FROM tasks WHERE task_id IN"
+
+        def find(db: sqlite3.Connection) -> list[Task]:
+            return [Task.decode(body) for (body,) in _rows_of(db, query, missing)]
+
+        return held + await self._read(find)
+
     async def list_keyed(self, owner: str, keys: Sequence[str]) -> list[Task]:
         """Return the owner's tasks with these idempotency keys."""
 
@@ -174,7 +195,7 @@ class SqliteStore:
     async def is_wanted(self, number: int) -> bool:
         """Return whether a live task asks for the number, or an active factorization waits for it."""
         queries = (
-            "SELECT 1 FROM tasks WHERE number = ? AND live",
+            "SELECT 1 FROM tasks WHERE number = ? AND live = 1",
             "SELECT 1 FROM waits WHERE awaited = ?",
         )
         values = (str(int(number)),)
@@ -240,16 +261,26 @@ class SqliteStore:
 
     async def list_owners(self, numbers: Sequence[int], *, since: float) -> dict[int, set[str]]:
         """Return the owners of tasks that are live or ended after ``since``."""
-        query = "SELECT body FROM tasks WHERE number = ?"
+        # Going through the index from owner to owner: one of them may have 50 000 tasks.
+        next_owner = (
+            "SELECT owner FROM tasks WHERE number = ? AND live = 1 AND owner > ? "
+            "ORDER BY owner LIMIT 1"
+        )
+        lately = (
+            "SELECT DISTINCT owner FROM tasks "  # noqa: S608 ours
+            f"WHERE NOT live AND number = ? AND {_ENDED_AT} > ?"
+        )
 
         def look(db: sqlite3.Connection) -> dict[int, set[str]]:
             found: dict[int, set[str]] = {}
             for number in numbers:
-                rows = db.execute(query, (str(int(number)),))
-                tasks = [Task.decode(body) for (body,) in rows]
-                found[int(number)] = {
-                    task.owner for task in tasks if task.ended is None or task.ended.at > since
-                }
+                key = str(int(number))
+                owners = {owner for (owner,) in db.execute(lately, (key, since))}
+                owner = ""
+                while row := db.execute(next_owner, (key, owner)).fetchone():
+                    owner = row[0]
+                    owners.add(owner)
+                found[int(number)] = owners
             return found
 
         return await self._read(look)
@@ -260,6 +291,13 @@ class SqliteStore:
         """Return what is known of a number."""
         known = self._memory.factorizations.get(number)
         return known or self._look_up(lambda db: find_factorization(db, number))
+
+    async def list_versions(self, numbers: Sequence[int]) -> list[int]:
+        """Return the version of each number's factorization."""
+        keys = [str(int(number)) for number in numbers]
+        query = "SELECT number, version FROM factorizations WHERE number IN"
+        found = dict(await self._read(lambda db: _rows_of(db, query, keys)))
+        return [found.get(key, 0) for key in keys]
 
     async def create_factorization(self, factorization: Factorization) -> Factorization:
         """Insert it unless there is one of its number; return the one that is stored now."""
@@ -541,6 +579,15 @@ def _rows(
     query: str, values: tuple[object, ...], db: sqlite3.Connection
 ) -> list[tuple[str, bytes]]:
     return db.execute(query, values).fetchall()
+
+
+def _rows_of(db: sqlite3.Connection, query: str, keys: Sequence[str]) -> list[Any]:
+    """Return the rows of a query that ends in ``IN``, for any number of keys."""
+    found: list[Any] = []
+    for start in range(0, len(keys), KEYS_A_QUERY):
+        some = keys[start : start + KEYS_A_QUERY]
+        found += db.execute(f"{query} ({','.join('?' * len(some))})", some)
+    return found
 
 
 def _put_key(db: sqlite3.Connection, key: ApiKey) -> ApiKey:

@@ -78,7 +78,7 @@ class Transaction:
 
     def live_tasks(self, number: int, *, up_to_round: int) -> list[Task]:
         """Return the live tasks of a number that wait for this round or an earlier one."""
-        query = "SELECT task_id, body FROM tasks WHERE number = ? AND live AND round <= ?"
+        query = "SELECT task_id, body FROM tasks WHERE number = ? AND live = 1 AND round <= ?"
         rows = self.db.execute(query, (str(int(number)), up_to_round)).fetchall()
         return [self._held(task_id) or Task.decode(body) for task_id, body in rows]
 

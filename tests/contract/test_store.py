@@ -69,6 +69,18 @@ async def test_another_owners_task_is_an_unknown_one(store: Store) -> None:
     assert str(errors.UnknownTask(task_id=stored.task_id)) == str(theirs.value)
 
 
+async def test_many_tasks_are_read_together(store: Store) -> None:
+    """Whoever owns them; unknown ones are left out, and there may be more than one query asks for."""
+    many = [task(91, owner=f"o{i % 3}") for i in range(100)]
+    await store.insert_tasks(many)
+    unknown = [f"nobody-{i}" for i in range(3000)]
+    found = await store.get_tasks([*unknown, *(each.task_id for each in many)])
+
+    assert {each.task_id: each for each in many} == {each.task_id: each for each in found}
+    assert len(many) == len(found)
+    assert [] == await store.get_tasks([])
+
+
 async def test_an_idempotency_key_is_an_owners_own(store: Store) -> None:
     """The same owner gets the first task again, another owner a new one; no key means no limit."""
     first, again, other = task(key="k"), task(key="k"), task(owner="bob", key="k")
@@ -260,6 +272,19 @@ async def test_owners_of_numbers_are_those_who_want_or_wanted_them_lately(store:
     assert {91: {"ann", "cat"}, 92: {"dan"}, 93: set()} == found
 
 
+async def test_owners_with_live_and_ended_tasks_are_found_once(store: Store) -> None:
+    """Several owners want a number, and some of them wanted it before, too."""
+    tasks = [task(91, owner=owner) for owner in ("ann", "bob", "cat") for _ in range(3)]
+    await store.insert_tasks(tasks)
+    for each in tasks[::3]:
+        await store.end_task(each.task_id, ENDED)
+    for each in tasks[3:6]:
+        await store.end_task(each.task_id, ENDED)
+
+    assert {91: {"ann", "bob", "cat"}} == await store.list_owners([91], since=4.5)
+    assert {91: {"ann", "cat"}} == await store.list_owners([91], since=5.0)
+
+
 async def test_a_key_is_found_by_its_digest_alone(store: Store) -> None:
     """It comes back whole; nothing in the store holds the secret."""
     limits = api_keys.KeyLimits(requests_per_second=2.5, burst=7, tasks=9, cpu_seconds_a_day=1e6)
@@ -321,6 +346,18 @@ async def test_a_factorization_is_created_once(store: Store) -> None:
     assert first.parts == stored[0].parts
     assert stored[0] == await store.get_factorization(BIG)
     assert await store.get_factorization(92) is None
+
+
+async def test_versions_are_read_without_the_rest(store: Store) -> None:
+    """In the order asked for, 0 for a number that is not there."""
+    known = await store.create_factorization(factorizations.begin(BIG, 1.0))
+    assert await store.swap_factorization(known.touched(2.0))
+    await store.create_factorization(factorizations.begin(91, 1.0))
+    many = range(1000, 4000)
+
+    assert [0, 2, 1] == await store.list_versions([7, BIG, 91])
+    assert [0] * len(many) == await store.list_versions([*many])
+    assert [] == await store.list_versions([])
 
 
 async def test_only_one_swap_of_a_version_wins(store: Store) -> None:
