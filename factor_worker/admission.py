@@ -1,12 +1,11 @@
 """Admission: tasks that wait in the store are begun as their owners get free places, the owners in turn.
 
-All workers choose the same one of them to serve an owner. If they disagree for a moment about who is alive,
-two of them begin the same task, which does no harm.
+An owner is served by the worker who looks after the owner's shard, so at most `SHARDS` workers look for what
+waits. If they disagree for a moment about who is alive, two of them begin the same task, which does no harm.
 """
 
 import asyncio
 import contextlib
-import hashlib
 import itertools
 import time
 
@@ -14,7 +13,7 @@ import structlog
 
 from common import errors
 from common.broker import Broker
-from common.domain import Task
+from common.domain import ALL_SHARDS, SHARDS, Task, shard_of
 from common.lifecycle import Lifecycle
 from common.places import places
 from common.runtime.concurrency import gather_limited
@@ -31,7 +30,7 @@ If there are no places, the next look follows the next survey, or comes after a 
 time, since places may become free elsewhere.
 """
 QUIET_SECONDS = (0.25, 2.0)
-"""Shortest (with one or two workers) and longest time between two looks while nothing waits.
+"""Shortest (with one or two workers that look) and longest time between two looks while nothing waits.
 
 Tasks wait only if their owners have many in progress, so a look follows each survey. When there are no
 surveys, as while a large number is sieved, the store is left in peace.
@@ -69,8 +68,12 @@ class Admission:
         pause = BUSY_SECONDS
         while True:
             shortest, longest = QUIET_SECONDS
+            if not self._heartbeat.share:
+                metrics.WAITING_QUEUES.set(0)
+                await asyncio.sleep(longest)
+                continue
             # All workers together burden the store no more than two would.
-            workers = len(self._heartbeat.cluster.worker_ids)
+            workers = min(len(self._heartbeat.cluster.worker_ids), SHARDS)
             shortest = min(max(shortest, shortest * workers / 2), longest)
             try:
                 waiting, begun = await self.admit()
@@ -96,7 +99,8 @@ class Admission:
         """Begin as many waiting tasks as there are places for.
 
         Args:
-            ignore_age: Also begin tasks that are so new that their gateway may still begin them.
+            ignore_age: Also begin tasks that are so new that their gateway may still begin them, and
+                serve all owners: nobody else is at work.
 
         Returns:
             Whether any owner that this worker serves had tasks waiting, and how many tasks were begun.
@@ -107,8 +111,10 @@ class Admission:
         """
         began = time.monotonic()
         before = time.time() - (0 if ignore_age else LEFT_SECONDS)
-        found = await self._store.list_queues(created_before=before)
-        queues = [(owner, lane) for owner, lane in found if self._serves(owner)]
+        shards = ALL_SHARDS if ignore_age else self._heartbeat.share
+        found = await self._store.list_waiting_owners()
+        owners = [owner for owner in found if shard_of(owner) in shards]
+        queues = await self._store.list_queues(owners, created_before=before) if owners else []
         turns: list[list[Task]] = []
         for owner, lane in queues:
             allowed = places(lane, self._heartbeat.cluster.slots)
@@ -128,12 +134,3 @@ class Admission:
     async def _begin(self, task: Task) -> None:
         await self._lifecycle.join(task)
         metrics.ADMITTED.labels(task.lane.value).inc()
-
-    def _serves(self, owner: str) -> bool:
-        """Whether this worker serves an owner: of all live workers, the one with the largest rank does."""
-        me, workers = self._heartbeat.worker_id, self._heartbeat.cluster.worker_ids
-        return me not in workers or me == max(workers, key=lambda each: _rank(each, owner))
-
-
-def _rank(worker_id: str, owner: str) -> bytes:
-    return hashlib.sha256(f"{worker_id}\0{owner}".encode()).digest()

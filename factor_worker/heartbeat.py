@@ -1,41 +1,32 @@
-"""The heartbeat: a worker tells the store that it is alive, and learns from it who else is."""
+"""The heartbeat: a worker tells the store that it is alive, and learns from it who else is.
+
+One worker, the keeper, knows the state of the cluster for all: it lists the workers, and writes what it has
+seen into its own heartbeat, which is all that the others read. It is the worker that looks after
+`KEEPERS_SHARD`, so that all agree on it without a lease. A worker that finds nothing new from the keeper, or
+is not in what it finds, lists the workers itself. So a keeper that dies costs the others some lists, until it
+no longer counts as alive and the next one takes over.
+"""
 
 import asyncio
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
 
 import structlog
 
 from common import errors
 from common.broker import Queue, queue_for
-from common.domain import ALIVE_SECONDS, HEARTBEAT_SECONDS, Unit, WorkerStatus
+from common.domain import ALIVE_SECONDS, HEARTBEAT_SECONDS, Cluster, Unit, WorkerStatus
 from common.store import Store
+from factor_worker.rendezvous import shard_server, share_of
 
 log = structlog.stdlib.get_logger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """All live workers together, as the last heartbeat saw them."""
-
-    slots: int = 1
-    """Units that they compute at a time."""
-    numbers: int = 1
-    """Numbers that share these slots; those that are only being surveyed do not count."""
-    worker_ids: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, workers: Sequence[WorkerStatus]) -> Self:
-        """Return the cluster that these workers form."""
-        return cls(
-            slots=max(1, sum(worker.slots for worker in workers)),
-            numbers=max(1, len({number for worker in workers for number in worker.large})),
-            worker_ids=tuple(worker.worker_id for worker in workers),
-        )
+KEEPERS_SHARD = 0
+SILENT_SECONDS = 3 * HEARTBEAT_SECONDS
+"""A keeper whose heartbeat has not changed for this long, by the reader's own clock, is not believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +50,20 @@ class Heartbeat:
         self._started_at = time.time()
         self.worker_id = worker_id
         self.cluster = Cluster()
-        """Replaced at each heartbeat that the store answers."""
+        """Replaced at each heartbeat that the store answers; empty before the first one."""
+        self._keeper = ""
+        """The worker whose word about the cluster is read; none is known at first."""
+        self._keepers_word = (0.0, 0.0)
+        """When the keeper wrote what was read last, by its clock, and when that was read first, by ours."""
+
+    @property
+    def share(self) -> frozenset[int]:
+        """The shards of numbers and owners that this worker looks after; the live workers divide them."""
+        return share_of(self.worker_id, self.cluster.worker_ids)
+
+    @property
+    def _keeps(self) -> bool:
+        return self.worker_id in self.cluster.worker_ids and KEEPERS_SHARD in self.share
 
     async def beat_forever(self, activity: Callable[[], Activity]) -> None:
         """Beat every `HEARTBEAT_SECONDS`, until cancelled."""
@@ -70,12 +74,36 @@ class Heartbeat:
     async def beat(self, activity: Activity) -> None:
         """Report what the worker is doing and renew `cluster`; a store that is down changes nothing."""
         try:
+            if self._keeps:
+                self.cluster = await self._list()
             await self._store.heartbeat(self._status(activity))
-            workers = await self._store.list_workers(seen_after=time.time() - ALIVE_SECONDS)
+            if not self._keeps:
+                self.cluster = await self._read_keeper() or await self._list()
         except errors.StoreUnavailable as error:
             log.warning("Heartbeat skipped", why=str(error))
-        else:
-            self.cluster = Cluster.of(workers)
+
+    async def _read_keeper(self) -> Cluster | None:
+        """Return what the keeper says of the cluster, or None if that cannot be believed."""
+        if not self._keeper:
+            return None
+        status = await self._store.get_worker(self._keeper)
+        if status is None or status.cluster is None:
+            return None
+        now = time.monotonic()
+        if status.seen_at != self._keepers_word[0]:
+            self._keepers_word = (status.seen_at, now)
+        silent = now - self._keepers_word[1] > SILENT_SECONDS
+        return status.cluster if not silent and self._is_believable(status.cluster) else None
+
+    def _is_believable(self, cluster: Cluster) -> bool:
+        return self.worker_id in cluster.worker_ids and self._keeper == keeper_of(cluster)
+
+    async def _list(self) -> Cluster:
+        workers = await self._store.list_workers(seen_after=time.time() - ALIVE_SECONDS)
+        cluster = Cluster.of(workers)
+        if self._keeper != (keeper := keeper_of(cluster)):
+            self._keeper, self._keepers_word = keeper, (0.0, 0.0)
+        return cluster
 
     async def end(self) -> None:
         """Remove the worker's entry, because it is about to stop.
@@ -99,4 +127,11 @@ class Heartbeat:
             units_done=activity.units_done,
             started_at=self._started_at,
             seen_at=time.time(),
+            cluster=self.cluster if self._keeps else None,
         )
+
+
+def keeper_of(cluster: Cluster) -> str:
+    """Return the worker who keeps the state of a cluster for the others, or "" if there are none."""
+    workers = cluster.worker_ids
+    return shard_server(KEEPERS_SHARD, workers) if workers else ""

@@ -1,28 +1,30 @@
 """The sweeper: it finds what a crash has cut off, and does it again.
 
-Every worker runs one, and two at once do no harm. It looks for outboxes that were not published, for units
-that nobody has any more, for work that nobody wants, and for numbers that have missed what became of the
-composites that they wait for. A long queue is not a fault. (Tasks that have not
-met their factorization yet are begun by `admission`.)
+Every worker runs one for its share of the numbers, and two at once do no harm. It looks for outboxes that
+were not published, for units that nobody has any more, for work that nobody wants, and for numbers that have
+missed what became of the composites that they wait for. A long queue is not a fault. (Tasks that have not met
+their factorization yet are begun by `admission`.)
 """
 
 import asyncio
+import functools
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
 import structlog
 from msgspec.structs import replace
 
 from common import errors
 from common.broker import Broker, Queue, queue_for
-from common.domain import ALIVE_SECONDS, Factorization, WorkerStatus
+from common.domain import ALIVE_SECONDS, ALL_SHARDS, Factorization, WorkerStatus
 from common.lifecycle import LEFT_BEHIND_SECONDS, Lifecycle
 from common.runtime.backoff import jittered
 from common.runtime.concurrency import gather_limited
 from common.runtime.logs import about
 from common.store import Store
 from factor_worker import metrics
+from factor_worker.heartbeat import Heartbeat
 from factor_worker.settlement import Settlement
 
 log = structlog.stdlib.get_logger(__name__)
@@ -42,12 +44,15 @@ CONCURRENT_STEPS = 16
 
 
 class Sweeper:
-    """Sweeps a store every few seconds."""
+    """Sweeps this worker's share of a store every few seconds."""
 
-    def __init__(self, store: Store, broker: Broker, settlement: Settlement) -> None:
+    def __init__(
+        self, store: Store, broker: Broker, settlement: Settlement, heartbeat: Heartbeat
+    ) -> None:
         self._store = store
         self._broker = broker
         self._settlement = settlement
+        self._heartbeat = heartbeat
         self._lifecycle = Lifecycle(store, broker)
         self._empty_at = dict.fromkeys((Queue.SURVEY, Queue.WORK), time.time())
         """When each queue was last seen empty; at first, when this sweeper began to look."""
@@ -58,6 +63,9 @@ class Sweeper:
         for turn in itertools.count():
             await asyncio.sleep(jittered(pause))
             pause = SWEEP_SECONDS
+            if not self._heartbeat.share:
+                self._skip()
+                continue
             try:
                 await self.sweep(active=turn % ACTIVE_EVERY == 0)
                 metrics.SWEEPS.labels("done").inc()
@@ -67,11 +75,11 @@ class Sweeper:
                 pause = RETRY_SECONDS
 
     async def sweep(self, *, ignore_age: bool = False, active: bool = True) -> None:
-        """Look once at everything.
+        """Look once at this worker's share.
 
         Args:
-            ignore_age: Take whatever is not finished for cut off, even if it is brand-new. Only for a
-                worker that knows that nobody else is at work.
+            ignore_age: Take whatever is not finished for cut off, even if it is brand-new, and look at
+                everything. Only for a worker that knows that nobody else is at work.
             active: Whether to look at all active numbers, for units that are lost or unwanted.
 
         Raises:
@@ -79,50 +87,70 @@ class Sweeper:
 
         """
         now = time.time()
-        await self._publish_outboxes(now - (0 if ignore_age else LEFT_BEHIND_SECONDS))
+        shards = ALL_SHARDS if ignore_age else self._heartbeat.share
+        await self._publish_outboxes(now - (0 if ignore_age else LEFT_BEHIND_SECONDS), shards)
         if active:
-            await self._check_active(now - (0 if ignore_age else LOST_SECONDS), now)
+            await self._check_active(now - (0 if ignore_age else LOST_SECONDS), now, shards)
 
-    async def _publish_outboxes(self, before: float) -> None:
+    async def _publish_outboxes(self, before: float, shards: Collection[int]) -> None:
         async def publish(known: Factorization) -> bool:
             if not await self._lifecycle.publish_outbox(known):
                 return False
             metrics.SWEPT.labels("outbox").inc()
             return True
 
-        async for page in _pages(self._store.list_unpublished, before):
+        async for page in _pages(self._store.list_unpublished, before, shards):
             if not all(await gather_limited(publish, page, limit=CONCURRENT_STEPS)):
                 return  # the broker is down: the next sweep tries again
 
-    async def _check_active(self, before: float, now: float) -> None:
-        workers = await self._store.list_workers(seen_after=now - ALIVE_SECONDS)
+    async def _check_active(self, before: float, now: float, shards: Collection[int]) -> None:
+        depths = {queue: await self._broker.depth(queue) for queue in self._empty_at}
+        # Many workers make a long list, so it is read only if there is something to compare it with.
+        workers = await self._list_workers(now) if any(depths.values()) else None
         delivered = {
-            queue: await self._delivered_before(queue, workers, before) for queue in self._empty_at
+            queue: self._delivered_before(queue, depth, workers or [], before)
+            for queue, depth in depths.items()
         }
         if not any(delivered.values()):
             return
-
-        async def check(known: Factorization) -> None:
-            if not await self._store.is_wanted(known.number):
-                await self._lifecycle.release(known.number)
-                metrics.SWEPT.labels("unwanted").inc()
-                return
-            await self._reissue_lost(known, workers, delivered, now)
-            if known.waits_for and await self._settlement.catch_up(known):
-                metrics.SWEPT.labels("waiting").inc()
-
-        async for page in _pages(self._store.list_active, before):
+        async for page in _pages(self._store.list_active, before, shards):
+            if workers is None:
+                workers = await self._list_workers(now)
+            running = {unit_id for worker in workers for unit_id in worker.running}
+            wanted = await self._store.list_wanted([known.number for known in page])
+            check = functools.partial(
+                self._check, wanted=wanted, running=running, delivered=delivered, now=now
+            )
             await gather_limited(check, page, limit=CONCURRENT_STEPS)
 
-    async def _delivered_before(
-        self, queue: Queue, workers: list[WorkerStatus], before: float
+    async def _check(
+        self,
+        known: Factorization,
+        *,
+        wanted: set[int],
+        running: set[str],
+        delivered: dict[Queue, float],
+        now: float,
+    ) -> None:
+        if known.number not in wanted:
+            await self._lifecycle.release(known.number)
+            metrics.SWEPT.labels("unwanted").inc()
+            return
+        await self._reissue_lost(known, running, delivered, now)
+        if known.waits_for and await self._settlement.catch_up(known):
+            metrics.SWEPT.labels("waiting").inc()
+
+    async def _list_workers(self, now: float) -> list[WorkerStatus]:
+        return await self._store.list_workers(seen_after=now - ALIVE_SECONDS)
+
+    def _delivered_before(
+        self, queue: Queue, waiting: int, workers: list[WorkerStatus], before: float
     ) -> float:
         """Return a time: every unit of the queue that was issued before it must have been delivered.
 
         Queues are first in, first out. An empty one has delivered everything, any other whatever is
         older than the newest unit that a worker has received.
         """
-        waiting = await self._broker.depth(queue)
         newest = max((worker.newest_issue.get(queue, 0.0) for worker in workers), default=0.0)
         if waiting == 0:
             self._empty_at[queue] = time.time()
@@ -133,14 +161,19 @@ class Sweeper:
             return before
         return max(0.0, newest - LOST_SECONDS)
 
+    def _skip(self) -> None:
+        """Report no queues: those who sweep do it, and what was reported before would be out of date."""
+        for queue in self._empty_at:
+            metrics.QUEUE_WAITING.labels(queue.value).set(0)
+            metrics.QUEUE_AGE.labels(queue.value).set(0)
+
     async def _reissue_lost(
         self,
         known: Factorization,
-        workers: list[WorkerStatus],
+        running: set[str],
         delivered: dict[Queue, float],
         now: float,
     ) -> None:
-        running = {unit_id for worker in workers for unit_id in worker.running}
         lost = [
             unit_id
             for unit_id, entry in known.outstanding.items()
@@ -161,10 +194,12 @@ class Sweeper:
 
 
 async def _pages(
-    list_page: Callable[..., Awaitable[list[Factorization]]], before: float
+    list_page: Callable[..., Awaitable[list[Factorization]]],
+    before: float,
+    shards: Collection[int],
 ) -> AsyncIterator[list[Factorization]]:
     """Yield the pages of a listing."""
     after: int | None = None
-    while page := await list_page(touched_before=before, after=after, limit=PAGE):
+    while page := await list_page(touched_before=before, after=after, limit=PAGE, shards=shards):
         yield page
         after = page[-1].number

@@ -63,7 +63,7 @@ class Worker:
             sieve_digits=settings.sieve_digits,
         )
         self._consumer = Consumer(store, settlement, worker_id=self.worker_id)
-        self._sweeper = Sweeper(store, broker, settlement)
+        self._sweeper = Sweeper(store, broker, settlement, self._heartbeat)
         self._admission = Admission(store, broker, self._heartbeat)
         self._subscriptions: list[Subscription] = []
         self._loops: list[asyncio.Task[None]] = []

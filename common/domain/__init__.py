@@ -21,6 +21,7 @@ from common.domain.factorizations import (
     Solving,
 )
 from common.domain.relation_batch import RelationBatch
+from common.domain.shards import ALL_SHARDS, SHARDS, shard_of
 from common.domain.tasks import SHORT_DIGITS, Ending, Lane, Status, Task, new_task_id
 from common.domain.units import (
     Certainty,
@@ -41,16 +42,19 @@ from common.domain.units import (
     Work,
     kind_named,
 )
-from common.domain.workers import ALIVE_SECONDS, HEARTBEAT_SECONDS, WorkerStatus
+from common.domain.workers import ALIVE_SECONDS, HEARTBEAT_SECONDS, Cluster, WorkerStatus
 
 __all__ = [
     "ALIVE_SECONDS",
+    "ALL_SHARDS",
     "HEARTBEAT_SECONDS",
+    "SHARDS",
     "SHORT_DIGITS",
     "Account",
     "ApiKey",
     "BigInt",
     "Certainty",
+    "Cluster",
     "Control",
     "Counted",
     "CurveState",
@@ -90,5 +94,6 @@ __all__ = [
     "looks_like_a_key",
     "new_key",
     "new_task_id",
+    "shard_of",
     "shortened",
 ]

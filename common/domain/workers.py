@@ -1,10 +1,34 @@
 """The heartbeat of a worker: what it writes into the store about itself every few seconds."""
 
+from collections.abc import Sequence
+from typing import Self
+
+import msgspec
+
 from common.domain.codec import BigInt, Versioned
 
 HEARTBEAT_SECONDS = 2.0
 ALIVE_SECONDS = 10.0
 """A worker that has been silent for longer than this counts as gone."""
+
+
+class Cluster(msgspec.Struct, frozen=True, kw_only=True):
+    """All live workers together, as one of them has seen them."""
+
+    slots: int = 1
+    """Units that they compute at a time."""
+    numbers: int = 1
+    """Numbers that share these slots; those that are only being surveyed do not count."""
+    worker_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, workers: Sequence["WorkerStatus"]) -> Self:
+        """Return the cluster that these workers form."""
+        return cls(
+            slots=max(1, sum(worker.slots for worker in workers)),
+            numbers=max(1, len({number for worker in workers for number in worker.large})),
+            worker_ids=tuple(worker.worker_id for worker in workers),
+        )
 
 
 class WorkerStatus(Versioned, frozen=True, kw_only=True):
@@ -24,3 +48,5 @@ class WorkerStatus(Versioned, frozen=True, kw_only=True):
     """Units that it has computed since it started."""
     started_at: float
     seen_at: float
+    cluster: Cluster | None = None
+    """What it knows of all workers, if it is the one that keeps this for the others."""

@@ -4,10 +4,19 @@ It has two sides: SQLite in one file, and MongoDB through motor. Both pass the s
 (tests/contract).
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import NamedTuple, Protocol
 
-from common.domain import Account, ApiKey, Ending, Factorization, Lane, Task, WorkerStatus
+from common.domain import (
+    ALL_SHARDS,
+    Account,
+    ApiKey,
+    Ending,
+    Factorization,
+    Lane,
+    Task,
+    WorkerStatus,
+)
 
 
 class TaskCursor(NamedTuple):
@@ -66,6 +75,9 @@ class Store(Protocol):
     async def is_wanted(self, number: int) -> bool:
         """Return whether a live task has this number as its key, or an active factorization waits for it."""
 
+    async def list_wanted(self, numbers: Sequence[int]) -> set[int]:
+        """Return those of the numbers that are wanted, as `is_wanted` says of one."""
+
     async def mark_joined(self, task_ids: Sequence[str]) -> None:
         """Record that the tasks' factorizations exist and are wanted."""
 
@@ -74,8 +86,13 @@ class Store(Protocol):
     ) -> int:
         """Count the owner's live tasks, of one lane or both, joined or not or both; stop at the limit."""
 
-    async def list_queues(self, *, created_before: float) -> list[tuple[str, Lane]]:
-        """Return the owners and lanes that have live tasks that are not marked joined."""
+    async def list_waiting_owners(self) -> list[str]:
+        """Return the owners who have live tasks that are not marked joined, ordered by name."""
+
+    async def list_queues(
+        self, owners: Sequence[str], *, created_before: float
+    ) -> list[tuple[str, Lane]]:
+        """Return those of the owners, with the lane, who have live tasks that are not marked joined."""
 
     async def list_unjoined(
         self, owner: str, lane: Lane, *, created_before: float, limit: int
@@ -106,14 +123,27 @@ class Store(Protocol):
         """Take published units out of the outbox, whatever the version is; the version stays."""
 
     async def list_unpublished(
-        self, *, touched_before: float, after: int | None, limit: int
+        self,
+        *,
+        touched_before: float,
+        after: int | None,
+        limit: int,
+        shards: Collection[int] = ALL_SHARDS,
     ) -> list[Factorization]:
-        """Return factorizations with units in their outbox, ordered by key, after the key ``after``."""
+        """Return factorizations with units in their outbox, ordered by key, after the key ``after``.
+
+        Only those whose number is in one of the ``shards`` (`common.domain.shard_of`).
+        """
 
     async def list_active(
-        self, *, touched_before: float, after: int | None, limit: int
+        self,
+        *,
+        touched_before: float,
+        after: int | None,
+        limit: int,
+        shards: Collection[int] = ALL_SHARDS,
     ) -> list[Factorization]:
-        """Return active factorizations, ordered by key, after the key ``after``."""
+        """Return active factorizations, ordered by key, after the key ``after``, as `list_unpublished`."""
 
     async def list_waiting(
         self, number: int, *, after: int | None, limit: int
@@ -138,6 +168,9 @@ class Store(Protocol):
 
     async def remove_worker(self, worker_id: str) -> None:
         """Delete a worker that has stopped."""
+
+    async def get_worker(self, worker_id: str) -> WorkerStatus | None:
+        """Return a worker's last heartbeat, however old it is."""
 
     async def list_workers(self, *, seen_after: float) -> list[WorkerStatus]:
         """Return the workers whose heartbeat is newer than that, ordered by id."""

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -12,7 +12,17 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, PyMongoError
 
 from common import errors
-from common.domain import Account, ApiKey, Ending, Factorization, Lane, Task, WorkerStatus
+from common.domain import (
+    ALL_SHARDS,
+    Account,
+    ApiKey,
+    Ending,
+    Factorization,
+    Lane,
+    Task,
+    WorkerStatus,
+    shard_of,
+)
 from common.runtime.concurrency import Batcher, gather_limited
 from common.store import TaskCursor
 
@@ -69,8 +79,8 @@ INDEXES: Final = {
     "keys": [IndexModel([("key_id", ASCENDING)], name="key_id", unique=True)],
     "factorizations": [
         IndexModel(
-            [(state, ASCENDING), ("number", ASCENDING)],
-            name=f"{state}_numbers",
+            [(state, ASCENDING), ("shard", ASCENDING), ("number", ASCENDING)],
+            name=f"{state}_shards",
             partialFilterExpression={state: True},
         )
         for state in ("active", "unpublished")
@@ -249,6 +259,18 @@ class MongoStore:
         which = {"waits_for": key, "active": True}
         return await _answered(db.factorizations.find_one(which, {"_id": 1})) is not None
 
+    async def list_wanted(self, numbers: Sequence[int]) -> set[int]:
+        """Return those of the numbers that are wanted."""
+        db = await self._ready()
+        keys = [str(int(number)) for number in numbers]
+        live = {"key": {"$in": keys}, "live": True}
+        waiting = {"waits_for": {"$in": keys}, "active": True}
+        wanted = [
+            *await _answered(db.tasks.distinct("key", live)),
+            *await _answered(db.factorizations.distinct("waits_for", waiting)),
+        ]
+        return {int(key) for key in {*wanted} & {*keys}}
+
     async def mark_joined(self, task_ids: Sequence[str]) -> None:
         """Record that the tasks have joined their factorizations."""
         await self._mark_joined(task_ids)
@@ -272,21 +294,24 @@ class MongoStore:
             which["joined"] = joined
         return await _answered(db.tasks.count_documents(which, limit=limit)) if limit > 0 else 0
 
-    async def list_queues(self, *, created_before: float) -> list[tuple[str, Lane]]:
-        """Return the owners and lanes with unjoined tasks, going through the index by owner."""
+    async def list_waiting_owners(self) -> list[str]:
+        """Return the owners who have unjoined tasks, from the index by owner."""
         db = await self._ready()
-        found: list[tuple[str, Lane]] = []
-        owner = ""
-        while True:
-            cursor = db.tasks.find({"unjoined": True, "owner": {"$gt": owner}}, {"owner": 1})
-            page = await _answered(cursor.sort("owner", ASCENDING).limit(1).to_list(1))
-            if not page:
-                return found
-            owner = page[0]["owner"]
-            for lane in Lane:
-                waiting = db.tasks.find_one(_unjoined(owner, lane, created_before), {"_id": 1})
-                if await _answered(waiting):
-                    found.append((owner, lane))
+        return sorted(await _answered(db.tasks.distinct("owner", {"unjoined": True})))
+
+    async def list_queues(
+        self, owners: Sequence[str], *, created_before: float
+    ) -> list[tuple[str, Lane]]:
+        """Return those of the owners, with the lane, who have unjoined tasks."""
+        db = await self._ready()
+        queues = [(owner, lane) for owner in owners for lane in Lane]
+
+        async def waits(queue: tuple[str, Lane]) -> bool:
+            which = _unjoined(*queue, created_before)
+            return await _answered(db.tasks.find_one(which, {"_id": 1})) is not None
+
+        waiting = await gather_limited(waits, queues, limit=CONCURRENT_FINDS)
+        return [queue for queue, is_waiting in zip(queues, waiting, strict=True) if is_waiting]
 
     async def list_unjoined(
         self, owner: str, lane: Lane, *, created_before: float, limit: int
@@ -391,16 +416,26 @@ class MongoStore:
         return [None] * len(published)
 
     async def list_unpublished(
-        self, *, touched_before: float, after: int | None, limit: int
+        self,
+        *,
+        touched_before: float,
+        after: int | None,
+        limit: int,
+        shards: Collection[int] = ALL_SHARDS,
     ) -> list[Factorization]:
         """Return factorizations with units in their outbox, by key."""
-        return await self._list_factorizations("unpublished", touched_before, after, limit)
+        return await self._list_factorizations("unpublished", touched_before, after, limit, shards)
 
     async def list_active(
-        self, *, touched_before: float, after: int | None, limit: int
+        self,
+        *,
+        touched_before: float,
+        after: int | None,
+        limit: int,
+        shards: Collection[int] = ALL_SHARDS,
     ) -> list[Factorization]:
         """Return active factorizations, by key."""
-        return await self._list_factorizations("active", touched_before, after, limit)
+        return await self._list_factorizations("active", touched_before, after, limit, shards)
 
     async def list_waiting(
         self, number: int, *, after: int | None, limit: int
@@ -415,10 +450,18 @@ class MongoStore:
         return [Factorization.from_document(document) for document in found]
 
     async def _list_factorizations(
-        self, which: str, touched_before: float, after: int | None, limit: int
+        self,
+        which: str,
+        touched_before: float,
+        after: int | None,
+        limit: int,
+        shards: Collection[int],
     ) -> list[Factorization]:
         db = await self._ready()
-        query: Document = {which: True, "touched_at": {"$lt": touched_before}}
+        # Earlier versions wrote no shard; what they wrote is found with the first.
+        wanted = [*shards, *([None] if 0 in shards else [])]
+        query: Document = {which: True, "shard": {"$in": wanted}}
+        query["touched_at"] = {"$lt": touched_before}
         if after is not None:
             query["number"] = {"$gt": str(int(after))}
         cursor = db.factorizations.find(query).sort("number", ASCENDING).limit(limit)
@@ -467,6 +510,12 @@ class MongoStore:
         """Delete a worker."""
         db = await self._ready()
         await _answered(db.workers.delete_one({"_id": worker_id}))
+
+    async def get_worker(self, worker_id: str) -> WorkerStatus | None:
+        """Return a worker's last heartbeat."""
+        db = await self._ready()
+        found = await _answered(db.workers.find_one({"_id": worker_id}))
+        return WorkerStatus.from_document(found) if found else None
 
     async def list_workers(self, *, seen_after: float) -> list[WorkerStatus]:
         """Return the workers whose heartbeat is newer than that, ordered by id."""
@@ -618,5 +667,6 @@ def _factorization_document(known: Factorization) -> Document:
         "_id": str(int(known.number)),
         "active": known.active,
         "unpublished": bool(known.outbox),
+        "shard": shard_of(known.number),
         "waits_for": [str(int(number)) for number in known.waits_for],
     }

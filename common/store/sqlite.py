@@ -4,7 +4,7 @@ import asyncio
 import concurrent.futures
 import functools
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -12,6 +12,7 @@ import msgspec
 
 from common import errors
 from common.domain import (
+    ALL_SHARDS,
     SHORT_DIGITS,
     Account,
     ApiKey,
@@ -20,6 +21,7 @@ from common.domain import (
     Lane,
     Task,
     WorkerStatus,
+    shard_of,
 )
 from common.store import TaskCursor
 from common.store.sqlite_transaction import (
@@ -194,13 +196,12 @@ class SqliteStore:
 
     async def is_wanted(self, number: int) -> bool:
         """Return whether a live task asks for the number, or an active factorization waits for it."""
-        queries = (
-            "SELECT 1 FROM tasks WHERE number = ? AND live = 1",
-            "SELECT 1 FROM waits WHERE awaited = ?",
-        )
-        values = (str(int(number)),)
-        return self._look_up(
-            lambda db: any(db.execute(query, values).fetchone() is not None for query in queries)
+        return self._look_up(functools.partial(_is_wanted, number))
+
+    async def list_wanted(self, numbers: Sequence[int]) -> set[int]:
+        """Return those of the numbers that are wanted."""
+        return await self._read(
+            lambda db: {int(number) for number in numbers if _is_wanted(number, db)}
         )
 
     async def mark_joined(self, task_ids: Sequence[str]) -> None:
@@ -225,29 +226,38 @@ class SqliteStore:
         query = f"SELECT count(*) FROM (SELECT 1 FROM tasks WHERE {where} LIMIT {limit:d})"  # noqa: S608 ours
         return await self._read(lambda db: int(db.execute(query, values).fetchone()[0]))
 
-    async def list_queues(self, *, created_before: float) -> list[tuple[str, Lane]]:
-        """Return the owners and lanes with unjoined tasks, going through the index by owner."""
-        next_owner = (
+    async def list_waiting_owners(self) -> list[str]:
+        """Return the owners who have unjoined tasks, going through the index by owner."""
+        query = (
             "SELECT owner FROM tasks WHERE live AND NOT joined AND owner > ? ORDER BY owner LIMIT 1"
         )
-        oldest = (
+
+        def skip(db: sqlite3.Connection) -> list[str]:
+            found = [""]
+            while row := db.execute(query, (found[-1],)).fetchone():
+                found += row
+            return found[1:]
+
+        return await self._read(skip)
+
+    async def list_queues(
+        self, owners: Sequence[str], *, created_before: float
+    ) -> list[tuple[str, Lane]]:
+        """Return those of the owners, with the lane, who have unjoined tasks."""
+        query = (
             "SELECT 1 FROM tasks WHERE live AND NOT joined "  # noqa: S608 ours
             f"AND created_at < ? AND owner = ? AND {_LONG} = ? LIMIT 1"
         )
 
-        def skip(db: sqlite3.Connection) -> list[tuple[str, Lane]]:
-            found: list[tuple[str, Lane]] = []
-            owner = ""
-            while row := db.execute(next_owner, (owner,)).fetchone():
-                owner = row[0]
-                found += [
-                    (owner, lane)
-                    for lane in Lane
-                    if db.execute(oldest, (created_before, owner, lane is Lane.LONG)).fetchone()
-                ]
-            return found
+        def look(db: sqlite3.Connection) -> list[tuple[str, Lane]]:
+            return [
+                (owner, lane)
+                for owner in owners
+                for lane in Lane
+                if db.execute(query, (created_before, owner, lane is Lane.LONG)).fetchone()
+            ]
 
-        return await self._read(skip)
+        return await self._read(look)
 
     async def list_unjoined(
         self, owner: str, lane: Lane, *, created_before: float, limit: int
@@ -330,16 +340,26 @@ class SqliteStore:
         await self._write(clear)
 
     async def list_unpublished(
-        self, *, touched_before: float, after: int | None, limit: int
+        self,
+        *,
+        touched_before: float,
+        after: int | None,
+        limit: int,
+        shards: Collection[int] = ALL_SHARDS,
     ) -> list[Factorization]:
         """Return factorizations with units in their outbox, by key."""
-        return await self._list_factorizations("unpublished", touched_before, after, limit)
+        return await self._list_factorizations("unpublished", touched_before, after, limit, shards)
 
     async def list_active(
-        self, *, touched_before: float, after: int | None, limit: int
+        self,
+        *,
+        touched_before: float,
+        after: int | None,
+        limit: int,
+        shards: Collection[int] = ALL_SHARDS,
     ) -> list[Factorization]:
         """Return active factorizations, by key."""
-        return await self._list_factorizations("active", touched_before, after, limit)
+        return await self._list_factorizations("active", touched_before, after, limit, shards)
 
     async def list_waiting(
         self, number: int, *, after: int | None, limit: int
@@ -353,11 +373,16 @@ class SqliteStore:
         return await self._list(Factorization.decode, query, str(int(number)), key, limit)
 
     async def _list_factorizations(
-        self, which: str, touched_before: float, after: int | None, limit: int
+        self,
+        which: str,
+        touched_before: float,
+        after: int | None,
+        limit: int,
+        shards: Collection[int],
     ) -> list[Factorization]:
         query = (
             f"SELECT body FROM factorizations WHERE {which} AND touched_at < ? "  # noqa: S608 ours
-            "AND number > ? ORDER BY number LIMIT ?"
+            f"AND number > ? {_in_shards(shards)} ORDER BY number LIMIT ?"
         )
         key = "" if after is None else str(int(after))
         return await self._list(Factorization.decode, query, touched_before, key, limit)
@@ -404,6 +429,12 @@ class SqliteStore:
         await self._write(
             lambda t: t.db.execute("DELETE FROM workers WHERE worker_id=?", (worker_id,))
         )
+
+    async def get_worker(self, worker_id: str) -> WorkerStatus | None:
+        """Return a worker's last heartbeat."""
+        query = "SELECT body FROM workers WHERE worker_id = ?"
+        found = await self._list(WorkerStatus.decode, query, worker_id)
+        return found[0] if found else None
 
     async def list_workers(self, *, seen_after: float) -> list[WorkerStatus]:
         """Return the workers whose heartbeat is newer than that, ordered by id."""
@@ -475,6 +506,7 @@ class SqliteStore:
         # FULL makes a commit survive a loss of power, not only a kill.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.create_function("shard_of", 1, shard_of, deterministic=True)
         connection.executescript(SCHEMA)
         _upgrade(connection)
         return connection
@@ -573,6 +605,21 @@ def _opened(connection: sqlite3.Connection | None) -> sqlite3.Connection:
     if connection is None:
         raise errors.StoreUnavailable("it is closed")
     return connection
+
+
+def _is_wanted(number: int, db: sqlite3.Connection) -> bool:
+    query = (
+        "SELECT 1 FROM tasks WHERE number = ?1 AND live = 1 "
+        "UNION ALL SELECT 1 FROM waits WHERE awaited = ?1 LIMIT 1"
+    )
+    return db.execute(query, (str(int(number)),)).fetchone() is not None
+
+
+def _in_shards(shards: Collection[int]) -> str:
+    """Return the condition for numbers of these shards, which most often are all."""
+    if {*shards} >= ALL_SHARDS:
+        return ""
+    return f"AND shard_of(number) IN ({', '.join(str(int(shard)) for shard in shards)})"
 
 
 def _rows(

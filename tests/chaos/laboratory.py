@@ -387,7 +387,7 @@ class Laboratory:
                 **{queue.value: await self.broker.depth(queue) for queue in Queue},
                 "active": len(await self.store.list_active(**listing)),
                 "unpublished": len(await self.store.list_unpublished(**listing)),
-                "unjoined": len(await self.store.list_queues(created_before=later)),
+                "unjoined": len(await self.store.list_waiting_owners()),
                 "in hand": sum(
                     len(worker.running)
                     for worker in await self.store.list_workers(seen_after=time.time() - 10)

@@ -18,7 +18,8 @@ Document = dict[str, Any]
 SMALL = {"workers", "keys"}
 """A cluster has a few workers, and operators list all keys."""
 NOT_CALLED = {
-    *("open", "close", "ping", "heartbeat", "remove_worker", "list_workers"),
+    *("open", "close", "ping", "heartbeat", "remove_worker"),
+    *("get_worker", "list_workers"),
     *("insert_key", "find_keys", "list_keys", "revoke_key"),
 }
 
@@ -36,6 +37,7 @@ class Asked(monitoring.CommandListener):
         asked = event.command
         found = [
             *([asked["filter"]] if event.command_name == "find" else []),
+            *([asked["query"]] if event.command_name == "distinct" else []),
             *(stage["$match"] for stage in asked.get("pipeline", []) if "$match" in stage),
             *(one["q"] for one in (*asked.get("updates", []), *asked.get("deletes", []))),
         ]
@@ -76,7 +78,9 @@ async def call_everything(store: Store) -> None:
     await store.mark_joined([tasks[2].task_id])
     for lane, joined in ((None, None), (Lane.SHORT, None), (Lane.LONG, True)):
         await store.count_live("ann", lane=lane, joined=joined, limit=9)
-    await store.list_queues(created_before=1e10)
+    await store.list_wanted([9, 92])
+    await store.list_waiting_owners()
+    await store.list_queues(["ann"], created_before=1e10)
     await store.list_unjoined("ann", Lane.SHORT, created_before=1e10, limit=9)
     await store.list_owners([91, 92], since=1.0)
     known = await store.create_factorization(factorizations.begin(91, 1.0))

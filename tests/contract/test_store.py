@@ -7,8 +7,11 @@ from msgspec.structs import replace
 
 from common import errors
 from common.domain import (
+    ALL_SHARDS,
+    SHARDS,
     BigInt,
     Certainty,
+    Cluster,
     Effort,
     Ending,
     Factorization,
@@ -20,9 +23,11 @@ from common.domain import (
     accounts,
     api_keys,
     factorizations,
+    shard_of,
 )
 from common.lifecycle import new_task
 from common.store import Store, TaskCursor
+from common.store.mongo import MongoStore
 
 pytestmark = pytest.mark.usefixtures("every_number_queued")
 
@@ -196,7 +201,9 @@ async def test_those_who_wait_for_a_composite_are_found(store: Store) -> None:
     assert [numbers[0][1]] == [
         known.number for known in await store.list_waiting(91, after=None, limit=9)
     ]
-    assert await store.is_wanted(BIG)
+    other = await store.insert_tasks([task(-89), task(89), task(87)])
+    await store.end_task(other[2].task_id, CANCELLED)
+    assert {89, BIG, 93} == await store.list_wanted([86, 87, 89, BIG, 93])
     for known in [*found, *more]:
         assert await store.is_wanted(BIG)
         assert await store.swap_factorization(known.rested(2.0))
@@ -239,9 +246,12 @@ async def test_queues_are_owners_and_lanes_with_something_waiting(store: Store) 
     await store.end_task(dan.task_id, CANCELLED)
 
     assert [("ann", Lane.LONG), ("ann", Lane.SHORT), ("bob", Lane.LONG)] == sorted(
-        await store.list_queues(created_before=5.0)
+        await store.list_queues(["ann", "bob", "cat", "dan", "eve"], created_before=5.0)
     )
-    assert 4 == len(await store.list_queues(created_before=9.0))
+    assert ["ann", "bob", "eve"] == await store.list_waiting_owners()
+    assert [("bob", Lane.LONG), ("eve", Lane.SHORT)] == sorted(
+        await store.list_queues(["bob", "eve"], created_before=9.0)
+    )
 
 
 async def test_live_tasks_are_counted_by_owner_lane_and_joining(store: Store) -> None:
@@ -448,6 +458,40 @@ async def test_what_a_sweeper_looks_at_is_paged_by_key(store: Store) -> None:
     assert sorted(set(numbers) - {95, 96}, key=str) == seen
 
 
+@pytest.mark.parametrize("listing", ["list_active", "list_unpublished"])
+async def test_a_sweeper_may_ask_for_some_shards(store: Store, listing: str) -> None:
+    """The shards have all numbers between them, each in one."""
+    numbers = [*range(90, 120), BIG]
+    for number in numbers:
+        await store.create_factorization(rich(number))
+    found = {
+        shard: await getattr(store, listing)(
+            touched_before=9.0, after=None, limit=99, shards=frozenset({shard})
+        )
+        for shard in ALL_SHARDS
+    }
+    some = await getattr(store, listing)(touched_before=9.0, after=96, limit=3, shards={1, 5, 7})
+
+    assert sorted(numbers) == sorted(known.number for page in found.values() for known in page)
+    assert all(shard_of(known.number) == shard for shard, page in found.items() for known in page)
+    later = sorted(str(n) for n in numbers if shard_of(n) in {1, 5, 7} and str(n) > "96")
+    assert later[:3] == [str(known.number) for known in some]
+
+
+async def test_a_number_without_a_shard_is_in_the_first(mongo_store: MongoStore) -> None:
+    """Earlier versions wrote no shard, and their workers may still run while new ones do."""
+    known = await mongo_store.create_factorization(rich(91))
+    stored = mongo_store._db.factorizations  # noqa: SLF001 only an earlier version could write it otherwise
+    await stored.update_one({"_id": "91"}, {"$unset": {"shard": ""}})
+    found = [
+        await mongo_store.list_active(touched_before=9.0, after=None, limit=9, shards={shard})
+        for shard in sorted(ALL_SHARDS)
+    ]
+
+    assert [[known]] + [[]] * (SHARDS - 1) == found
+    assert [known] == await mongo_store.list_unpublished(touched_before=9.0, after=None, limit=9)
+
+
 async def test_a_units_batch_counts_once(store: Store) -> None:
     """The first batch of a unit stays, in any number, and all are read in order."""
     for index in range(40):
@@ -464,6 +508,9 @@ async def test_a_units_batch_counts_once(store: Store) -> None:
 
 async def test_workers_are_known_while_they_are_heard_of(store: Store) -> None:
     """The latest word counts; silence and goodbyes end it."""
+    keeping = replace(worker("a", 4.0), cluster=Cluster(slots=4, worker_ids=("a", "b")))
+    await store.heartbeat(keeping)
+    assert keeping == await store.get_worker("a")
     for status in (worker("b", 1.0), worker("a", 5.0), worker("b", 6.0), worker("c", 7.0)):
         await store.heartbeat(status)
     await store.remove_worker("c")
@@ -471,6 +518,8 @@ async def test_workers_are_known_while_they_are_heard_of(store: Store) -> None:
 
     assert [worker("a", 5.0), worker("b", 6.0)] == await store.list_workers(seen_after=2.0)
     assert [worker("b", 6.0)] == await store.list_workers(seen_after=5.0)
+    assert worker("a", 5.0) == await store.get_worker("a")
+    assert await store.get_worker("c") is None
 
 
 async def test_a_store_answers_a_ping(store: Store) -> None:

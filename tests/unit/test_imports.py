@@ -42,7 +42,8 @@ LAYERS = {
         {"__main__"},
     ],
     "factor_worker": [
-        {"engine", "heartbeat", "metering", "metrics"},
+        {"engine", "metering", "metrics", "rendezvous"},
+        {"heartbeat"},
         {"admission", "plan", "retries", "slots"},
         {"settlement"},
         {"consumer", "sweeper"},

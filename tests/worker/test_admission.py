@@ -8,14 +8,14 @@ from msgspec.structs import replace
 
 from common.broker import Delivery, Queue
 from common.broker.memory import MemoryBroker
-from common.domain import Ending, Lane, Status, Task, Unit
+from common.domain import Cluster, Ending, Lane, Status, Task, Unit
 from common.lifecycle import Lifecycle, Submission, new_task
 from common.numbers import ParsedNumber
 from common.places import PLACES
 from common.store.sqlite import SqliteStore
 from factor_worker import admission as admission_module
 from factor_worker.admission import Admission
-from factor_worker.heartbeat import Cluster, Heartbeat
+from factor_worker.heartbeat import Heartbeat
 from tests import waiting
 
 pytestmark = pytest.mark.usefixtures("every_number_queued")
@@ -175,10 +175,13 @@ async def test_a_quiet_worker_looks_after_each_survey(
     await broker.close()
 
 
-async def test_an_owner_is_served_by_one_of_the_live_workers(store: SqliteStore) -> None:
+async def test_an_owner_is_served_by_one_of_the_live_workers(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three workers share the owners; when one of them dies, the others serve its owners too."""
     broker = MemoryBroker()
     await broker.open()
+    monkeypatch.setattr(admission_module, "LEFT_SECONDS", 0.0)
     names = ["a", "b", "c"]
     heartbeats = [Heartbeat(store, worker_id=name) for name in names]
     admissions = [Admission(store, broker, heartbeat) for heartbeat in heartbeats]
@@ -186,14 +189,14 @@ async def test_an_owner_is_served_by_one_of_the_live_workers(store: SqliteStore)
         heartbeat.cluster = Cluster(worker_ids=tuple(names))
     for owner in range(30):
         await store.insert_tasks(tasks(f"owner-{owner}", range(100 + owner, 101 + owner)))
-    await admissions[0].admit(ignore_age=True)
+    await admissions[0].admit()
     first = await broker.depth(Queue.SURVEY)
     assert 0 < first < 30
     for heartbeat, admission in zip(heartbeats[:2], admissions, strict=False):
         heartbeat.cluster = Cluster(worker_ids=tuple(names[:2]))
-        await admission.admit(ignore_age=True)
+        await admission.admit()
 
-    assert [] == await store.list_queues(created_before=time.time())
+    assert [] == await store.list_waiting_owners()
     assert 30 == await broker.depth(Queue.SURVEY)
     await broker.close()
 

@@ -24,6 +24,7 @@ from common.domain import (
 from common.lifecycle import Lifecycle, Submission
 from common.numbers import ParsedNumber
 from common.store.sqlite import SqliteStore
+from factor_worker.heartbeat import Heartbeat
 from factor_worker.plan import sieve
 from factor_worker.settlement import Settlement
 from factor_worker.sweeper import Sweeper
@@ -75,7 +76,9 @@ class Workers:
 
     async def sweep(self) -> None:
         """Look once at everything, as if what is not finished had been left behind."""
-        await Sweeper(self.store, self.broker, self.settlement).sweep(ignore_age=True)
+        heartbeat = Heartbeat(self.store, worker_id="w")
+        sweeper = Sweeper(self.store, self.broker, self.settlement, heartbeat)
+        await sweeper.sweep(ignore_age=True)
 
     async def known(self, number: int) -> Factorization:
         """Return the factorization of a number."""

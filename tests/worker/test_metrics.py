@@ -195,8 +195,9 @@ async def test_sweeps(world: World) -> None:
 @pytest.mark.usefixtures("every_number_queued")
 async def test_what_a_sweep_repairs(idle: World) -> None:
     """A task whose gateway died, an unpublished outbox, a lost unit, and work that nobody wants."""
-    admission = Admission(idle.store, idle.broker, Heartbeat(idle.store, worker_id="w"))
-    sweeper = Sweeper(idle.store, idle.broker, settlement(idle.store, idle.broker))
+    heartbeat = Heartbeat(idle.store, worker_id="w")
+    admission = Admission(idle.store, idle.broker, heartbeat)
+    sweeper = Sweeper(idle.store, idle.broker, settlement(idle.store, idle.broker), heartbeat)
     task = new_task(1237, "1237", "somebody")
     await idle.store.insert_tasks([task])
     async with moves("factorline_tasks_admitted_total", lane="short"):
@@ -220,7 +221,8 @@ async def test_what_a_sweep_repairs(idle: World) -> None:
 async def test_how_long_a_queue_has_been_waiting(idle: World) -> None:
     """The age grows while nobody takes units, and the units count as waiting, not as lost."""
     await idle.submit(1234)
-    sweeper = Sweeper(idle.store, idle.broker, settlement(idle.store, idle.broker))
+    heartbeat = Heartbeat(idle.store, worker_id="w")
+    sweeper = Sweeper(idle.store, idle.broker, settlement(idle.store, idle.broker), heartbeat)
     await sweeper.sweep()
 
     assert 1 == value("factorline_queue_waiting", queue="factor.survey")

@@ -1,8 +1,9 @@
 """Parts of a worker, put together for a test."""
 
 from common.broker import Broker
+from common.domain import Cluster
 from common.store import Store
-from factor_worker.heartbeat import Cluster, Heartbeat
+from factor_worker.heartbeat import Heartbeat
 from factor_worker.metering import Meter
 from factor_worker.settlement import Settlement
 
