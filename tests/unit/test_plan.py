@@ -257,7 +257,8 @@ def test_a_composite_is_sieved_once_whoever_contains_it(luck: random.Random) -> 
 
     assert together.sieved.keys() <= {hard}
     assert all(known.complete for known in together.known.values())
-    limit = 3 * sum(alone.sieved.values()) + 50  # units are drawn at random, and so are their sizes
+    # Alone, a curve may find the factor, so that nothing is sieved; one sieve takes 54 to 61 units.
+    limit = 3 * sum(alone.sieved.values()) + 100
     assert sum(together.sieved.values()) <= limit
 
 
