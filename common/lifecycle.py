@@ -36,6 +36,7 @@ import structlog
 from msgspec.structs import replace
 
 from common import errors
+from common.announcer import Announcer
 from common.broker import Broker
 from common.domain import (
     BigInt,
@@ -138,6 +139,7 @@ class Lifecycle:
     def __init__(self, store: Store, broker: Broker) -> None:
         self._store = store
         self._broker = broker
+        self._announcer = Announcer(broker)
         self._places = Places(store)
 
     async def accept(self, submission: Submission) -> list[Task]:
@@ -305,6 +307,25 @@ class Lifecycle:
             task = await self._store.end_task(task.task_id, known.ended)
         return task, known
 
+    async def read_tasks(
+        self, key: int, task_ids: Sequence[str]
+    ) -> tuple[list[Task], Factorization | None]:
+        """Return tasks of one number as `read_current` does, in any order; the number is read once.
+
+        Args:
+            key: The key of all of these tasks.
+            task_ids: Which tasks. Ids that do not exist are left out.
+
+        """
+        tasks = await self._store.get_tasks(task_ids)
+        known = await self.look_up(key, at=tasks[0].created_at if tasks else 0.0)
+        if known is None or known.ended is None:
+            return tasks, known
+        if any(task.ended is None and task.round <= known.round for task in tasks):
+            await self.end_live_tasks(known)
+            tasks = await self._store.get_tasks(task_ids)
+        return tasks, known
+
     async def look_up(self, key: int, *, at: float) -> Factorization | None:
         """Return what is known of a number >= 0, to be shown: what it waits for is part of it.
 
@@ -336,14 +357,15 @@ class Lifecycle:
             return task
         ending = Ending(status=Status.CANCELLED, at=time.time(), reason="cancelled on request")
         task = await self._store.end_task(task.task_id, ending)
-        if known is None:  # it had not joined yet
-            await self._tell(Event(number=task.key, version=0, urgent=True))
-        if known is not None:
-            await self.release(task.key, touch=True)
+        told = known is not None and await self.release(task.key, touch=True)
+        if not told:  # the task had not joined yet
+            await self._announcer.tell(Event(number=task.key, version=0, urgent=True))
         return task
 
-    async def release(self, number: int, *, touch: bool = False) -> None:
+    async def release(self, number: int, *, touch: bool = False) -> bool:
         """Rest a factorization that nobody wants, and then what it waited for, if nobody else does.
+
+        Returns whether gateways were told of a new version.
 
         Args:
             number: Its key.
@@ -354,7 +376,7 @@ class Lifecycle:
         while known is not None and known.active:
             wanted = await self._store.is_wanted(number)
             if wanted and not touch:
-                return
+                return False
             after = known.touched(time.time()) if wanted else known.rested(time.time())
             if await self._store.swap_factorization(after):
                 await self.tell(after, urgent=True)
@@ -362,17 +384,15 @@ class Lifecycle:
                     await self.tell_workers(number)
                     for part in known.waits_for:
                         await self.release(part)
-                return
+                return True
             known = await self.require(number)
+        return False
 
     async def tell(self, known: Factorization, *, urgent: bool = False) -> None:
-        """Tell every gateway the version of a factorization."""
+        """Tell every gateway the version of a factorization; within a second, unless it is urgent."""
         urgent = urgent or known.ended is not None
-        await self._tell(Event(number=known.number, version=known.version, urgent=urgent))
-
-    async def _tell(self, event: Event) -> None:
-        with contextlib.suppress(errors.BrokerUnavailable):
-            await self._broker.tell(event)
+        event = Event(number=known.number, version=known.version, urgent=urgent)
+        await self._announcer.tell(event)
 
     async def tell_workers(self, number: int) -> None:
         """Ask the workers to stop those of a number's units that are no longer outstanding.

@@ -7,20 +7,26 @@ reads what has changed from the store.
     watch     A watcher is registered first and reads the store second. A change before the read is in
               what it reads, and a change after it finds the watcher registered.
     event     Marks the number as stale and starts a reader for it, unless one is running. The reader
-              reads each watcher's task, tells the watcher, and starts again while the number is stale:
-              at once after an urgent event (an ending), otherwise after a second, so that fast progress is
-              read once a second.
+              reads the number and the tasks of all its watchers together, tells the watchers, and starts
+              again while the number is stale: at once after an urgent event (an ending), otherwise after
+              a second, so that fast progress is read once a second.
     parts     A number that is split waits for its composite parts, each of which is a factorization of
-              its own. The watcher is registered for these as well, so that it hears of their progress.
-    gap       After a reconnection to the broker events may be missing, so every watched number is read.
-    recheck   The same happens every few seconds, which bounds how long a lost event is missed.
+              its own. Events of these concern the number, too.
+    recheck   Every few seconds the versions of all numbers and their parts are compared with what was
+              read last, which bounds how long a lost event is missed. Groups of numbers take turns.
+    gap       After a reconnection to the broker events may be missing, so all groups are checked at once.
+
+A cancellation gives a number that is being worked on a new version, which a recheck finds if the event is
+lost. That of a task whose number has not begun leaves no trace in versions, so what was not read for a minute
+is read anyway.
 
 If the store does not answer, the reader leaves its number marked as stale and tries again.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+import itertools
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 import structlog
 
@@ -31,7 +37,7 @@ from common.lifecycle import Lifecycle, State
 from common.runtime.logs import about
 from common.store import Store
 from gateway import metrics
-from gateway.views.representation import version_of
+from gateway.views.representation import Views, version_of
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -41,21 +47,66 @@ RECHECK_SECONDS = 8.0
 """How long it can take until a watcher learns of a change whose event was lost."""
 RETRY_SECONDS = 1.0
 """Pause before a number is read again after the store did not answer."""
+READ_ANYWAY_SECONDS = 60.0
+"""A number is read after this time although its version is the same."""
 CONCURRENT_READS = 32
+RECHECK_NUMBERS = 500
+"""Numbers whose versions are compared in one read."""
+TELL_AT_ONCE = 100
+"""Watchers that are told before other work of the event loop gets its turn."""
 
-OnChange = Callable[[Task, Factorization | None], None]
-"""Takes the state of a task, which may be one that it was given before."""
+OnChange = Callable[[Task, Views], None]
+"""Takes the state of a task, which may be one that it was given before, with the views of its number."""
 
 
 class Watcher:
     """Somebody who follows one task."""
 
-    def __init__(self, task: Task, on_change: OnChange) -> None:
+    __slots__ = ("followed", "gone", "on_change", "task")
+
+    def __init__(self, task: Task, followed: "_Followed", on_change: OnChange) -> None:
         self.task = task
+        self.followed = followed
         self.on_change = on_change
-        self.numbers: set[BigInt] = set()
-        """What it is registered for: the task's number, and the parts that this waits for."""
         self.gone = False
+
+
+class _Followed:
+    """A number that somebody follows, and what was last read of it."""
+
+    def __init__(self, number: BigInt) -> None:
+        self.number = number
+        self.key = _key(number)
+        self.watchers: set[Watcher] = set()
+        self.parts: tuple[BigInt, ...] = ()
+        """What it waits for."""
+        self.stored_versions = 0
+        """The versions of the number and of its parts in the store, all together."""
+        self.version = 0
+        """The same, with what was taken in, so that it never falls."""
+        self.begun = False
+        """Whether it is worked on, so that a cancellation gives it a new version."""
+        self.read_at = asyncio.get_running_loop().time()
+        """When the tasks of all watchers were read."""
+        self.stale = False
+        self.reading = False
+        self.urgent = asyncio.Event()
+
+    def note(self, known: Factorization | None) -> None:
+        """Remember what was read."""
+        self.parts = known.waits_for if known else ()
+        self.stored_versions = known.version if known else 0
+        self.version = _version(known)
+        self.begun = known is not None and known.active
+
+
+def _version(known: Factorization | None) -> int:
+    return known.version + known.taken_in if known else 0
+
+
+def _key(number: int) -> str:
+    """Return what dictionaries are keyed by: anybody can make up integers with the same hash."""
+    return str(int(number))
 
 
 class Hub:
@@ -65,23 +116,28 @@ class Hub:
         self._store = store
         self._broker = broker
         self._lifecycle = lifecycle
-        self._watchers: dict[BigInt, set[Watcher]] = {}
-        self._stale: set[BigInt] = set()
-        self._readers: dict[BigInt, asyncio.Task[None]] = {}
-        self._urgent: dict[BigInt, asyncio.Event] = {}
+        self._followed: dict[str, _Followed] = {}
+        self._containing: dict[str, set[_Followed]] = {}
+        """Those that wait for a number, by that number."""
+        self._running: set[asyncio.Task[None]] = set()
+        """Readers of numbers, and rechecks."""
         self._reads = asyncio.Semaphore(CONCURRENT_READS)
         self._subscription: Subscription | None = None
-        self._recheck: asyncio.Task[None] | None = None
         self.sockets: set[Callable[[], Awaitable[None]]] = set()
         """How to close each open WebSocket when the gateway stops."""
         self._polls: set[asyncio.Event] = set()
         """What each long poll waits for."""
         self._stopping = False
 
+    @property
+    def followers(self) -> int:
+        """How many watchers there are, of sockets and long polls."""
+        return sum(len(followed.watchers) for followed in self._followed.values())
+
     async def start(self) -> None:
         """Begin to listen to events."""
         self._subscription = await self._broker.subscribe_events(self._on_event, self._on_gap)
-        self._recheck = asyncio.create_task(self._recheck_forever())
+        self._run(self._recheck_forever())
 
     async def stop(self) -> None:
         """Close every socket, end every long poll, and stop listening."""
@@ -91,7 +147,7 @@ class Hub:
         await asyncio.gather(*(close() for close in list(self.sockets)))
         if self._subscription is not None:
             await self._subscription.cancel()
-        running = [task for task in (self._recheck, *self._readers.values()) if task is not None]
+        running = list(self._running)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -109,44 +165,74 @@ class Hub:
         return await self._follow(task, on_change)
 
     async def _follow(self, task: Task, on_change: OnChange) -> Watcher:
-        watcher = Watcher(task, on_change)
-        async with self._reads:
-            self._register(watcher, {task.key})
-            try:
-                await self._inform(watcher)
-            except BaseException:
-                self.unwatch(watcher)
-                raise
+        followed = self._followed.get(_key(task.key))
+        if followed is None:
+            followed = self._followed[_key(task.key)] = _Followed(task.key)
+        watcher = Watcher(task, followed, on_change)
+        followed.watchers.add(watcher)
+        metrics.FOLLOWED.set(len(self._followed))
+        try:
+            await self._inform(followed, [watcher])
+        except BaseException:
+            self.unwatch(watcher)
+            raise
         return watcher
 
     def unwatch(self, watcher: Watcher) -> None:
         """Forget a watcher. Calling it again does nothing."""
         watcher.gone = True
-        self._register(watcher, set())
+        followed = watcher.followed
+        if watcher not in followed.watchers:
+            return
+        followed.watchers.discard(watcher)
+        if not followed.watchers:
+            self._note(followed, None)
+            del self._followed[followed.key]
+            metrics.FOLLOWED.set(len(self._followed))
 
-    def _register(self, watcher: Watcher, numbers: set[BigInt]) -> None:
-        """Have a watcher hear of changes to these numbers, and of no others."""
-        for number in watcher.numbers - numbers:
-            watchers = self._watchers[number]
-            watchers.discard(watcher)
-            if not watchers:
-                del self._watchers[number]
-        for number in numbers - watcher.numbers:
-            self._watchers.setdefault(number, set()).add(watcher)
-        watcher.numbers = numbers
-        metrics.FOLLOWED.set(len(self._watchers))
-
-    async def _inform(self, watcher: Watcher) -> None:
-        """Read a watcher's task, register the watcher for what its number waits for, and tell it."""
+    async def _inform(self, followed: _Followed, watchers: Sequence[Watcher]) -> None:
+        """Read a number and the tasks of some of its watchers together, and tell these watchers."""
+        task_ids = list(dict.fromkeys(watcher.task.task_id for watcher in watchers))
         missed = True
         while missed:
-            task, known = await self._lifecycle.read(watcher.task.task_id, watcher.task.owner)
-            if watcher.gone:
+            async with self._reads:
+                tasks, known = await self._lifecycle.read_tasks(followed.number, task_ids)
+            if not followed.watchers:
                 return
-            numbers = {watcher.task.key, *(known.waits_for if known else ())}
-            missed = not numbers <= watcher.numbers  # the new ones may have changed since the read
-            self._register(watcher, numbers)
-        watcher.on_change(task, known)
+            # New parts may have changed since they were read.
+            parts = known.waits_for if known else ()
+            missed = any(part not in followed.parts for part in parts)
+            overtaken = _version(known) < followed.version
+            self._note(followed, known)
+            if overtaken:  # another read was faster, or the store is restored from a backup
+                self._refresh(followed, urgent=False)
+        await self._tell(watchers, tasks, Views(known))
+
+    async def _tell(self, watchers: Sequence[Watcher], tasks: Sequence[Task], views: Views) -> None:
+        by_id = {task.task_id: task for task in tasks}
+        for place, watcher in enumerate(watchers):
+            if place and place % TELL_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            task = by_id.get(watcher.task.task_id)
+            if watcher.gone or task is None:
+                continue
+            watcher.on_change(task, views)
+            if task.ended is not None:
+                self.unwatch(watcher)
+
+    def _note(self, followed: _Followed, known: Factorization | None) -> None:
+        """Remember what was read of a number, and have events of what it waits for concern it."""
+        before = followed.parts
+        followed.note(known)
+        if followed.parts == before:
+            return
+        for part in before:
+            containing = self._containing[_key(part)]
+            containing.discard(followed)
+            if not containing:
+                del self._containing[_key(part)]
+        for part in followed.parts:
+            self._containing.setdefault(_key(part), set()).add(followed)
 
     async def wait_done(
         self, task: Task, timeout_s: float, *, newer_than: int | None = None
@@ -160,9 +246,11 @@ class Hub:
         latest: list[State] = []
         enough = asyncio.Event()
 
-        def on_change(task: Task, known: Factorization | None) -> None:
-            latest[:] = [(task, known)]
-            newer = newer_than is not None and version_of(task, known) > newer_than
+        def on_change(task: Task, views: Views) -> None:
+            version = version_of(task, views.known)
+            if not latest or version >= version_of(*latest[0]):
+                latest[:] = [(task, views.known)]
+            newer = newer_than is not None and version > newer_than
             if self._stopping or newer or task.ended is not None:
                 enough.set()
 
@@ -178,58 +266,93 @@ class Hub:
         return latest[0]
 
     async def _on_event(self, event: Event) -> None:
-        metrics.EVENTS.labels("yes" if event.number in self._watchers else "no").inc()
-        self._refresh(event.number, urgent=event.urgent)
+        key = _key(event.number)
+        concerned = [*self._containing.get(key, ())]
+        if key in self._followed:
+            concerned.append(self._followed[key])
+        metrics.EVENTS.labels("yes" if concerned else "no").inc()
+        for followed in concerned:
+            self._refresh(followed, urgent=event.urgent)
 
     async def _on_gap(self) -> None:
         metrics.EVENT_GAPS.inc()
-        self._refresh_all()
+        self._run(self._catch_up())
 
-    def _refresh_all(self) -> None:
-        for number in list(self._watchers):
-            self._refresh(number, urgent=True)
+    async def _catch_up(self) -> None:
+        for group in self._groups():
+            await self._recheck(group, after_gap=True)
 
     async def _recheck_forever(self) -> None:
         while True:
-            await asyncio.sleep(RECHECK_SECONDS)
-            self._refresh_all()
+            groups = self._groups()
+            for group in groups or [[]]:
+                await asyncio.sleep(RECHECK_SECONDS / max(1, len(groups)))
+                await self._recheck(group)
 
-    def _refresh(self, number: BigInt, *, urgent: bool) -> None:
-        """Have a number read again, by the reader that is running for it or by a new one."""
-        if number not in self._watchers:
-            return
-        self._stale.add(number)
-        if number not in self._readers:
-            self._urgent[number] = asyncio.Event()
-            self._readers[number] = asyncio.create_task(self._read(number))
-        elif urgent:
-            self._urgent[number].set()
+    def _groups(self) -> list[list[_Followed]]:
+        everything = list(self._followed.values())
+        starts = range(0, len(everything), RECHECK_NUMBERS)
+        return [everything[start : start + RECHECK_NUMBERS] for start in starts]
 
-    async def _read(self, number: BigInt) -> None:
-        urgent = self._urgent[number]
+    async def _recheck(self, group: Sequence[_Followed], *, after_gap: bool = False) -> None:
+        """Have those numbers read whose versions are not those that were read last."""
+        asked = [number for followed in group for number in (followed.number, *followed.parts)]
+        counts = [1 + len(followed.parts) for followed in group]
         try:
-            while number in self._stale:
-                self._stale.discard(number)
-                urgent.clear()
-                await self._notify(number)
+            versions = iter(await self._store.list_versions(asked))
+        except errors.StoreUnavailable as error:
+            log.warning("The store does not answer: updates are delayed", why=str(error))
+            if after_gap:
+                for followed in group:
+                    self._refresh(followed, urgent=True)  # its reader tries until the store answers
+            return
+        long_ago = asyncio.get_running_loop().time() - READ_ANYWAY_SECONDS
+        for followed, count in zip(group, counts, strict=True):
+            stored = sum(itertools.islice(versions, count))
+            unsure = followed.read_at < long_ago or (after_gap and not followed.begun)
+            if unsure or stored != followed.stored_versions:
+                self._refresh(followed, urgent=True)
+
+    def _refresh(self, followed: _Followed, *, urgent: bool) -> None:
+        """Have a number read again, by the reader that is running for it or by a new one."""
+        followed.stale = True
+        if not followed.reading:
+            followed.reading = True
+            self._run(self._read(followed))
+        elif urgent:
+            followed.urgent.set()
+
+    async def _read(self, followed: _Followed) -> None:
+        try:
+            while followed.stale and followed.watchers:
+                followed.stale = False
+                followed.urgent.clear()
+                await self._notify(followed)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(COALESCE_SECONDS):
-                        await urgent.wait()
+                        await followed.urgent.wait()
         finally:
-            del self._readers[number], self._urgent[number]
+            followed.reading = False
 
-    async def _notify(self, number: BigInt) -> None:
-        """Read the task of each of a number's watchers, and tell the watcher."""
-        for watcher in list(self._watchers.get(number, ())):
-            try:
-                async with self._reads:
-                    await self._inform(watcher)
-            except errors.StoreUnavailable as error:
-                log.warning(
-                    "The store does not answer: updates are delayed",
-                    why=str(error),
-                    **about(number),
-                )
-                self._stale.add(number)
-                await asyncio.sleep(RETRY_SECONDS)
-                return
+    async def _notify(self, followed: _Followed) -> None:
+        """Tell all watchers of a number its newest state, and the states of their tasks."""
+        before, watchers = followed.version, set(followed.watchers)
+        try:
+            await self._inform(followed, list(watchers))
+        except errors.StoreUnavailable as error:
+            log.warning(
+                "The store does not answer: updates are delayed",
+                why=str(error),
+                **about(followed.number),
+            )
+            followed.stale = True
+            await asyncio.sleep(RETRY_SECONDS)
+            return
+        followed.read_at = asyncio.get_running_loop().time()
+        if followed.version != before and not followed.watchers <= watchers:
+            followed.stale = True  # who came meanwhile may have read the version before
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)

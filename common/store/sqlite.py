@@ -148,6 +148,9 @@ class SqliteStore:
         missing = [one for one, task in zip(task_ids, found, strict=True) if task is None]
         if not missing:
             return held
+        if len(missing) == 1:
+            task = self._look_up(lambda db: find_task(db, missing[0]))
+            return held + ([task] if task else [])
         query = "SELECT body FROM tasks WHERE task_id IN"
 
         def find(db: sqlite3.Connection) -> list[Task]:

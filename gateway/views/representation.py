@@ -28,29 +28,69 @@ def version_of(task: Task, known: Factorization | None) -> int:
     return 2 * (known.version + known.taken_in) + ended if known else 1 + ended
 
 
+class _Shared(NamedTuple):
+    """What the representations of all tasks for one number have in common."""
+
+    number: str
+    factors: list[models.Factor]
+    composites: list[models.Composite]
+    progress: models.Progress
+    result: str
+
+
+class Views:
+    """The representations of the tasks of one factorization, whose common parts are built only once.
+
+    views = Views(known)
+    shown = [views.of(task) for task in tasks]
+    """
+
+    def __init__(self, known: Factorization | None) -> None:
+        self.known = known
+        self._shared: dict[bool, _Shared] = {}
+        """By whether the number is negative."""
+
+    def of(self, task: Task) -> models.TaskView:
+        """Return the representation of one of its tasks, as read together with the factorization."""
+        shared = self._shared.get(task.number < 0)
+        if shared is None:
+            shared = self._shared[task.number < 0] = _share(task.number, self.known)
+        status = _status(task, self.known)
+        return models.TaskView(
+            task_id=task.task_id,
+            number=shared.number,
+            expression=task.expression,
+            status=status,
+            done=status.done,
+            result=shared.result if status is Status.SUCCEEDED else None,
+            factors=shared.factors,
+            composites=shared.composites,
+            progress=shared.progress,
+            reason=task.ended.reason if task.ended else None,
+            version=version_of(task, self.known),
+            created_at=rfc3339(task.created_at),
+            ended_at=rfc3339(task.ended.at) if task.ended else None,
+            links=models.TaskLinks(
+                self_=f"/tasks/{task.task_id}",
+                number=f"/numbers/{shared.number}",
+                legacy=f"/get/{task.task_id}",
+            ),
+        )
+
+
 def view(task: Task, known: Factorization | None) -> models.TaskView:
     """Return the representation of a task, in the state that `Lifecycle.read_current` returned."""
-    status = _status(task, known)
-    factors, composites = _split(task.number, known)
-    return models.TaskView(
-        task_id=task.task_id,
-        number=str(int(task.number)),
-        expression=task.expression,
-        status=status,
-        done=status.done,
-        result=_result(task.number, known) if status is Status.SUCCEEDED else None,
+    return Views(known).of(task)
+
+
+def _share(number: int, known: Factorization | None) -> _Shared:
+    factors, composites = _split(number, known)
+    return _Shared(
+        number=str(int(number)),
         factors=factors,
         composites=composites,
-        progress=_progress(task.number, known),
-        reason=task.ended.reason if task.ended else None,
-        version=version_of(task, known),
-        created_at=rfc3339(task.created_at),
-        ended_at=rfc3339(task.ended.at) if task.ended else None,
-        links=models.TaskLinks(
-            self_=f"/tasks/{task.task_id}",
-            number=f"/numbers/{int(task.number)}",
-            legacy=f"/get/{task.task_id}",
-        ),
+        progress=_progress(number, known),
+        result=_result(number, known),
     )
 
 

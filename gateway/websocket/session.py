@@ -7,12 +7,13 @@ from collections.abc import Coroutine
 from aiohttp import WSMsgType, web
 
 from common import errors
-from common.domain import Factorization, Task
+from common.domain import Task
 from gateway import metrics
 from gateway.access import Access, Doorkeeper, Identity, Limiter
 from gateway.context import DOORKEEPER, HUB, LIMITER, SETTINGS
 from gateway.hub import Hub, Watcher
-from gateway.views import problems, representation
+from gateway.views import problems
+from gateway.views.representation import Views
 from gateway.websocket.close_codes import CloseCode
 from gateway.websocket.messages import Authenticate
 from gateway.websocket.protocol import FRAME_BYTES, HEARTBEAT_SECONDS, Protocol
@@ -194,12 +195,14 @@ class Session:
             self._protocol.fail(task_id, problems.problem_of(error))
             self._wake.set()
             return
-        self._watchers[task_id] = watcher
-        if not self._protocol.follows(task_id):  # meanwhile it ended, or the client unsubscribed
-            self._unwatch(task_id)
+        # Meanwhile it may have ended, or the client has unsubscribed, and perhaps subscribed again.
+        if task_id in self._watchers or not self._protocol.follows(task_id):
+            self._hub.unwatch(watcher)
+        else:
+            self._watchers[task_id] = watcher
 
-    def _on_change(self, task: Task, known: Factorization | None) -> None:
-        if not self._protocol.show(representation.view(task, known)):
+    def _on_change(self, task: Task, views: Views) -> None:
+        if not self._protocol.follows(task.task_id) or not self._protocol.show(views.of(task)):
             self._unwatch(task.task_id)
         self._wake.set()
         if self._protocol.behind:

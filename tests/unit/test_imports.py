@@ -28,7 +28,7 @@ LAYERS = {
         {"domain", "numbers"},
         {"runtime"},
         {"broker", "store"},
-        {"places", "program"},
+        {"announcer", "places", "program"},
         {"lifecycle"},
     ],
     "gateway": [

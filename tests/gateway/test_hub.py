@@ -1,0 +1,199 @@
+"""What following costs: a number is read once for all its followers, and rechecks read versions."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from msgspec.structs import replace
+
+from common.broker.memory import MemoryBroker
+from common.domain import BigInt, Certainty, Ending, Event, Factorization, Part, Status, Task
+from common.domain.factorizations import begin
+from common.lifecycle import Lifecycle, new_task
+from common.store.sqlite import SqliteStore
+from gateway import hub as hub_module
+from gateway.context import HUB
+from gateway.hub import Hub
+from gateway.views.representation import Views
+from tests.gateway.work import ended, part
+
+Client = TestClient[web.Request, web.Application]
+
+HARD = BigInt((10**33 + 61) * (10**40 + 121))
+FOLLOWERS = 300
+
+
+class Follower:
+    """Somebody who follows a task, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.task: Task | None = None
+        self.known: Factorization | None = None
+
+    @property
+    def status(self) -> Status | None:
+        """How the task has ended, as far as it was told."""
+        return self.task.ended.status if self.task and self.task.ended else None
+
+    def on_change(self, task: Task, views: Views) -> None:
+        """Remember a state."""
+        self.task, self.known = task, views.known
+
+
+async def until(condition: Any) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+def reads(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count the reads of the store by method, and have them take a moment."""
+    counted: Counter[str] = Counter()
+    for name in ("get_task", "get_tasks", "get_factorization", "list_versions"):
+        _count(store, name, counted, monkeypatch)
+    return counted
+
+
+def _count(
+    store: SqliteStore, name: str, counted: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = getattr(store, name)
+
+    async def counting(*arguments: object) -> object:
+        counted[name] += 1
+        await asyncio.sleep(0.002)  # as if the store were on another machine
+        return await method(*arguments)
+
+    monkeypatch.setattr(store, name, counting)
+
+
+@pytest.fixture
+async def hub(store: SqliteStore, broker: MemoryBroker) -> AsyncIterator[Hub]:
+    """Yield a running hub."""
+    hub = Hub(store, broker, Lifecycle(store, broker))
+    await hub.start()
+    yield hub
+    await hub.stop()
+
+
+async def follow(hub: Hub, store: SqliteStore, numbers: Sequence[int]) -> list[Follower]:
+    """Store a task for each number, and follow it."""
+    tasks = await store.insert_tasks([new_task(number, "", "ann") for number in numbers])
+    followers = [Follower() for _ in tasks]
+    for task, follower in zip(tasks, followers, strict=True):
+        await hub.watch(task.task_id, "ann", follower.on_change)
+    return followers
+
+
+async def test_all_followers_of_a_number_cost_one_read(
+    hub: Hub, store: SqliteStore, broker: MemoryBroker, reads: Counter[str]
+) -> None:
+    """Hundreds hear of the end, and the tasks that nobody had ended yet are ended together."""
+    await store.create_factorization(begin(HARD, 1.0))
+    followers = await follow(hub, store, [HARD] * FOLLOWERS)
+    reads.clear()
+    after = ended(HARD, part(10**33 + 61), part(10**40 + 121))
+    assert await store.swap_factorization(after)
+    await broker.tell(Event(number=HARD, version=2, urgent=True))
+    await until(lambda: all(follower.status is Status.SUCCEEDED for follower in followers))
+
+    assert {"get_tasks": 2, "get_factorization": 1} == reads
+    assert all(follower.known == after for follower in followers)
+
+
+async def test_a_lost_event_is_noticed_by_the_version(
+    hub: Hub, store: SqliteStore, reads: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the number that has changed is read, although all are checked, in groups."""
+    monkeypatch.setattr(hub_module, "RECHECK_SECONDS", 0.05)
+    monkeypatch.setattr(hub_module, "RECHECK_NUMBERS", 3)
+    await hub.stop()
+    await hub.start()
+    numbers = [10**60 + i for i in range(10)]
+    for number in numbers:
+        await store.create_factorization(begin(number, 1.0))
+    followers = await follow(hub, store, numbers)
+    reads.clear()
+    await until(lambda: reads["list_versions"] > 8)
+    assert {"list_versions"} == reads.keys()
+    known = await store.get_factorization(numbers[7])
+    assert known is not None
+    reads.clear()
+    assert await store.swap_factorization(known.touched(2.0))
+    await until(lambda: followers[7].known and followers[7].known.version == 2)
+
+    assert (1, 1) == (reads["get_tasks"], reads["get_factorization"])
+
+
+async def test_a_lost_event_of_a_part_is_noticed_too(
+    hub: Hub, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number that waits is shown with its parts, so their versions count."""
+    monkeypatch.setattr(hub_module, "RECHECK_SECONDS", 0.05)
+    await hub.stop()
+    await hub.start()
+    triple = BigInt(3 * HARD)
+    pieces = (part(3), Part(value=HARD, certainty=Certainty.COMPOSITE))
+    split = replace(begin(triple, 1.0), version=2, parts=pieces, outstanding={}, outbox=())
+    await store.create_factorization(split)
+    composite = await store.create_factorization(begin(HARD, 1.0))
+    [follower] = await follow(hub, store, [triple])
+    assert await store.swap_factorization(composite.touched(2.0))
+    await until(lambda: follower.known and follower.known.version == 4)
+
+    assert follower.known == split.shown_with([composite.touched(2.0)])
+
+
+async def test_a_task_that_is_cancelled_before_it_joins_is_heard_of(
+    hub: Hub, store: SqliteStore, broker: MemoryBroker
+) -> None:
+    """Its number rests, so that there is no new version of it to tell; the event comes all the same."""
+    known = await store.create_factorization(begin(HARD, 1.0))
+    assert await store.swap_factorization(known.rested(2.0))
+    [follower] = await follow(hub, store, [HARD])
+    assert follower.task is not None
+    await Lifecycle(store, broker).cancel(follower.task)
+    await until(lambda: follower.status is Status.CANCELLED)
+
+    assert Status.CANCELLED is follower.status
+
+
+async def test_whoever_follows_an_ended_task_is_forgotten(hub: Hub, store: SqliteStore) -> None:
+    """There is nothing more to tell."""
+    await store.create_factorization(begin(HARD, 1.0))
+    [task] = await store.insert_tasks([new_task(HARD, "", "ann")])
+    await store.end_task(task.task_id, Ending(status=Status.CANCELLED, at=2.0))
+    follower = Follower()
+    watcher = await hub.watch(task.task_id, "ann", follower.on_change)
+
+    assert watcher.gone
+    assert follower.task is not None
+
+
+@pytest.mark.usefixtures("reads")
+async def test_subscribing_again_and_again_leaves_one_follower(
+    client: Client, store: SqliteStore
+) -> None:
+    """A client that changes its mind faster than the store answers."""
+    await store.create_factorization(begin(HARD, 1.0))
+    [task] = await store.insert_tasks([new_task(HARD, "", "anonymous")])
+    assert client.app is not None
+    hub = client.app[HUB]
+    async with client.ws_connect("/ws") as socket:
+        for _ in range(20):
+            await socket.send_json({"type": "subscribe", "task_ids": [task.task_id]})
+            await socket.send_json({"type": "unsubscribe", "task_ids": [task.task_id]})
+        await socket.send_json({"type": "subscribe", "task_ids": [task.task_id]})
+        async with asyncio.timeout(20):
+            while (await socket.receive_json())["type"] != "snapshot":
+                pass
+        await until(lambda: hub.followers == 1)
+    await until(lambda: hub.followers == 0)
+
+    assert 0 == hub.followers
