@@ -77,7 +77,7 @@ def begin_at_zero() -> None:
         DEAD_LETTERS.labels(reason)
     for how in (Fault.CRASH.value, Fault.MEMORY.value, Fault.TIMEOUT.value, "idle"):
         CHILDREN_DIED.labels(how)
-    for what in ("outbox", "unit", "unwanted", "waiting"):
+    for what in ("ended", "outbox", "unit", "unwanted", "waiting"):
         SWEPT.labels(what)
     for lane in Lane:
         ADMITTED.labels(lane.value)

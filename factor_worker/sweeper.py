@@ -1,8 +1,9 @@
 """The sweeper: it finds what a crash has cut off, and does it again.
 
 Every worker runs one for its share of the numbers, and two at once do no harm. It looks for outboxes that
-were not published, for units that nobody has any more, for work that nobody wants, and for numbers that have
-missed what became of the composites that they wait for. A long queue is not a fault. (Tasks that have not met
+were not published, for units that nobody has any more, for work that nobody wants, for numbers that have
+missed what became of the composites that they wait for, and for tasks that have missed the end of their
+number: they would hold their owner's places for ever. A long queue is not a fault. (Tasks that have not met
 their factorization yet are begun by `admission`.)
 """
 
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 
 from common import errors
 from common.broker import Broker, Queue, queue_for
-from common.domain import ALIVE_SECONDS, ALL_SHARDS, Factorization, WorkerStatus
+from common.domain import ALIVE_SECONDS, ALL_SHARDS, Factorization, WorkerStatus, shard_of
 from common.lifecycle import LEFT_BEHIND_SECONDS, Lifecycle
 from common.runtime.backoff import jittered
 from common.runtime.concurrency import gather_limited
@@ -33,12 +34,16 @@ SWEEP_SECONDS = 2.0
 """Time between two sweeps of one worker, ± a quarter."""
 ACTIVE_EVERY = 2
 """Every second sweep looks at all active numbers too, which is the expensive part."""
+ENDED_EVERY = 30
+"""Every so many sweeps, once a minute, it looks at all numbers that live tasks ask for."""
 RETRY_SECONDS = 1.0
 """Time until the next sweep after one that was cut short: units wait to be published."""
 LOST_SECONDS = 5.0
 """A unit that is neither queued nor running for this long is lost."""
 PAGE = 100
 """Factorizations that are read at a time."""
+NUMBERS_A_PAGE = 1000
+"""Numbers of live tasks that are read at a time, without their factorizations."""
 CONCURRENT_STEPS = 16
 """One after the other, the outboxes of a minute without a broker would take ten seconds."""
 
@@ -67,20 +72,23 @@ class Sweeper:
                 self._skip()
                 continue
             try:
-                await self.sweep(active=turn % ACTIVE_EVERY == 0)
+                await self.sweep(active=turn % ACTIVE_EVERY == 0, ended=turn % ENDED_EVERY == 0)
                 metrics.SWEEPS.labels("done").inc()
             except errors.Unavailable as error:
                 metrics.SWEEPS.labels("cut short").inc()
                 log.warning("Sweep cut short", why=str(error))
                 pause = RETRY_SECONDS
 
-    async def sweep(self, *, ignore_age: bool = False, active: bool = True) -> None:
+    async def sweep(
+        self, *, ignore_age: bool = False, active: bool = True, ended: bool = True
+    ) -> None:
         """Look once at this worker's share.
 
         Args:
             ignore_age: Take whatever is not finished for cut off, even if it is brand-new, and look at
                 everything. Only for a worker that knows that nobody else is at work.
             active: Whether to look at all active numbers, for units that are lost or unwanted.
+            ended: Whether to look at all numbers of live tasks, for those that have ended.
 
         Raises:
             errors.Unavailable: The store or the broker does not answer; the rest is left for later.
@@ -88,9 +96,12 @@ class Sweeper:
         """
         now = time.time()
         shards = ALL_SHARDS if ignore_age else self._heartbeat.share
-        await self._publish_outboxes(now - (0 if ignore_age else LEFT_BEHIND_SECONDS), shards)
+        left_behind = now - (0 if ignore_age else LEFT_BEHIND_SECONDS)
+        await self._publish_outboxes(left_behind, shards)
         if active:
             await self._check_active(now - (0 if ignore_age else LOST_SECONDS), now, shards)
+        if ended:
+            await self._complete_ended(left_behind, shards)
 
     async def _publish_outboxes(self, before: float, shards: Collection[int]) -> None:
         async def publish(known: Factorization) -> bool:
@@ -102,6 +113,17 @@ class Sweeper:
         async for page in _pages(self._store.list_unpublished, before, shards):
             if not all(await gather_limited(publish, page, limit=CONCURRENT_STEPS)):
                 return  # the broker is down: the next sweep tries again
+
+    async def _complete_ended(self, before: float, shards: Collection[int]) -> None:
+        """Repeat what follows the end of a number whose tasks have not heard of it."""
+        after: int | None = None
+        while page := await self._store.list_begun(after=after, limit=NUMBERS_A_PAGE):
+            after = page[-1]
+            mine = [number for number in page if shard_of(number) in shards]
+            for known in await self._store.list_ended(mine):
+                if known.ended is not None and known.ended.at <= before:
+                    await self._settlement.complete(known)
+                    metrics.SWEPT.labels("ended").inc()
 
     async def _check_active(self, before: float, now: float, shards: Collection[int]) -> None:
         depths = {queue: await self._broker.depth(queue) for queue in self._empty_at}

@@ -81,6 +81,12 @@ class Store(Protocol):
     async def mark_joined(self, task_ids: Sequence[str]) -> None:
         """Record that the tasks' factorizations exist and are wanted."""
 
+    async def list_begun(self, *, after: int | None, limit: int) -> list[int]:
+        """Return the numbers that live joined tasks ask for, ordered by key, after the key ``after``.
+
+        Each is returned once, at most ``limit`` of them, and fewer may be returned unless none is left.
+        """
+
     async def count_live(
         self, owner: str, *, lane: Lane | None = None, joined: bool | None = None, limit: int
     ) -> int:
@@ -109,6 +115,9 @@ class Store(Protocol):
 
     async def list_versions(self, numbers: Sequence[int]) -> list[int]:
         """Return the version of each number's factorization, in order; 0 if there is none."""
+
+    async def list_ended(self, numbers: Sequence[int]) -> list[Factorization]:
+        """Return the factorizations of those of the numbers whose work has ended, in any order."""
 
     async def create_factorization(self, factorization: Factorization) -> Factorization:
         """Insert it unless there is one of its number; return the one that is stored now."""

@@ -73,6 +73,11 @@ INDEXES: Final = {
             partialFilterExpression={"live": True},
         ),
         IndexModel(
+            [("joined", ASCENDING), ("key", ASCENDING)],
+            name="begun",
+            partialFilterExpression={"live": True},
+        ),
+        IndexModel(
             [("key", ASCENDING), ("ended.at", ASCENDING), ("owner", ASCENDING)], name="ended"
         ),
     ],
@@ -285,6 +290,16 @@ class MongoStore:
         await _answered(db.tasks.update_many(which, joined))
         return [None] * len(groups)
 
+    async def list_begun(self, *, after: int | None, limit: int) -> list[int]:
+        """Return the numbers that live joined tasks ask for, by key."""
+        db = await self._ready()
+        which: Document = {"live": True, "joined": True}
+        if after is not None:
+            which["key"] = {"$gt": str(int(after))}
+        cursor = db.tasks.find(which, {"_id": 0, "key": 1}).sort("key", ASCENDING).limit(limit)
+        found = await _answered(cursor.to_list(limit))
+        return [int(key) for key in dict.fromkeys(document["key"] for document in found)]
+
     async def count_live(
         self, owner: str, *, lane: Lane | None = None, joined: bool | None = None, limit: int
     ) -> int:
@@ -363,6 +378,14 @@ class MongoStore:
             some = keys[start : start + KEYS_A_FIND]
             found |= await _found(db.factorizations, some, fields={"version": 1})
         return [found[key]["version"] if key in found else 0 for key in keys]
+
+    async def list_ended(self, numbers: Sequence[int]) -> list[Factorization]:
+        """Return the factorizations of those of the numbers whose work has ended."""
+        db = await self._ready()
+        keys = [str(int(number)) for number in numbers]
+        cursor = db.factorizations.find({"_id": {"$in": keys}, "ended": {"$ne": None}})
+        found = await _answered(cursor.to_list(None))
+        return [Factorization.from_document(document) for document in found]
 
     async def create_factorization(self, factorization: Factorization) -> Factorization:
         """Insert it unless there is one of its number; return the one that is stored now."""

@@ -53,6 +53,8 @@ CREATE INDEX IF NOT EXISTS tasks_ended ON tasks (number, {_ENDED_AT}, owner)
     WHERE NOT live;
 CREATE INDEX IF NOT EXISTS tasks_in_progress ON tasks (owner, {_LONG}, joined)
     WHERE live;
+CREATE INDEX IF NOT EXISTS tasks_begun ON tasks (number)
+    WHERE live AND joined;
 CREATE INDEX IF NOT EXISTS tasks_waiting ON tasks (owner, {_LONG}, created_at)
     WHERE live AND NOT joined;
 DROP INDEX IF EXISTS tasks_live;
@@ -217,6 +219,15 @@ class SqliteStore:
 
         await self._write(mark)
 
+    async def list_begun(self, *, after: int | None, limit: int) -> list[int]:
+        """Return the numbers that live joined tasks ask for, by key."""
+        query = (
+            "SELECT DISTINCT number FROM tasks WHERE live AND joined AND number > ? "
+            "ORDER BY number LIMIT ?"
+        )
+        key = "" if after is None else str(int(after))
+        return await self._list(int, query, key, limit)
+
     async def count_live(
         self, owner: str, *, lane: Lane | None = None, joined: bool | None = None, limit: int
     ) -> int:
@@ -311,6 +322,17 @@ class SqliteStore:
         query = "SELECT number, version FROM factorizations WHERE number IN"
         found = dict(await self._read(lambda db: _rows_of(db, query, keys)))
         return [found.get(key, 0) for key in keys]
+
+    async def list_ended(self, numbers: Sequence[int]) -> list[Factorization]:
+        """Return the factorizations of those of the numbers whose work has ended."""
+        query = "SELECT body FROM factorizations WHERE number = ? AND NOT active"
+
+        def find(db: sqlite3.Connection) -> list[Factorization]:
+            rows = (db.execute(query, (str(int(number)),)).fetchone() for number in numbers)
+            found = [Factorization.decode(row[0]) for row in rows if row]
+            return [known for known in found if known.ended is not None]
+
+        return await self._read(find)
 
     async def create_factorization(self, factorization: Factorization) -> Factorization:
         """Insert it unless there is one of its number; return the one that is stored now."""

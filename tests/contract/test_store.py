@@ -237,6 +237,31 @@ async def test_tasks_that_never_met_their_number_are_found(store: Store) -> None
     assert (await store.get_task(joined.task_id, "ann")).joined
 
 
+async def test_the_numbers_of_begun_tasks_are_paged_by_key(store: Store) -> None:
+    """Each comes once, and none that nobody asks for any more or that has not been begun."""
+    begun = [task(number) for number in [*range(90, 100), -95, 96, BIG]]
+    waiting, ended = task(80), task(97)
+    await store.insert_tasks([*begun, waiting, ended, task(98, owner="bob")])
+    await store.mark_joined([each.task_id for each in [*begun, ended]])
+    await store.end_task(ended.task_id, CANCELLED)
+    await store.end_tasks(92, up_to_round=1, ending=ENDED)
+    seen: list[int] = []
+    while page := await store.list_begun(after=seen[-1] if seen else None, limit=3):
+        seen += page
+
+    assert sorted({*range(90, 100), BIG} - {92}, key=str) == seen
+
+
+async def test_numbers_whose_work_has_ended_are_told_from_others(store: Store) -> None:
+    """Those that rest, are worked on or are unknown have not ended."""
+    ended = replace(rich(91), outstanding={}, outbox=(), ended=ENDED)
+    for known in (ended, rich(92), rich(93).rested(2.0)):
+        await store.create_factorization(known)
+
+    assert [ended] == await store.list_ended([91, 92, 93, 94])
+    assert [] == await store.list_ended([])
+
+
 async def test_queues_are_owners_and_lanes_with_something_waiting(store: Store) -> None:
     """Each is named once, however long it is; what is joined, ended or new does not count."""
     ann = [task(number) for number in range(100, 130)]
