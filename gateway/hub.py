@@ -285,9 +285,11 @@ class Hub:
     async def _recheck_forever(self) -> None:
         while True:
             groups = self._groups()
-            for group in groups or [[]]:
-                await asyncio.sleep(RECHECK_SECONDS / max(1, len(groups)))
-                await self._recheck(group)
+            for group in groups:
+                await self._recheck([followed for followed in group if followed.watchers])
+                await asyncio.sleep(RECHECK_SECONDS / len(groups))
+            if not groups:
+                await asyncio.sleep(RECHECK_SECONDS)
 
     def _groups(self) -> list[list[_Followed]]:
         everything = list(self._followed.values())

@@ -1,0 +1,242 @@
+"""When a number ends that many clients follow, how long after the first one does the last one hear of it?
+
+    python -m benchmarks.followers                          10 000 watchers in one gateway
+    python -m benchmarks.followers --followers 0 --sockets 5000     WebSockets of another process
+    python -m benchmarks.followers --events                 what an event costs that nobody follows
+
+A gateway runs in this process, over SQLite or, with --mongodb, a MongoDB server. Each watcher builds the
+representation of its task, as a socket does. "Reads" are the calls that the gateway makes to the store.
+"""
+
+import argparse
+import asyncio
+import multiprocessing
+import multiprocessing.connection
+import resource
+import secrets
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from msgspec.structs import replace
+
+from common.broker.memory import MemoryBroker
+from common.domain import (
+    BigInt,
+    Certainty,
+    Ending,
+    Event,
+    Factorization,
+    Part,
+    Status,
+    Task,
+    factorizations,
+)
+from common.lifecycle import Lifecycle, new_task
+from common.runtime.settings import Settings
+from common.store import Store
+from common.store.mongo import MongoStore
+from common.store.sqlite import SqliteStore
+from gateway.app import create_app
+from gateway.context import HUB
+from gateway.hub import Hub
+from gateway.views.representation import Views
+
+PRIMES = (10**33 + 61, 10**40 + 121)
+NUMBER = BigInt(PRIMES[0] * PRIMES[1])
+OWNER = "anonymous"
+READS = ("get_task", "get_tasks", "get_factorization", "list_versions")
+CONNECTING = 100
+"""WebSockets that are opened at a time."""
+BATCH = 500
+EVENTS = 100_000
+
+
+def count_reads(store: Store) -> Counter[str]:
+    """Count the calls of the methods that read tasks and factorizations from now on."""
+    counted: Counter[str] = Counter()
+
+    def counting(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            counted[name] += 1
+            return method(*arguments)
+
+        return call
+
+    for name in READS:
+        setattr(store, name, counting(name, getattr(store, name)))
+    return counted
+
+
+async def begin(store: Store, count: int) -> list[Task]:
+    """Store the number and tasks for it, all of them joined."""
+    await store.create_factorization(factorizations.begin(NUMBER, time.time()))
+    tasks: list[Task] = []
+    for start in range(0, count, BATCH):
+        fresh = [new_task(NUMBER, str(NUMBER), OWNER) for _ in range(min(BATCH, count - start))]
+        tasks += await store.insert_tasks([replace(task, joined=True) for task in fresh])
+    return tasks
+
+
+async def end(store: Store, lifecycle: Lifecycle, known: Factorization) -> tuple[float, float]:
+    """End the number as a worker would; return when that began, and when gateways were told."""
+    parts = tuple(Part(value=BigInt(p), certainty=Certainty.PROVEN) for p in PRIMES)
+    ending = Ending(status=Status.SUCCEEDED, at=time.time())
+    after = replace(known.touched(time.time()), parts=parts, outstanding={}, outbox=())
+    after = replace(after, ended=ending)
+    started = time.perf_counter()
+    await store.swap_factorization(after)
+    await lifecycle.end_live_tasks(after)
+    told = time.perf_counter()
+    await lifecycle.tell(after)
+    return started, told
+
+
+class Heard:
+    """When each follower heard of the end."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.at: list[float] = []
+        self.all = asyncio.Event()
+
+    def on_change(self, task: Task, views: Views) -> None:
+        """Take a state, as a socket does."""
+        if views.of(task).done:
+            self.at.append(time.perf_counter())
+            if len(self.at) == self._count:
+                self.all.set()
+
+
+async def watch_all(hub: Hub, tasks: Sequence[Task], heard: Heard) -> None:
+    """Follow the tasks, some at a time."""
+    for start in range(0, len(tasks), CONNECTING):
+        some = tasks[start : start + CONNECTING]
+        await asyncio.gather(*(hub.watch(one.task_id, OWNER, heard.on_change) for one in some))
+
+
+def clients(url: str, task_ids: Sequence[str], pipe: multiprocessing.connection.Connection) -> None:
+    """Follow each task over a WebSocket of its own; send when each of them heard of the end."""
+
+    async def follow() -> list[float]:
+        opened = asyncio.Semaphore(CONNECTING)
+        ready = 0
+        held: list[aiohttp.ClientWebSocketResponse] = []  # closing them is not to be measured
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector) as session:
+
+            async def one(task_id: str) -> float:
+                nonlocal ready
+                async with opened:
+                    socket = await session.ws_connect(f"{url}/ws")
+                    await socket.receive_json()
+                    await socket.send_json({"type": "subscribe", "task_ids": [task_id]})
+                    await socket.receive_json()
+                held.append(socket)
+                ready += 1
+                if ready == len(task_ids):
+                    pipe.send("ready")
+                while True:
+                    frame = await socket.receive()
+                    if frame.type is not aiohttp.WSMsgType.TEXT or '"done"' in frame.data[:20]:
+                        return time.perf_counter()
+
+            return await asyncio.gather(*map(one, task_ids))
+
+    _allow_files(len(task_ids) + 100)
+    pipe.send(asyncio.run(follow()))
+
+
+def _allow_files(count: int) -> None:
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and limit < count:
+        sys.exit(f"{count} open files are needed and {limit} allowed: see `ulimit -Hn`")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(count, 1024), limit))
+
+
+def report(who: str, at: Sequence[float], told: float) -> None:
+    """Print how long after the event the first and the last heard of the end."""
+    first, last = min(at) - told, max(at) - told
+    print(
+        f"{len(at)} {who}: the first hears {first:.3f} s after the event, "
+        f"the last {last - first:.3f} s after the first",
+        flush=True,
+    )
+
+
+async def followers(store: Store, watchers: int, sockets: int) -> None:
+    """Have a number end that so many follow."""
+    _allow_files(sockets + 200)
+    broker = MemoryBroker()
+    await broker.open()
+    app = create_app(Settings(max_sockets=sockets + 1), store=store, broker=broker)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    server = site._server  # noqa: SLF001 aiohttp has no other way to learn the port
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr]
+    tasks = await begin(store, watchers + sockets)
+    heard = Heard(watchers)
+    await watch_all(app[HUB], tasks[:watchers], heard)
+    ours, theirs = multiprocessing.Pipe()
+    ids = [task.task_id for task in tasks[watchers:]]
+    process = multiprocessing.get_context("spawn").Process(target=clients, args=(url, ids, theirs))
+    if sockets:
+        process.start()
+        await asyncio.to_thread(ours.recv)
+    lifecycle = Lifecycle(store, broker)
+    known = await lifecycle.require(NUMBER)
+    reads = count_reads(store)
+    started, told = await end(store, lifecycle, known)
+    print(f"the worker ends {len(tasks)} tasks in {told - started:.2f} s", flush=True)
+    if watchers:
+        await heard.all.wait()
+        report("watchers", heard.at, told)
+    if sockets:
+        report("WebSockets", await asyncio.to_thread(ours.recv), told)
+        process.join()
+    print(f"reads of the store: {sum(reads.values())} {dict(reads)}")
+    await runner.cleanup()
+
+
+async def events(store: Store) -> None:
+    """Measure how long a gateway takes to drop an event of a number that nobody follows."""
+    broker = MemoryBroker()
+    hub = Hub(store, broker, Lifecycle(store, broker))
+    body = Event(number=NUMBER, version=7).encode()
+    started = time.process_time()
+    for _ in range(EVENTS):
+        await hub._on_event(Event.decode(body))  # noqa: SLF001 what the broker calls
+    seconds = time.process_time() - started
+    print(f"an event of a number that nobody follows: {1e6 * seconds / EVENTS:.1f} us of CPU")
+
+
+async def main() -> None:
+    """Measure one of them."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--followers", type=int, default=10_000)
+    parser.add_argument("--sockets", type=int, default=0)
+    parser.add_argument("--events", action="store_true")
+    parser.add_argument("--mongodb", help="address of a MongoDB server, without a database")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        store: Store = SqliteStore(Path(folder) / "factorline.db")
+        if arguments.mongodb:
+            store = MongoStore(f"{arguments.mongodb.rstrip('/')}/followers{secrets.token_hex(4)}")
+        await store.open()
+        if arguments.events:
+            await events(store)
+        else:
+            await followers(store, arguments.followers, arguments.sockets)
+        await store.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
