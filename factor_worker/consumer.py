@@ -18,6 +18,7 @@ from common.broker import Delivery, queue_for
 from common.domain import (
     BigInt,
     Control,
+    Factorization,
     Failure,
     Fault,
     Outcome,
@@ -119,15 +120,21 @@ class Consumer:
             self._record_wait(unit, entry.issued_at)
             outcome = await self._compute(pool, held, entry)
             if outcome is not None:
-                # A survey takes milliseconds, so what was read before it is most likely still current.
-                fresh = known if isinstance(unit.work, Survey) else None
-                known = await self._settlement.apply(unit.number, outcome, fresh)
-                await self._settlement.delete_relations(unit, known)
+                await self._settle(unit, outcome, known)
             elif self._requeuing:
                 await delivery.requeue()
                 return
         failpoints.hit("worker.settled", unit.number)
         await delivery.ack()
+
+    async def _settle(self, unit: Unit, outcome: Outcome, known: Factorization) -> None:
+        if self._settlement.is_shared(unit, known):
+            await self._settlement.settle_soon(unit.number, outcome)
+            return
+        # A survey takes milliseconds, so what was read before it is most likely still current.
+        fresh = known if isinstance(unit.work, Survey) else None
+        known = await self._settlement.apply(unit.number, outcome, fresh)
+        await self._settlement.delete_relations(unit, known)
 
     def _record_wait(self, unit: Unit, issued_at: float) -> None:
         queue = queue_for(unit)

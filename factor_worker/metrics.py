@@ -40,6 +40,11 @@ STORE_RETRIES = Counter(
 SETTLED_BEFORE = Counter(
     "factorline_units_settled_before", "Deliveries of units that had been settled already"
 )
+SETTLED_TOGETHER = Histogram(
+    "factorline_settled_together",
+    "Outcomes settled by one swap, where many slots work on one number",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+)
 SWAPS_LOST = Counter(
     "factorline_swaps_lost", "Swaps refused because another version had been stored first"
 )

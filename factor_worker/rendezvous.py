@@ -16,6 +16,12 @@ def server_of(key: str, servers: Sequence[str]) -> str:
     return max(servers, key=lambda server: _rank(server, key))
 
 
+def place_of(server: str, key: str, servers: Sequence[str]) -> int:
+    """Return how many of the servers come before one of them for a key: 0 for the one that serves it."""
+    rank = _rank(server, key)
+    return sum(_rank(other, key) > rank for other in servers)
+
+
 @functools.lru_cache(maxsize=16)
 def share_of(worker_id: str, workers: tuple[str, ...]) -> frozenset[int]:
     """Return the shards that one of the workers looks after: all, if it does not know of itself yet."""

@@ -19,6 +19,12 @@ unit is no longer outstanding: whoever gets the second delivery finds that, and 
 after the swap (`complete`), each of which can be done twice. What a number waits for and has missed, the
 sweeper takes in (`catch_up`).
 
+With many slots on one number, workers would lose most swaps to each other. Then an outcome is stored
+instead, the message is acknowledged, and a moment later *all* outcomes of the number that are stored are
+settled in one swap (`settle_soon`), as a rule by the worker that rendezvous hashing names. The others look a
+little later whether theirs have been settled, and settle all themselves if not. So contention makes larger
+batches, and the number of swaps is bounded by time and not by slots.
+
 If the answer to a swap is lost, nobody knows whether it happened. The unit is then loaded and planned
 again, and if it is no longer outstanding, the swap most likely did happen and its follow-up is ours.
 
@@ -27,8 +33,11 @@ and leaves earlier ones to those who issued them, unless these have been there f
 issuer must have died.
 """
 
+import asyncio
+import contextlib
 import functools
 import math
+import random
 import time
 
 import structlog
@@ -37,15 +46,26 @@ from common.broker import Broker
 from common.domain import BigInt, Factorization, Outcome, Sieve, Solve, Solving, Unit
 from common.lifecycle import LEFT_BEHIND_SECONDS, Lifecycle
 from common.runtime import failpoints
+from common.runtime.backoff import jittered
 from common.runtime.logs import about
 from common.store import Store
 from factor_worker import metrics, plan
 from factor_worker.heartbeat import Heartbeat
 from factor_worker.metering import Meter
+from factor_worker.rendezvous import place_of
 from factor_worker.retries import until_store_answers
 
 log = structlog.stdlib.get_logger(__name__)
 
+SHARED_UNITS = 12
+"""With so many units of a number outstanding, workers would often lose swaps to each other."""
+SETTLER_SECONDS = (0.05, 0.15)
+"""How long the worker that settles a number waits for more outcomes of it."""
+NEXT_SECONDS = 2.0
+"""How much longer each worker waits than the one before it, by rendezvous hashing, until it looks whether its
+outcomes have been settled. Those before it may be dead, or have no unit of the number."""
+LONGEST_WAIT_SECONDS = 60.0
+"""But no longer: nobody waits for any one of these outcomes."""
 PAGE = 100
 """Numbers that wait for one that are read at a time."""
 
@@ -77,6 +97,86 @@ class Settlement:
         self._heartbeat = heartbeat
         self._meter = meter
         self._sieve_digits = sieve_digits
+        self._stored: dict[int, set[str]] = {}
+        """By number, the units whose outcomes this worker has stored and has not seen settled."""
+        self._settling: dict[int, asyncio.Task[None]] = {}
+        self._draining = asyncio.Event()
+
+    def is_shared(self, unit: Unit, known: Factorization) -> bool:
+        """Return whether many slots work on the number of a unit, so that outcomes are settled together."""
+        return len(known.outstanding) >= SHARED_UNITS and not isinstance(unit.work, Solve)
+
+    async def settle_soon(self, number: int, outcome: Outcome) -> None:
+        """Store an outcome, and have it settled soon, along with others that are stored by then.
+
+        Once this returns, the unit need not be delivered again: if this worker dies, another one settles
+        its outcome along with its own, or a sweeper does.
+        """
+        await until_store_answers(functools.partial(self._store.insert_outcome, number, outcome))
+        self._stored.setdefault(number, set()).add(outcome.unit_id)
+        if number not in self._settling:
+            self._settling[number] = asyncio.create_task(self._settle_stored(number))
+
+    async def drain(self) -> None:
+        """Settle everything that this worker has stored, without waiting for others: it is about to stop."""
+        self._draining.set()
+        while self._settling:
+            await asyncio.gather(*self._settling.values(), return_exceptions=True)
+
+    async def _settle_stored(self, number: int) -> None:
+        try:
+            while self._stored.get(number):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._seconds_for_others(number)):
+                        await self._draining.wait()
+                known = await self._require(number)
+                if known.outstanding:
+                    self._forget_settled(known, set())
+                if number in self._stored:
+                    await self.settle_stored(number)
+        finally:
+            del self._settling[number]
+
+    def _seconds_for_others(self, number: int) -> float:
+        """Return the seconds until this worker settles a number, unless another one has done so by then."""
+        workers = self._heartbeat.cluster.worker_ids
+        place = place_of(self._heartbeat.worker_id, str(number), workers)
+        longer = jittered(min(place * NEXT_SECONDS, LONGEST_WAIT_SECONDS))
+        return random.uniform(*SETTLER_SECONDS) + longer  # noqa: S311 jitter is no secret
+
+    async def settle_stored(self, number: int) -> bool:
+        """Settle all outcomes of a number that are stored, in one swap; return whether there were any.
+
+        If another worker's swap is faster, nothing has happened: it may have settled ours.
+        """
+        known = await self._require(number)
+        outcomes = await until_store_answers(functools.partial(self._store.list_outcomes, number))
+        fresh = [outcome for outcome in outcomes if outcome.unit_id in known.outstanding]
+        if fresh:
+            after = plan.settle(known, *fresh, capacity=self._capacity(), now=time.time())
+            if not await until_store_answers(
+                functools.partial(self._store.swap_factorization, after)
+            ):
+                metrics.SWAPS_LOST.inc()
+                return True
+            metrics.SETTLED_TOGETHER.observe(len(fresh))
+            failpoints.hit("worker.swapped", number)
+            cpu_seconds = sum(outcome.cpu_seconds for outcome in fresh)
+            await self._follow_swap(known, after, cpu_seconds)
+        if known.own_part is None:  # a late unit of its sieve may have stored relations
+            await self._delete_relations(number)
+        settled = {outcome.unit_id for outcome in outcomes}
+        if settled:
+            await until_store_answers(
+                functools.partial(self._store.delete_outcomes, number, [*settled])
+            )
+        self._forget_settled(known, settled)
+        return bool(fresh)
+
+    def _forget_settled(self, known: Factorization, settled: set[str]) -> None:
+        left = self._stored.pop(known.number, set()) & known.outstanding.keys() - settled
+        if left:
+            self._stored[known.number] = left
 
     async def apply(
         self, number: int, outcome: Outcome, known: Factorization | None = None
@@ -104,7 +204,7 @@ class Settlement:
             tried = True
             if await until_store_answers(functools.partial(self._store.swap_factorization, after)):
                 failpoints.hit("worker.swapped", number)
-                return await self._follow_swap(known, after, outcome)
+                return await self._follow_swap(known, after, outcome.cpu_seconds)
             metrics.SWAPS_LOST.inc()
             known = None
 
@@ -113,10 +213,10 @@ class Settlement:
         return plan.Capacity(cluster.slots, cluster.numbers, self._sieve_digits)
 
     async def _follow_swap(
-        self, before: Factorization, after: Factorization, outcome: Outcome
+        self, before: Factorization, after: Factorization, cpu_seconds: float
     ) -> Factorization:
         _log_turn(before, after)
-        self._meter.add(after.number, outcome.cpu_seconds)
+        self._meter.add(after.number, cpu_seconds)
         if len(before.outstanding.keys() - after.outstanding.keys()) > 1:
             # The unit just settled made others unnecessary, and other workers may be computing them.
             await self._lifecycle.tell_workers(after.number)

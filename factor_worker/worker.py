@@ -55,7 +55,7 @@ class Worker:
         self.worker_id = f"{name}-{os.getpid()}-{secrets.token_hex(3)}"
         self._heartbeat = Heartbeat(store, worker_id=self.worker_id, slots=settings.slots)
         self._meter = Meter(store)
-        settlement = Settlement(
+        self._settlement = settlement = Settlement(
             store,
             broker,
             self._heartbeat,
@@ -112,6 +112,9 @@ class Worker:
         await self._wait_until_idle(grace)
         self._consumer.requeue_all()
         await self._wait_until_idle(REQUEUE_SECONDS)
+        with contextlib.suppress(TimeoutError):  # other workers settle what is left
+            async with asyncio.timeout(REQUEUE_SECONDS):
+                await self._settlement.drain()
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)

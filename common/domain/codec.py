@@ -42,7 +42,8 @@ def _decode_hook(kind: type, value: object) -> object:
 class Versioned(msgspec.Struct, frozen=True, kw_only=True):
     """A value with a codec; ``v`` is the major version of its layout."""
 
-    VERSION: ClassVar[int] = 1
+    VERSIONS: ClassVar[tuple[int, ...]] = (1,)
+    """The layouts that are understood."""
     v: int = 1
 
     def encode(self) -> bytes:
@@ -84,8 +85,8 @@ class Versioned(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def _check_version(cls, version: int) -> None:
-        if version != cls.VERSION:
-            raise errors.UnknownVersion(what=cls.__name__, got=version, known=cls.VERSION)
+        if version not in cls.VERSIONS:
+            raise errors.UnknownVersion(what=cls.__name__, got=version, known=max(cls.VERSIONS))
 
 
 class _Envelope(msgspec.Struct):

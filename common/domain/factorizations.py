@@ -10,13 +10,15 @@ the units and the relations; each of them takes in what C turns out to be.
 
 import math
 from collections.abc import Iterable
+from typing import Any, ClassVar
 
 import msgspec
 
+from common import errors
 from common.domain.codec import BigInt, Versioned, shortened
 from common.domain.events import digest_of
 from common.domain.tasks import Ending, Status
-from common.domain.units import Certainty, Curves, Fault, Method, Survey, Unit, Work
+from common.domain.units import Certainty, Curves, Fault, Method, Sieve, Survey, Unit, Work
 
 
 class Effort(msgspec.Struct, frozen=True):
@@ -118,12 +120,27 @@ class Outstanding(msgspec.Struct, frozen=True, kw_only=True):
     solving: Solving | None = None
 
 
+PACKED_UNITS = 32
+"""With more units outstanding than this a factorization is stored packed (`Factorization.encode`)."""
+
+
+class PackedUnits(msgspec.Struct, frozen=True):
+    """Sieve units that were issued together: what differs between them."""
+
+    issued_at: float
+    units: list[tuple[int, int, int]]
+    """(serial number, first leading coefficient, count)."""
+
+
 class Factorization(Versioned, frozen=True, kw_only=True):
     """Everything known about one number ≥ 2.
 
     Invariant: the product of ``part.value ** part.exponent`` is the number, and the parts are
     pairwise coprime.
     """
+
+    VERSIONS: ClassVar[tuple[int, ...]] = (1, 2)
+    """2: sieve units are packed. It is written only by clusters of many slots."""
 
     number: BigInt
     version: int = 1
@@ -150,6 +167,67 @@ class Factorization(Versioned, frozen=True, kw_only=True):
     slowness: float = 1.0
     """Of the machine that computed the last settled unit (`Outcome.slowness`); it scales estimates."""
     ended: Ending | None = None
+    packed: tuple[PackedUnits, ...] = ()
+    """Only in what is stored: the sieve units of `outstanding`."""
+
+    def encode(self) -> bytes:
+        """Return the value as UTF-8 JSON.
+
+        With many slots most of a document would be outstanding sieve units that differ in a few numbers.
+        So these are packed; whatever reads the value unpacks them.
+        """
+        return super(Factorization, self._packed()).encode()
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the value as plain dicts, lists and strings, packed as `encode` does."""
+        return super(Factorization, self._packed()).to_document()
+
+    @classmethod
+    def decode(cls, data: bytes | str) -> "Factorization":
+        """Read what `encode` wrote."""
+        return super().decode(data)._unpacked()  # noqa: SLF001 our own
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> "Factorization":
+        """Read what `to_document` wrote."""
+        return super().from_document(document)._unpacked()  # noqa: SLF001 our own
+
+    def _packed(self) -> "Factorization":
+        own = self.own_part
+        if len(self.outstanding) <= PACKED_UNITS or own is None or own.sieve is None:
+            return self
+        prefix = f"{digest_of(self.number)}-"
+        together: dict[float, list[tuple[int, int, int]]] = {}
+        others: dict[str, Outstanding] = {}
+        for unit_id, entry in self.outstanding.items():
+            work = entry.unit.work
+            if (
+                isinstance(work, Sieve)
+                and work.parameters == own.sieve.parameters
+                and not entry.faults
+                and unit_id.startswith(prefix)
+            ):
+                unit = (int(unit_id.removeprefix(prefix)), work.first, work.count)
+                together.setdefault(entry.issued_at, []).append(unit)
+            else:
+                others[unit_id] = entry
+        packed = tuple(PackedUnits(at, units) for at, units in together.items())
+        return msgspec.structs.replace(self, v=2, outstanding=others, packed=packed)
+
+    def _unpacked(self) -> "Factorization":
+        if not self.packed:
+            return self
+        own = self.own_part
+        if own is None or own.sieve is None:
+            raise errors.Malformed(what="Factorization", why="it has sieve units and no sieve")
+        prefix, outstanding = f"{digest_of(self.number)}-", dict(self.outstanding)
+        for group in self.packed:
+            for serial, first, count in group.units:
+                work = Sieve(self.number, own.sieve.parameters, first, count)
+                unit = Unit(unit_id=f"{prefix}{serial}", number=self.number, work=work)
+                entry = Outstanding(unit=unit, issued_at=group.issued_at)
+                outstanding[unit.unit_id] = entry
+        return msgspec.structs.replace(self, v=1, outstanding=outstanding, packed=())
 
     @property
     def active(self) -> bool:

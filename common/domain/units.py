@@ -166,7 +166,7 @@ class Counted(msgspec.Struct, frozen=True):
     """Units whose batches were refused, each with the reason."""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(Versioned, frozen=True, kw_only=True):
     """What a worker reports for a finished unit.
 
     ``pieces`` is a decomposition of the unit's target (their product is the target), or empty if

@@ -14,6 +14,7 @@ from common.domain import (
     Ending,
     Factorization,
     Lane,
+    Outcome,
     Task,
     WorkerStatus,
 )
@@ -158,6 +159,17 @@ class Store(Protocol):
         self, number: int, *, after: int | None, limit: int
     ) -> list[Factorization]:
         """Return active factorizations that wait for a number, ordered by key, after the key ``after``."""
+
+    # --- outcomes: inserted by one worker, settled along with others by any ---
+
+    async def insert_outcome(self, number: int, outcome: Outcome) -> None:
+        """Store the outcome of a unit until it is settled; a second one of the same unit changes nothing."""
+
+    async def list_outcomes(self, number: int) -> list[Outcome]:
+        """Return the outcomes of a number's units that are stored, in any order."""
+
+    async def delete_outcomes(self, number: int, unit_ids: Sequence[str]) -> None:
+        """Delete outcomes that have been settled."""
 
     # --- relation batches: insert-only, keyed by (number, unit id) ---
 

@@ -1,6 +1,7 @@
 """The MongoDB side of the store port, and the only module that imports motor (docs/adr/0003)."""
 
 import asyncio
+import contextlib
 import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
@@ -19,6 +20,7 @@ from common.domain import (
     Ending,
     Factorization,
     Lane,
+    Outcome,
     Task,
     WorkerStatus,
     shard_of,
@@ -97,6 +99,9 @@ INDEXES: Final = {
             partialFilterExpression={"active": True},
         )
     ],
+    "outcomes": [
+        IndexModel([("number", ASCENDING), ("unit_id", ASCENDING)], name="unit", unique=True)
+    ],
     "batches": [
         IndexModel([("number", ASCENDING), ("unit_id", ASCENDING)], name="unit", unique=True)
     ],
@@ -141,6 +146,7 @@ class MongoStore:
         self._find_factorization = batched(self._find_factorizations)
         self._create_factorization = batched(self._create_factorizations)
         self._clear_outbox = batched(self._clear_outboxes)
+        self._insert_outcome = batched(self._insert_outcomes)
 
     async def open(self) -> None:
         """Create the indexes if the server is there; otherwise the first call that reaches it does."""
@@ -493,6 +499,30 @@ class MongoStore:
         cursor = db.factorizations.find(query).sort("number", ASCENDING).limit(limit)
         found = await _answered(cursor.to_list(limit))
         return [Factorization.from_document(document) for document in found]
+
+    # --- outcomes ---
+
+    async def insert_outcome(self, number: int, outcome: Outcome) -> None:
+        """Store the first outcome of a unit."""
+        await self._insert_outcome({**outcome.to_document(), "number": str(int(number))})
+
+    async def _insert_outcomes(self, documents: Sequence[Document]) -> list[None]:
+        db = await self._ready()
+        with contextlib.suppress(_Duplicates):
+            await _answered(db.outcomes.insert_many(documents, ordered=False))
+        return [None] * len(documents)
+
+    async def list_outcomes(self, number: int) -> list[Outcome]:
+        """Return the outcomes of a number's units."""
+        db = await self._ready()
+        found = await _answered(db.outcomes.find({"number": str(int(number))}).to_list(None))
+        return [Outcome.from_document(document) for document in found]
+
+    async def delete_outcomes(self, number: int, unit_ids: Sequence[str]) -> None:
+        """Delete outcomes."""
+        db = await self._ready()
+        which = {"number": str(int(number)), "unit_id": {"$in": list(unit_ids)}}
+        await _answered(db.outcomes.delete_many(which))
 
     # --- relation batches ---
 

@@ -19,6 +19,7 @@ from common.domain import (
     Ending,
     Factorization,
     Lane,
+    Outcome,
     Task,
     WorkerStatus,
     shard_of,
@@ -70,6 +71,8 @@ CREATE TABLE IF NOT EXISTS waits (
 CREATE INDEX IF NOT EXISTS waits_number ON waits (number);
 CREATE TABLE IF NOT EXISTS batches (
     number TEXT, unit_id TEXT, batch BLOB NOT NULL, PRIMARY KEY (number, unit_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outcomes (
+    number TEXT, unit_id TEXT, body BLOB NOT NULL, PRIMARY KEY (number, unit_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS workers (
     worker_id TEXT PRIMARY KEY, seen_at REAL NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS keys (
@@ -411,6 +414,26 @@ class SqliteStore:
         )
         key = "" if after is None else str(int(after))
         return await self._list(Factorization.decode, query, touched_before, key, limit)
+
+    # --- outcomes ---
+
+    async def insert_outcome(self, number: int, outcome: Outcome) -> None:
+        """Store the first outcome of a unit."""
+        values = (str(int(number)), outcome.unit_id, outcome.encode())
+        await self._write(
+            lambda t: t.db.execute("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?)", values)
+        )
+
+    async def list_outcomes(self, number: int) -> list[Outcome]:
+        """Return the outcomes of a number's units."""
+        query = "SELECT body FROM outcomes WHERE number = ?"
+        return await self._list(Outcome.decode, query, str(int(number)))
+
+    async def delete_outcomes(self, number: int, unit_ids: Sequence[str]) -> None:
+        """Delete outcomes."""
+        rows = [(str(int(number)), unit_id) for unit_id in unit_ids]
+        query = "DELETE FROM outcomes WHERE number = ? AND unit_id = ?"
+        await self._write(lambda t: t.db.executemany(query, rows))
 
     # --- relation batches ---
 

@@ -61,6 +61,8 @@ from common.domain import (
 from factor_worker.engine.curves import effort
 from factor_worker.plan import policy, sieve
 
+SPARE_SHARE = 8
+"""One unit in so many is there for slots whose last outcome waits to be settled along with others."""
 WORKERS_SECONDS = 60.0
 """A worker that has settled a unit within this time counts as working on the number."""
 
@@ -82,17 +84,24 @@ class Capacity(NamedTuple):
 
 
 def settle(
-    known: Factorization, outcome: Outcome, *, capacity: Capacity, now: float
+    known: Factorization, *outcomes: Outcome, capacity: Capacity, now: float
 ) -> Factorization:
-    """Return the next version after an outcome, or the very same object if it changes nothing.
+    """Return the next version after some outcomes, or the very same object if they change nothing.
 
     Args:
         known: The version in the store.
-        outcome: What a worker reports about a unit; it is ignored unless that unit is outstanding.
+        outcomes: What workers report about units; each is ignored unless its unit is outstanding.
         capacity: What there is to compute with.
         now: Seconds since the epoch.
 
     """
+    settled = known
+    for outcome in outcomes:
+        settled = _settle_one(settled, outcome, now)
+    return known if settled is known else advance(settled, capacity=capacity, now=now)
+
+
+def _settle_one(known: Factorization, outcome: Outcome, now: float) -> Factorization:
     entry = known.outstanding.get(outcome.unit_id)
     if entry is None:
         return known
@@ -110,7 +119,7 @@ def settle(
         slowness=outcome.slowness,
         workers=lately | ({outcome.worker_id: now} if outcome.worker_id else {}),
     )
-    return advance(_without_unneeded(settled), capacity=capacity, now=now)
+    return _without_unneeded(settled)
 
 
 def take_in(
@@ -183,8 +192,8 @@ def _with_works(known: Factorization, capacity: Capacity, now: float) -> Factori
     own = known.own_part
     if own is None:
         return known
-    # A unit more than it has slots, so that a slot never waits for the plan.
-    room = max(0, capacity.share + 1 - len(known.outstanding))
+    # More units than it has slots, so that no slot waits for the plan.
+    room = max(0, capacity.share + 1 + capacity.share // SPARE_SHARE - len(known.outstanding))
     pending = [entry.unit.work for entry in known.outstanding.values()]
     works = list(itertools.islice(_works_for(own, pending, capacity), room))
     own = sieve.after_issue(_with_curves(own, capacity), works)

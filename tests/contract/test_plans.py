@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 from pymongo import monitoring
 
-from common.domain import Ending, Lane, Status, accounts, factorizations
+from common.domain import Ending, Lane, Outcome, Status, accounts, factorizations
 from common.lifecycle import new_task
 from common.store import Store, TaskCursor
 from common.store.mongo import INDEXES, MongoStore
@@ -96,6 +96,9 @@ async def call_everything(store: Store) -> None:
         await store.list_unpublished(touched_before=1e10, after=after, limit=9)
         await store.list_active(touched_before=1e10, after=after, limit=9)
         await store.list_waiting(7, after=after, limit=9)
+    await store.insert_outcome(91, Outcome(unit_id="u", curves=1))
+    assert [Outcome(unit_id="u", curves=1)] == await store.list_outcomes(91)
+    await store.delete_outcomes(91, ["u"])
     await store.insert_batch(91, "u", b"b")
     assert [("u", b"b")] == [batch async for batch in store.iterate_batches(91)]
     await store.delete_batches(91)

@@ -14,7 +14,17 @@ from msgspec.structs import replace
 from pymongo import monitoring
 
 from common.broker.memory import MemoryBroker
-from common.domain import BigInt, KeyLimits, Part, Sieve, Solve, Unit, factorizations, new_key
+from common.domain import (
+    BigInt,
+    KeyLimits,
+    Outcome,
+    Part,
+    Sieve,
+    Solve,
+    Unit,
+    factorizations,
+    new_key,
+)
 from common.lifecycle import Lifecycle, Submission, new_task
 from common.numbers import ParsedNumber
 from common.runtime.settings import Settings
@@ -156,6 +166,9 @@ async def test_the_role_of_workers(
     halves = (Part(value=BigInt(10**22 + 9)), Part(value=BigInt(10**21 + 117)))
     split = replace(factorizations.begin(SIEVABLE, 1.0), parts=halves)
     await consumer._settlement.delete_relations(sieve, split)  # noqa: SLF001 the same
+    await worker._settlement.settle_soon(1236, Outcome(unit_id="u"))  # noqa: SLF001 the same
+    await worker._settlement.settle_stored(1236)  # noqa: SLF001 the same
+    await worker._settlement.drain()  # noqa: SLF001 the same
     for _ in range(2):
         worker._meter.add(1234, 1.0)  # noqa: SLF001 the same
         await worker._meter.charge()  # noqa: SLF001 the same

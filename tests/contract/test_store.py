@@ -15,8 +15,14 @@ from common.domain import (
     Effort,
     Ending,
     Factorization,
+    Failure,
+    Fault,
     Lane,
+    Outcome,
     Part,
+    Piece,
+    Sieve,
+    SieveState,
     Status,
     Task,
     WorkerStatus,
@@ -209,6 +215,44 @@ async def test_those_who_wait_for_a_composite_are_found(store: Store) -> None:
         assert await store.swap_factorization(known.rested(2.0))
     assert not await store.is_wanted(BIG)
     assert [] == await store.list_waiting(BIG, after=None, limit=9)
+
+
+async def test_an_outcome_is_kept_until_it_is_deleted(store: Store) -> None:
+    """Once for each unit, in full, and apart from those of other numbers."""
+    pieces = (Piece(BigInt(BIG), 2, Certainty.COMPOSITE), Piece(BigInt(3), 1, Certainty.PROVEN))
+    first = Outcome(unit_id="u-1", worker_id="w", pieces=pieces, cpu_seconds=1.5)
+    failed = Outcome(unit_id="u-2", failure=Failure(Fault.CRASH, "it died"))
+    await asyncio.gather(
+        *(store.insert_outcome(91, outcome) for outcome in (first, failed)),
+        store.insert_outcome(93, first),
+    )
+    await store.insert_outcome(91, Outcome(unit_id="u-1"))
+
+    assert [first, failed] == sorted(await store.list_outcomes(91), key=lambda each: each.unit_id)
+    await store.delete_outcomes(91, ["u-1", "u-3"])
+    assert [failed] == await store.list_outcomes(91)
+    assert [first] == await store.list_outcomes(93)
+
+
+async def test_a_thousand_sieve_units_fit_into_a_small_document(store: Store) -> None:
+    """What differs between them is stored once for each, and comes back in full."""
+    number = BigInt(BIG)
+    state = SieveState(parameters={"size": 100_000, "blocks": 7}, needed=98_000)
+    part = Part(value=number, certainty=Certainty.COMPOSITE, sieve=state)
+    blank = replace(factorizations.begin(BIG, 1.0), parts=(part,), outstanding={}, outbox=())
+    works = [Sieve(number, state.parameters, 300 * unit, 300) for unit in range(1000)]
+    known = blank.with_issued(works[:900], 2.5).with_issued(works[900:], 3.25)
+    odd = known.outstanding[known.outbox[5]]
+    outstanding = {**known.outstanding, known.outbox[5]: replace(odd, faults={Fault.CRASH: 1})}
+    known = replace(known, outstanding=outstanding, outbox=known.outbox[-3:])
+    await store.create_factorization(known)
+
+    assert len(known.encode()) < 64_000
+    stored = await store.get_factorization(BIG)
+    assert stored is not None
+    assert known.outstanding == stored.outstanding
+    assert known.units_in_outbox() == stored.units_in_outbox()
+    assert await store.swap_factorization(known.touched(4.0))
 
 
 async def test_who_waits_for_something_else_now_is_found_there(store: Store) -> None:

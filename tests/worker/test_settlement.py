@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from common import errors
@@ -13,6 +14,7 @@ from common.broker.memory import MemoryBroker
 from common.domain import (
     BigInt,
     Certainty,
+    Cluster,
     Factorization,
     Outcome,
     Outstanding,
@@ -21,7 +23,12 @@ from common.domain import (
     factorizations,
 )
 from common.store.sqlite import SqliteStore
+from factor_worker.heartbeat import Heartbeat
+from factor_worker.metering import Meter
 from factor_worker.plan import sieve
+from factor_worker.rendezvous import server_of
+from factor_worker.settlement import Settlement
+from tests import waiting
 from tests.stack.client import semiprimes
 from tests.worker.workers import settlement
 
@@ -115,5 +122,78 @@ async def test_a_swap_whose_answer_was_lost_is_followed_up(tmp_path: Path) -> No
     assert end is not None
     assert () == end.outbox
     assert broker.published.keys() == end.outstanding.keys() - known.outstanding.keys()
+    await broker.close()
+    await store.close()
+
+
+async def test_many_outcomes_are_settled_by_few_swaps(tmp_path: Path) -> None:
+    """Each counts once, whoever settles it, and nothing is left over."""
+    store, broker = SqliteStore(tmp_path / "x.sqlite3"), SlowBroker()
+    await store.open()
+    await broker.open()
+    known = await store.create_factorization(being_sieved())
+    workers = [settlement(store, broker, slots=SLOTS) for _ in range(SLOTS)]
+    outcomes = [found(unit_id, entry) for unit_id, entry in known.outstanding.items()]
+    await asyncio.gather(
+        *(
+            worker.settle_soon(known.number, outcome)
+            for worker, outcome in zip(workers, outcomes, strict=True)
+        )
+    )
+    await asyncio.gather(*(worker.drain() for worker in workers))
+    end = await store.get_factorization(known.number)
+
+    assert end is not None
+    assert end.parts[0].sieve is not None
+    assert 10 * SLOTS == end.parts[0].sieve.full
+    assert not known.outstanding.keys() & end.outstanding.keys()
+    assert end.version < known.version + SLOTS
+    assert [] == await store.list_outcomes(known.number)
+    await broker.close()
+    await store.close()
+
+
+async def test_what_a_dead_worker_has_stored_is_settled_by_another(tmp_path: Path) -> None:
+    """Its message was acknowledged, so nobody gets the unit again."""
+    store, broker = SqliteStore(tmp_path / "x.sqlite3"), SlowBroker()
+    await store.open()
+    await broker.open()
+    known = await store.create_factorization(being_sieved())
+    unit_id, entry = next(iter(known.outstanding.items()))
+    await store.insert_outcome(known.number, found(unit_id, entry))
+
+    assert await settlement(store, broker, slots=SLOTS).settle_stored(known.number)
+    end = await store.get_factorization(known.number)
+    assert end is not None
+    assert unit_id not in end.outstanding
+    assert [] == await store.list_outcomes(known.number)
+    await broker.close()
+    await store.close()
+
+
+async def test_outcomes_are_settled_although_who_should_do_it_is_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others wait for it, and then do it themselves."""
+    monkeypatch.setattr("factor_worker.settlement.NEXT_SECONDS", 0.01)
+    store, broker = SqliteStore(tmp_path / "x.sqlite3"), SlowBroker()
+    await store.open()
+    await broker.open()
+    known = await store.create_factorization(being_sieved())
+    unit_id, entry = next(iter(known.outstanding.items()))
+    names = ("v", "w", "x")
+    other = next(name for name in names if name != server_of(str(known.number), names))
+    heartbeat = Heartbeat(store, worker_id=other)
+    heartbeat.cluster = Cluster(slots=SLOTS, worker_ids=names)
+    alive = Settlement(store, broker, heartbeat, meter=Meter(store), sieve_digits=100)
+    await alive.settle_soon(known.number, found(unit_id, entry))
+
+    async def settled() -> bool:
+        return [] == await store.list_outcomes(known.number)
+
+    await waiting.until(settled, "the outcome", seconds=10)
+    end = await store.get_factorization(known.number)
+    assert end is not None
+    assert unit_id not in end.outstanding
     await broker.close()
     await store.close()
