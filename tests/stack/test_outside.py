@@ -40,7 +40,7 @@ async def test_a_task_can_be_followed_from_gateway_to_worker(stack: Stack, clien
         name: accepted[0][name] for name in ("digits", "route")
     }
     [end] = ended
-    assert ("A number has ended", "succeeded", "survey") == (
+    assert ("Number ended", "succeeded", "survey") == (
         end["event"],
         end["status"],
         end["kind"],
