@@ -1,5 +1,6 @@
 """What an operator of the production layout sees of a task."""
 
+import functools
 import json
 from typing import Any
 
@@ -49,6 +50,12 @@ async def test_a_task_can_be_followed_from_gateway_to_worker(stack: Stack, clien
     assert end["process"] in {worker.name for worker in stack.workers}
 
 
+async def shows(session: aiohttp.ClientSession, words: str) -> bool:
+    """Return whether the metrics have these words: a unit of an earlier test may still be in a slot."""
+    async with session.get("/metrics") as response:
+        return words in await response.text()
+
+
 async def test_programs_show_their_metrics_to_operators(stack: Stack) -> None:
     """Each has its own address for them, which shows its health too."""
     shown: list[tuple[Gateway | Worker, str]] = [
@@ -57,8 +64,7 @@ async def test_programs_show_their_metrics_to_operators(stack: Stack) -> None:
     ]
     for program, words in shown:
         async with aiohttp.ClientSession(f"http://{program.metrics_address}") as session:
-            async with session.get("/metrics") as response:
-                assert words in await response.text()
+            await waiting.until(functools.partial(shows, session, words), words, seconds=30)
             async with session.get("/healthz") as response:
                 assert {"status": "alive", "broker_connected": True} == await response.json()
 
