@@ -3,6 +3,7 @@
     python -m benchmarks.followers                          10 000 watchers in one gateway
     python -m benchmarks.followers --followers 0 --sockets 5000     WebSockets of another process
     python -m benchmarks.followers --events                 what an event costs that nobody follows
+    python -m benchmarks.followers --events --amqp amqp://guest:guest@127.0.0.1:5672    and to receive it
 
 A gateway runs in this process, over SQLite or, with --mongodb, a MongoDB server. Each watcher builds the
 representation of its task, as a socket does. "Reads" are the calls that the gateway makes to the store.
@@ -27,6 +28,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from common.broker.memory import MemoryBroker
+from common.broker.rabbit import RabbitBroker
 from common.domain import (
     BigInt,
     Certainty,
@@ -39,6 +41,7 @@ from common.domain import (
     factorizations,
 )
 from common.lifecycle import Lifecycle, new_task
+from common.runtime import garbage
 from common.runtime.settings import Settings
 from common.store import Store
 from common.store.mongo import MongoStore
@@ -53,9 +56,9 @@ NUMBER = BigInt(PRIMES[0] * PRIMES[1])
 OWNER = "anonymous"
 READS = ("get_task", "get_tasks", "get_factorization", "list_versions")
 CONNECTING = 100
-"""WebSockets that are opened at a time."""
+"""WebSockets that are opened at a time, and events that are sent at a time."""
 BATCH = 500
-EVENTS = 100_000
+EVENTS = 20_000
 
 
 def count_reads(store: Store) -> Counter[str]:
@@ -149,6 +152,7 @@ def clients(url: str, task_ids: Sequence[str], pipe: multiprocessing.connection.
 
             return await asyncio.gather(*map(one, task_ids))
 
+    garbage.collect_rarely()
     _allow_files(len(task_ids) + 100)
     pipe.send(asyncio.run(follow()))
 
@@ -206,25 +210,71 @@ async def followers(store: Store, watchers: int, sockets: int) -> None:
     await runner.cleanup()
 
 
-async def events(store: Store) -> None:
+async def events(store: Store, amqp: str | None) -> None:
     """Measure how long a gateway takes to drop an event of a number that nobody follows."""
     broker = MemoryBroker()
     hub = Hub(store, broker, Lifecycle(store, broker))
-    body = Event(number=NUMBER, version=7).encode()
-    started = time.process_time()
-    for _ in range(EVENTS):
-        await hub._on_event(Event.decode(body))  # noqa: SLF001 what the broker calls
-    seconds = time.process_time() - started
+    if amqp:
+        seconds = await received(amqp, hub)
+    else:
+        body = Event(number=NUMBER, version=7).encode()
+        started = time.process_time()
+        for _ in range(EVENTS):
+            await hub._on_event(Event.decode(body))  # noqa: SLF001 what the broker calls
+        seconds = time.process_time() - started
     print(f"an event of a number that nobody follows: {1e6 * seconds / EVENTS:.1f} us of CPU")
+
+
+async def received(amqp: str, hub: Hub) -> float:
+    """Return the CPU seconds that `EVENTS` events cost who receives them from RabbitMQ."""
+    broker = RabbitBroker(amqp, name="followers")
+    await broker.open()
+    left, enough = EVENTS, asyncio.Event()
+
+    async def on_event(event: Event) -> None:
+        nonlocal left
+        await hub._on_event(event)  # noqa: SLF001 what the broker calls
+        left -= 1
+        if left == 0:
+            enough.set()
+
+    async def on_gap() -> None:
+        sys.exit("the connection was lost")
+
+    await broker.subscribe_events(on_event, on_gap)
+    sender = multiprocessing.get_context("spawn").Process(target=send_events, args=(amqp,))
+    sender.start()
+    started = time.process_time()
+    await enough.wait()
+    seconds = time.process_time() - started
+    await asyncio.to_thread(sender.join)
+    await broker.close()
+    return seconds
+
+
+def send_events(amqp: str) -> None:
+    """Send `EVENTS` events, a hundred at a time."""
+
+    async def send() -> None:
+        broker = RabbitBroker(amqp, name="followers")
+        await broker.open()
+        for _ in range(EVENTS // CONNECTING):
+            event = Event(number=NUMBER, version=7)
+            await asyncio.gather(*(broker.tell(event) for _ in range(CONNECTING)))
+        await broker.close()
+
+    asyncio.run(send())
 
 
 async def main() -> None:
     """Measure one of them."""
+    garbage.collect_rarely()  # as the program does
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--followers", type=int, default=10_000)
     parser.add_argument("--sockets", type=int, default=0)
     parser.add_argument("--events", action="store_true")
     parser.add_argument("--mongodb", help="address of a MongoDB server, without a database")
+    parser.add_argument("--amqp", help="address of a RabbitMQ server for --events")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store: Store = SqliteStore(Path(folder) / "factorline.db")
@@ -232,7 +282,7 @@ async def main() -> None:
             store = MongoStore(f"{arguments.mongodb.rstrip('/')}/followers{secrets.token_hex(4)}")
         await store.open()
         if arguments.events:
-            await events(store)
+            await events(store, arguments.amqp)
         else:
             await followers(store, arguments.followers, arguments.sockets)
         await store.close()
