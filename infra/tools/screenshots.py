@@ -45,13 +45,13 @@ async def error(page: Page, url: str) -> None:
 async def finished(page: Page, url: str) -> None:
     """An answer."""
     await submit(page, url, "2^211-1")
-    await page.get_by_text("Factored", exact=True).wait_for(timeout=FINISH_MS)
+    await page.locator("#task").get_by_text("Factored", exact=True).wait_for(timeout=FINISH_MS)
 
 
 async def on_a_phone(page: Page, url: str) -> None:
     """Another number: one that is known already would show no time."""
     await submit(page, url, "(10^59-1)/9")
-    await page.get_by_text("Factored", exact=True).wait_for(timeout=FINISH_MS)
+    await page.locator("#task").get_by_text("Factored", exact=True).wait_for(timeout=FINISH_MS)
 
 
 async def running(page: Page, url: str) -> None:
