@@ -133,7 +133,7 @@ class Settlement:
                 if known.outstanding:
                     self._forget_settled(known, set())
                 if number in self._stored:
-                    await self.settle_stored(number)
+                    await self.settle_stored(known)
         finally:
             del self._settling[number]
 
@@ -144,12 +144,16 @@ class Settlement:
         longer = jittered(min(place * NEXT_SECONDS, LONGEST_WAIT_SECONDS))
         return random.uniform(*SETTLER_SECONDS) + longer  # noqa: S311 jitter is no secret
 
-    async def settle_stored(self, number: int) -> bool:
+    async def settle_stored(self, known: Factorization) -> bool:
         """Settle all outcomes of a number that are stored, in one swap; return whether there were any.
 
         If another worker's swap is faster, nothing has happened: it may have settled ours.
+
+        Args:
+            known: The factorization, as it was read a moment ago.
+
         """
-        known = await self._require(number)
+        number = known.number
         outcomes = await until_store_answers(functools.partial(self._store.list_outcomes, number))
         fresh = [outcome for outcome in outcomes if outcome.unit_id in known.outstanding]
         if fresh:

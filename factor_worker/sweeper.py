@@ -201,7 +201,7 @@ class Sweeper:
             for unit_id, entry in known.outstanding.items()
             if unit_id not in running and entry.issued_at < delivered[queue_for(entry.unit)]
         ]
-        if not lost or await self._settlement.settle_stored(known.number):
+        if not lost or await self._settlement.settle_stored(known):
             return
         log.warning("Publishing lost units again", unit_ids=lost, **about(known.number))
         outstanding = {

@@ -162,7 +162,7 @@ async def test_what_a_dead_worker_has_stored_is_settled_by_another(tmp_path: Pat
     unit_id, entry = next(iter(known.outstanding.items()))
     await store.insert_outcome(known.number, found(unit_id, entry))
 
-    assert await settlement(store, broker, slots=SLOTS).settle_stored(known.number)
+    assert await settlement(store, broker, slots=SLOTS).settle_stored(known)
     end = await store.get_factorization(known.number)
     assert end is not None
     assert unit_id not in end.outstanding
