@@ -11,8 +11,7 @@ from msgspec.structs import replace
 from common import errors
 from common.domain import Ending, Status, Task, factorizations
 from common.lifecycle import new_task
-from common.store import sqlite_transaction
-from common.store.sqlite import SqliteStore
+from common.store.sqlite import SqliteStore, transaction
 
 NUMBER = 10**29 + 319
 
@@ -94,7 +93,7 @@ async def test_memory_is_bounded(
     sqlite_store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What has to make room is read from the file."""
-    monkeypatch.setattr(sqlite_transaction, "MOST_RECENT", 10)
+    monkeypatch.setattr(transaction, "MOST_RECENT", 10)
     tasks = await sqlite_store.insert_tasks([task() for _ in range(100)])
 
     kept = sqlite_store._memory.tasks  # noqa: SLF001 that is what this is about

@@ -247,7 +247,7 @@ def test_only_one_module_of_the_programs_imports_motor() -> None:
         if any(name.partition(".")[0] == "motor" for name in imported(module))
     }
 
-    assert {"common/store/mongo.py"} == importers
+    assert {"common/store/mongo/server.py"} == importers
 
 
 def test_what_is_imported_is_ours_or_locked() -> None:

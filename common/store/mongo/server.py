@@ -1,0 +1,147 @@
+"""The connection to MongoDB and its errors; the only module that imports motor (docs/adr/0003)."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
+from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, PyMongoError
+
+from common import errors
+from common.domain import Factorization
+from common.runtime.concurrency import Batcher
+from common.store.mongo.indexes import INDEXES
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Document = dict[str, Any]
+
+CALL_SECONDS: Final = 2.5
+"""Limit of a call including its retries; that a client hears back within 3 seconds depends on it."""
+POOL: Final = 50
+DATABASE: Final = "factorline"
+"""The database, unless the address names one."""
+KEYS_A_FIND: Final = 2000
+"""Tasks or versions that one `find` asks for: a few milliseconds of the event loop's time to decode."""
+FORGET_WORKERS_SECONDS: Final = 86_400
+_DUPLICATE: Final = 11_000
+
+
+def batched(
+    call: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+) -> Batcher[Item, Result]:
+    """Return a function of one argument whose calls become one command when they are made together.
+
+    It is for the calls that every task makes. A command for many documents costs the server and us little
+    more than one for a single document, and waits for the majority and the journal once.
+    """
+    return Batcher(call, max_items=32, max_calls=4)
+
+
+class Server:
+    """A connection to MongoDB.
+
+    Every write waits for a majority and for the journal. If the server is down, calls fail but `open` does
+    not: a gateway that starts without its store answers 503 until the store is there.
+    """
+
+    def __init__(self, uri: str, *, name: str = "factorline") -> None:
+        try:
+            self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
+                uri,
+                appname=name,
+                w="majority",
+                journal=True,
+                maxPoolSize=POOL,
+                timeoutMS=int(CALL_SECONDS * 1000),
+                serverSelectionTimeoutMS=int(CALL_SECONDS * 1000),
+                connectTimeoutMS=int(CALL_SECONDS * 1000),
+                tz_aware=True,
+            )
+        except (ConfigurationError, ValueError) as error:
+            raise errors.SettingError(
+                name="FACTORLINE_MONGODB_URI", value="…", why=str(error)
+            ) from error
+        self._db: AsyncIOMotorDatabase[Document] = self._client.get_default_database(DATABASE)
+        self._prepared = False
+        self._preparing = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Create the indexes if the server is there; otherwise the first call that reaches it does."""
+        try:
+            await self._prepare()
+        except errors.StoreUnavailable:
+            return
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self._client.close()
+
+    async def ping(self) -> None:
+        """Return if the server takes writes."""
+        db = await self._ready()
+        await answered(db.workers.delete_one({"_id": ""}))
+
+    async def _ready(self) -> "AsyncIOMotorDatabase[Document]":
+        """Return the database once its indexes exist: without the unique ones there could be duplicates."""
+        if not self._prepared:
+            await self._prepare()
+        return self._db
+
+    async def _prepare(self) -> None:
+        async with self._preparing:
+            if self._prepared:
+                return
+            for collection, indexes in INDEXES.items():
+                await answered(self._db[collection].create_indexes(indexes))
+            long_gone = {"seen_at": {"$lt": time.time() - FORGET_WORKERS_SECONDS}}
+            await answered(self._db.workers.delete_many(long_gone))
+            laneless = {
+                "unjoined": True,
+                "lane": {"$exists": False},
+            }  # written before there were lanes
+            await answered(self._db.tasks.update_many(laneless, {"$set": {"lane": "short"}}))
+            await self._add_waits()
+            self._prepared = True
+
+    async def _add_waits(self) -> None:
+        """Add what active factorizations wait for, which earlier versions did not write."""
+        before = {"active": True, "waits_for": {"$exists": False}}
+        for document in await answered(self._db.factorizations.find(before).to_list(None)):
+            known = Factorization.from_document(document)
+            which = {"_id": document["_id"], "version": known.version}
+            waits = {"waits_for": [str(int(number)) for number in known.waits_for]}
+            await answered(self._db.factorizations.update_one(which, {"$set": waits}))
+
+
+class Duplicates(Exception):
+    """Some documents were there already; ``indexes`` are their places among those given."""
+
+    def __init__(self, indexes: list[int]) -> None:
+        self.indexes = indexes
+        super().__init__()
+
+
+async def answered(call: Awaitable[Result]) -> Result:
+    """Return what the server answers; turn its errors into those of the port."""
+    try:
+        return await call
+    except DuplicateKeyError as error:
+        raise Duplicates([0]) from error
+    except BulkWriteError as error:
+        failures = (error.details or {}).get("writeErrors", [])
+        if not failures or any(failure["code"] != _DUPLICATE for failure in failures):
+            raise errors.StoreUnavailable(error) from error
+        raise Duplicates([failure["index"] for failure in failures]) from error
+    except PyMongoError as error:
+        raise errors.StoreUnavailable(error) from error
+
+
+async def find_by_id(
+    collection: Any, keys: Sequence[str], *, fields: dict[str, int] | None = None
+) -> dict[str, Document]:
+    """Return the documents with these `_id`s, keyed by it, or only some fields of them."""
+    # One reply holds them all; the server's own limit for the first one is 101 documents.
+    cursor = collection.find({"_id": {"$in": list(keys)}}, fields).batch_size(len(keys) + 1)
+    return {document["_id"]: document for document in await answered(cursor.to_list(None))}
