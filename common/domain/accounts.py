@@ -31,6 +31,7 @@ class Account(Versioned, frozen=True, kw_only=True):
     used: float = 0.0
     """Requests in the bucket at the time `at`; the bucket leaks at the rate that the limits allow."""
     at: float = 0.0
+    """It never goes back, so that gateways whose clocks differ do not have the bucket leak twice."""
     day: int = 0
     """The UTC day that `cpu_seconds` counts, in days since the epoch."""
     cpu_seconds: float = 0.0
@@ -43,7 +44,8 @@ class Account(Versioned, frozen=True, kw_only=True):
 
     def cpu_today(self, now: float) -> float:
         """Return the CPU seconds used so far today (UTC)."""
-        return self.cpu_seconds if self.day == day_of(now) else 0.0
+        # A day that has not come is that of a clock which is ahead: what it counts is of today.
+        return self.cpu_seconds if self.day >= day_of(now) else 0.0
 
 
 class Drawn(NamedTuple):
@@ -66,7 +68,7 @@ def draw(account: Account, limits: KeyLimits, now: float) -> Drawn:
     granted = min(free, max(1, math.floor(rate * LEASE_SECONDS)))
     if granted == 0:
         return Drawn(account, 0, 0, (used + 1 - burst) / rate)
-    after = replace(account, version=account.version + 1, used=used + granted, at=now)
+    after = replace(account, version=account.version + 1, used=used + granted, at=max(account.at, now))
     return Drawn(after, granted, free - granted, 0.0 if free > granted else 1 / rate)
 
 
@@ -75,7 +77,7 @@ def charge(account: Account, cpu_seconds: float, now: float) -> Account:
     return replace(
         account,
         version=account.version + 1,
-        day=day_of(now),
+        day=max(account.day, day_of(now)),
         cpu_seconds=account.cpu_today(now) + cpu_seconds,
     )
 

@@ -29,7 +29,7 @@ TASKS_RETRY_SECONDS = 5
 
 @dataclass
 class _Lease:
-    """Requests that this gateway has drawn from an owner's account in advance."""
+    """Requests that this gateway has drawn from an owner's account in advance. Its times are `time.monotonic`."""
 
     granted: int = 0
     left: int = 0
@@ -45,7 +45,8 @@ class Limiter:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._leases: dict[str, _Lease] = {}
+        self._leases: dict[tuple[str, KeyLimits], _Lease] = {}
+        """By owner and limits: a key of few requests a second must not hold up another one of many."""
         self._submitting: dict[str, asyncio.Lock] = {}
 
     async def request(self, identity: Identity) -> Mapping[str, str]:
@@ -59,9 +60,9 @@ class Limiter:
         limits = identity.key.limits if identity.key else None
         if limits is None or limits.requests_per_second is None:
             return {}
-        lease = self._leases.setdefault(identity.owner, _Lease())
+        lease = self._leases.setdefault((identity.owner, limits), _Lease())
         async with lease.lock:
-            if lease.granted and time.time() - lease.drawn_at > 2 * accounts.LEASE_SECONDS:
+            if lease.granted and time.monotonic() - lease.drawn_at > 2 * accounts.LEASE_SECONDS:
                 lease.granted = 0  # it was drawn for a time that is over
             if not lease.granted:
                 await self._draw(identity.owner, lease, limits)
@@ -69,7 +70,7 @@ class Limiter:
                 lease.granted -= 1
                 return _request_fields(limits, lease)
             fields = _request_fields(limits, lease)
-        wait = max(1, math.ceil(lease.closed_until - time.time()))
+        wait = max(1, math.ceil(lease.closed_until - time.monotonic()))
         raise _counted(
             problems.TooManyRequests(
                 rate=limits.requests_per_second, headers={**fields, "Retry-After": str(wait)}
@@ -77,13 +78,13 @@ class Limiter:
         )
 
     async def _draw(self, owner: str, lease: _Lease, limits: KeyLimits) -> None:
-        now = time.time()
-        while now >= lease.closed_until:
-            drawn = accounts.draw(await self._store.get_account(owner), limits, now)
+        began = time.monotonic()
+        while began >= lease.closed_until:
+            drawn = accounts.draw(await self._store.get_account(owner), limits, time.time())
             if drawn.granted == 0:
-                lease.left, lease.closed_until = 0, now + drawn.next_in_s
+                lease.left, lease.closed_until = 0, began + drawn.next_in_s
             elif await self._store.swap_account(drawn.account):
-                lease.granted, lease.left, lease.drawn_at = drawn.granted, drawn.left, now
+                lease.granted, lease.left, lease.drawn_at = drawn.granted, drawn.left, began
                 return
 
     @contextlib.asynccontextmanager

@@ -39,6 +39,45 @@ def test_what_is_granted_stays_within_rate_and_burst(
     assert granted <= burst + rate * (now - 1000.0) + 1e-6
 
 
+@pytest.mark.parametrize("skew", [0.5, 3600.0])
+@given(
+    rate=st.floats(0.1, 100),
+    burst=st.integers(1, 100),
+    draws=st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60),
+)
+def test_a_clock_that_is_ahead_multiplies_no_limit(
+    skew: float, rate: float, burst: int, draws: list[tuple[float, bool]]
+) -> None:
+    """Whichever of two gateways is asked, the bucket leaks once: the clock that is ahead fills it once more."""
+    limits = KeyLimits(requests_per_second=rate, burst=burst)
+    account, now, granted = Account(owner="ann"), 1000.0, 0
+    for pause, ahead in draws:
+        now += pause
+        drawn = accounts.draw(account, limits, now + skew * ahead)
+        assert drawn.account.at >= account.at
+        account, granted = drawn.account, granted + drawn.granted
+
+    assert granted <= burst + min(burst, rate * skew) + rate * (now - 1000.0) + 1e-6
+
+
+async def test_a_slow_key_does_not_hold_up_a_fast_one_of_the_same_owner(
+    client: Client, store: SqliteStore
+) -> None:
+    """The slow key is at its limit for twenty seconds, and the fast one is served meanwhile."""
+    slow, fast = (
+        new_key(name, owner="ann", limits=KeyLimits(requests_per_second=rate), now=1.0)
+        for name, rate in (("slow", 0.05), ("fast", 100.0))
+    )
+    for made in (slow, fast):
+        await store.insert_key(made.key)
+    statuses = [
+        (await client.get("/tasks", headers=bearer(made))).status
+        for made in (fast, slow, fast, fast, slow, fast)
+    ]
+
+    assert [200, 429, 200, 200, 429, 200] == statuses
+
+
 async def test_requests_a_second_hold_over_two_gateways(
     gateways: list[Client], make_key: MakeKey
 ) -> None:
@@ -234,6 +273,16 @@ def test_a_new_day_begins_at_nothing() -> None:
     assert 0.0 == account.cpu_today(86_400.0)
     assert 2.0 == accounts.charge(account, 2.0, 86_401.0).cpu_today(86_402.0)
     assert 1.0 == pytest.approx(accounts.seconds_to_tomorrow(86_399.0))
+
+
+def test_a_clock_that_is_ahead_at_midnight_begins_the_day_once() -> None:
+    """A worker whose clock is behind neither resets what was used nor charges the day before."""
+    account = accounts.charge(Account(owner="ann"), 5.0, 86_399.0)
+    for now in (86_401.0, 86_399.5, 86_402.0, 86_399.7, 86_403.0):
+        account = accounts.charge(account, 2.0, now)
+
+    assert 10.0 == account.cpu_today(86_399.9)
+    assert 10.0 == account.cpu_today(86_404.0)
 
 
 def test_a_ticket_that_was_never_given_back_lapses() -> None:
