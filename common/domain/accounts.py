@@ -68,7 +68,9 @@ def draw(account: Account, limits: KeyLimits, now: float) -> Drawn:
     granted = min(free, max(1, math.floor(rate * LEASE_SECONDS)))
     if granted == 0:
         return Drawn(account, 0, 0, (used + 1 - burst) / rate)
-    after = replace(account, version=account.version + 1, used=used + granted, at=max(account.at, now))
+    after = replace(
+        account, version=account.version + 1, used=used + granted, at=max(account.at, now)
+    )
     return Drawn(after, granted, free - granted, 0.0 if free > granted else 1 / rate)
 
 

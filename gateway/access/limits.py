@@ -29,7 +29,7 @@ TASKS_RETRY_SECONDS = 5
 
 @dataclass
 class _Lease:
-    """Requests that this gateway has drawn from an owner's account in advance. Its times are `time.monotonic`."""
+    """Requests that this gateway has drawn from an owner's account in advance, with monotonic times."""
 
     granted: int = 0
     left: int = 0

@@ -48,7 +48,7 @@ def test_what_is_granted_stays_within_rate_and_burst(
 def test_a_clock_that_is_ahead_multiplies_no_limit(
     skew: float, rate: float, burst: int, draws: list[tuple[float, bool]]
 ) -> None:
-    """Whichever of two gateways is asked, the bucket leaks once: the clock that is ahead fills it once more."""
+    """Whichever of two gateways is asked, the bucket leaks once, but for the difference of the clocks."""
     limits = KeyLimits(requests_per_second=rate, burst=burst)
     account, now, granted = Account(owner="ann"), 1000.0, 0
     for pause, ahead in draws:
