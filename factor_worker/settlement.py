@@ -133,6 +133,7 @@ class Settlement:
                 if known.outstanding:
                     self._forget_settled(known, set())
                 if number in self._stored:
+                    failpoints.hit("worker.settling", number)
                     await self.settle_stored(known)
         finally:
             del self._settling[number]

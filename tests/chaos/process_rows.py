@@ -1,9 +1,13 @@
 """Rows about our own processes: workers, their children, gateways."""
 
 import asyncio
+import contextlib
 import functools
 import signal
+import time
+from collections.abc import AsyncIterator
 
+from common.domain import HEARTBEAT_SECONDS, WorkerStatus
 from common.runtime.failpoints import Action
 from infra.local.processes import Process
 from tests import waiting
@@ -46,6 +50,51 @@ async def killed_before_passing_on(lab: Laboratory) -> None:
     lab.points.arm("worker.passing-on", Action.KILL, subject=hard)
     await asyncio.gather(*(lab.post(number=factor * hard) for factor in (3, 5, 7)))
     await lab.points.all_fired()
+
+
+@contextlib.asynccontextmanager
+async def _silent_majority(lab: Laboratory) -> AsyncIterator[None]:
+    """Have the workers believe that there is a third one with many slots, which never takes a unit.
+
+    So a number has enough units outstanding for its outcomes to be settled together.
+    """
+
+    async def beat() -> None:
+        while True:
+            now = time.time()
+            await lab.store.heartbeat(
+                WorkerStatus(
+                    worker_id="silent",
+                    host="nowhere",
+                    pid=1,
+                    slots=16,
+                    running=(),
+                    started_at=now,
+                    seen_at=now,
+                )
+            )
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    beating = asyncio.create_task(beat())
+    try:
+        await asyncio.sleep(3 * HEARTBEAT_SECONDS)  # the keeper lists it, and the others read that
+        yield
+    finally:
+        beating.cancel()
+        await lab.store.remove_worker("silent")
+
+
+@row("kill -9 of a worker between insert of an outcome and settling", recovery_seconds=60)
+async def killed_before_settling(lab: Laboratory) -> None:
+    """The unit is acknowledged, so that nobody gets it again: its outcome is settled by the other worker.
+
+    The recovery includes the time that a number of 64 digits takes.
+    """
+    number = lab.number(64)
+    async with _silent_majority(lab):
+        lab.points.arm("worker.settling", Action.KILL, subject=number)
+        await lab.post(number=number)
+        await lab.points.all_fired(60)
 
 
 @row("kill -9 of a child in its unit", short=True)

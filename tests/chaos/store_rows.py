@@ -2,12 +2,16 @@
 
 import asyncio
 
+from common.domain import digest_of
 from common.lifecycle import new_task
 from tests import waiting
 from tests.chaos.checker import Told
 from tests.chaos.laboratory import OWNER, Laboratory
 from tests.chaos.row import row
 from tests.proxy import Way
+
+NEARLY = 0.7
+"""With this share of the relations gone, what is left is worth too little for the sieve to go on."""
 
 
 async def _refused(lab: Laboratory) -> None:
@@ -74,6 +78,30 @@ async def _cut_once(lab: Laboratory, after: int) -> None:
     before = lab.mongo.held_bytes
     lab.mongo.cut_after(Way.BACK, after)
     await waiting.until(lambda: lab.mongo.held_bytes > before, "a cut")
+
+
+@row("store restored without relations in the middle of a sieve", recovery_seconds=120)
+async def without_relations(lab: Laboratory) -> None:
+    """The sieve begins anew, once, and says so; the number gets its right answer.
+
+    The recovery includes the time that a number of 70 digits takes.
+    """
+    number = lab.number(70)
+    await lab.post(number=number)
+
+    async def nearly_enough() -> bool:
+        known = await lab.store.get_factorization(number)
+        part = known.own_part if known else None
+        return bool(part and part.sieve and part.sieve.usable > NEARLY * part.sieve.needed)
+
+    await waiting.until(nearly_enough, "most of the relations", seconds=120)
+    await lab.store.delete_batches(number)
+
+    def said() -> bool:
+        lines = (line for worker in lab.stack.workers for line in worker.log.open())
+        return any("Sieve begins anew" in line and digest_of(number) in line for line in lines)
+
+    await waiting.until(said, "the log to say that the sieve begins anew", seconds=60)
 
 
 async def _orphans(lab: Laboratory, count: int) -> None:
