@@ -48,6 +48,16 @@ SETTLED_TOGETHER = Histogram(
 SWAPS_LOST = Counter(
     "factorline_swaps_lost", "Swaps refused because another version had been stored first"
 )
+SIEVES_OFF_COURSE = Counter(
+    "factorline_sieves_off_course",
+    "Sieves that did not go as forecast, by what they did",
+    ["turn"],
+)
+NUMBERS_STALLED = Gauge(
+    "factorline_numbers_stalled",
+    "Numbers in this worker's share without progress for three times as long as their units should take, "
+    "as of the last sweep",
+)
 MALFORMED = Counter(
     "factorline_messages_malformed", "Messages dead-lettered because they are not units"
 )
@@ -84,6 +94,8 @@ def begin_at_zero() -> None:
         CHILDREN_DIED.labels(how)
     for what in ("ended", "outbox", "unit", "unwanted", "waiting"):
         SWEPT.labels(what)
+    for turn in ("overrun", "begun anew", "given up"):
+        SIEVES_OFF_COURSE.labels(turn)
     for lane in Lane:
         ADMITTED.labels(lane.value)
 

@@ -336,13 +336,13 @@ def _log_turn(before: Factorization, after: Factorization) -> None:
     if after.ended is not None:
         status, reason = after.ended.status.value, after.ended.reason
         log.info("Number ended", status=status, reason=reason, **about(after.number))
-    restarts = [
-        known.own_part.sieve.restarts if known.own_part and known.own_part.sieve else 0
-        for known in (before, after)
-    ]
-    if restarts[1] > restarts[0]:
-        log.error(
-            "Sieve begins anew, because relations are missing",
-            restarts=restarts[1],
-            **about(after.number),
-        )
+    match plan.off_course(before, after):
+        case None:
+            return
+        case plan.OffCourse.ANEW as turn:
+            log.error("Sieve begins anew, because relations are missing", **about(after.number))
+        case plan.OffCourse.OVERRUN as turn:
+            log.error("Sieve takes three times what was forecast", **about(after.number))
+        case plan.OffCourse.GIVEN_UP as turn:
+            log.error("Sieve given up", **about(after.number))
+    metrics.SIEVES_OFF_COURSE.labels(turn.value).inc()

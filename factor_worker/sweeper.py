@@ -27,6 +27,7 @@ from common.store import Store
 from factor_worker import metrics
 from factor_worker.heartbeat import Heartbeat
 from factor_worker.settlement import Settlement
+from factor_worker.stalls import Stalls
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -61,6 +62,7 @@ class Sweeper:
         self._lifecycle = Lifecycle(store, broker)
         self._empty_at = dict.fromkeys((Queue.SURVEY, Queue.WORK), time.time())
         """When each queue was last seen empty; at first, when this sweeper began to look."""
+        self._stalls = Stalls()
 
     async def sweep_forever(self) -> None:
         """Sweep every few seconds, until cancelled."""
@@ -100,6 +102,7 @@ class Sweeper:
         await self._publish_outboxes(left_behind, shards)
         if active:
             await self._check_active(now - (0 if ignore_age else LOST_SECONDS), now, shards)
+            self._stalls.report()
         if ended:
             await self._complete_ended(left_behind, shards)
 
@@ -158,6 +161,9 @@ class Sweeper:
             await self._lifecycle.release(known.number)
             metrics.SWEPT.labels("unwanted").inc()
             return
+        entries = known.outstanding.values()
+        could = any(entry.issued_at < delivered[queue_for(entry.unit)] for entry in entries)
+        self._stalls.see(known, delivered=could or not entries)
         await self._reissue_lost(known, running, delivered, now)
         if known.waits_for and await self._settlement.catch_up(known):
             metrics.SWEPT.labels("waiting").inc()
@@ -188,6 +194,7 @@ class Sweeper:
         for queue in self._empty_at:
             metrics.QUEUE_WAITING.labels(queue.value).set(0)
             metrics.QUEUE_AGE.labels(queue.value).set(0)
+        self._stalls.forget()
 
     async def _reissue_lost(
         self,

@@ -80,7 +80,7 @@ def works(part: Part, pending: Sequence[Work], slots: int) -> Iterator[Work]:
 
 def _unit_size(state: SieveState, under_way: int, slots: int) -> int:
     """Return the size of the next sieve unit, in leading coefficients."""
-    seconds_each = _seconds_per_index(state)
+    seconds_each = seconds_per_index(state)
     left = max(0, state.expected_indices - state.indices - under_way) * seconds_each
     shortest, longest = UNIT_SECONDS
     left_a_slot = left / slots
@@ -91,7 +91,7 @@ def _unit_size(state: SieveState, under_way: int, slots: int) -> int:
     return max(1, round(seconds / seconds_each))
 
 
-def _seconds_per_index(state: SieveState) -> float:
+def seconds_per_index(state: SieveState) -> float:
     """Return the CPU seconds that one leading coefficient takes: measured, or at first estimated."""
     if state.indices and state.cpu_seconds > 0:
         return state.cpu_seconds / state.indices
@@ -176,13 +176,18 @@ def why_hopeless(state: SieveState, digits: int) -> str | None:
             f"the relations of the sieve were lost or refused {state.restarts} times: a solve unit found "
             "far fewer than the sieve units had reported"
         )
-    limit = OVERRUN * max(state.forecast_indices, _indices_at_most(state, digits))
-    if state.usable < state.needed and state.indices > limit > 0:
+    if state.usable < state.needed and share_of_forecast(state, digits) > OVERRUN:
         return (
             f"the sieve tried {state.indices} leading coefficients, {OVERRUN} times its forecast, and found "
             f"about {state.usable} of {state.needed} relations"
         )
     return None
+
+
+def share_of_forecast(state: SieveState, digits: int) -> float:
+    """Return the leading coefficients that were tried, divided by those forecast; 0 without a forecast."""
+    forecast_indices = max(state.forecast_indices, _indices_at_most(state, digits))
+    return state.indices / forecast_indices if forecast_indices else 0.0
 
 
 def _indices_at_most(state: SieveState, digits: int) -> int:

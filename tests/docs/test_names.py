@@ -79,6 +79,7 @@ def test_metrics_exist() -> None:
     [
         ("DeadLetters", metrics.DEAD_LETTERS),
         ("ChildrenDie", metrics.CHILDREN_DIED),
+        ("SievesOffCourse", metrics.SIEVES_OFF_COURSE),
         ("SweepsMendALot", metrics.SWEPT),
     ],
 )
@@ -87,7 +88,7 @@ def test_an_alert_explains_every_value_of_its_label(alert: str, counter: Counter
     [family] = counter.collect()
     values = {value for sample in family.samples for value in sample.labels.values()}
 
-    assert values == set(re.findall(r"`(\w+)`:", section(OPERATE, alert)))
+    assert values == set(re.findall(r"`([\w ]+)`:", section(OPERATE, alert)))
 
 
 def test_files_exist() -> None:

@@ -45,7 +45,7 @@ LAYERS = {
         {"engine", "metering", "metrics", "rendezvous"},
         {"heartbeat"},
         {"admission", "plan", "retries", "slots"},
-        {"settlement"},
+        {"settlement", "stalls"},
         {"consumer", "sweeper"},
         {"worker"},
         {"main"},
