@@ -82,7 +82,10 @@ async def begin(store: Store, count: int) -> list[Task]:
     await store.create_factorization(factorizations.begin(NUMBER, time.time()))
     tasks: list[Task] = []
     for start in range(0, count, BATCH):
-        fresh = [new_task(NUMBER, str(NUMBER), OWNER) for _ in range(min(BATCH, count - start))]
+        fresh = [
+            new_task(NUMBER, str(NUMBER), OWNER, at=store.now())
+            for _ in range(min(BATCH, count - start))
+        ]
         tasks += await store.insert_tasks([replace(task, joined=True) for task in fresh])
     return tasks
 

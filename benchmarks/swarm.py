@@ -141,7 +141,7 @@ async def begin(store: Store) -> None:
     state = replace(sieve.begin(part), forecast_indices=1 << 40, needed=1 << 40)
     known = replace(factorizations.begin(NUMBER, 1.0), parts=(replace(part, sieve=state),))
     await store.create_factorization(known)
-    await store.insert_tasks([replace(new_task(NUMBER, "C98", "ann"), joined=True)])
+    await store.insert_tasks([replace(new_task(NUMBER, "C98", "ann", at=store.now()), joined=True)])
 
 
 def worker(store: Store, broker: MemoryBroker, names: Sequence[str], name: str) -> Consumer:

@@ -28,7 +28,6 @@ import contextlib
 import itertools
 import logging
 import math
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -90,30 +89,29 @@ class Submission:
         """How many of the numbers need work: those that are not answered at once."""
         return sum(abs(number.value) >= small.LIMIT for number in self.numbers)
 
-    def new_tasks(self) -> list[Task]:
-        """Return a new task for each number."""
+    def new_tasks(self, *, at: float) -> list[Task]:
+        """Return a new task for each number, created at a time by the store's clock."""
         keys = self.idempotency_keys or itertools.repeat(None, len(self.numbers))
         return [
-            new_task(number.value, number.expression, self.owner, idempotency_key=key)
+            new_task(number.value, number.expression, self.owner, at=at, idempotency_key=key)
             for number, key in zip(self.numbers, keys, strict=True)
         ]
 
 
 def new_task(
-    number: int, expression: str, owner: str, *, idempotency_key: str | None = None
+    number: int, expression: str, owner: str, *, at: float, idempotency_key: str | None = None
 ) -> Task:
     """Return a new task; one for a small number (`common.domain.small`) has ended already."""
-    now = time.time()
     answered = abs(number) < small.LIMIT
     return Task(
         task_id=new_task_id(),
         owner=owner,
         number=BigInt(number),
         expression=expression,
-        created_at=now,
+        created_at=at,
         joined=answered,
         idempotency_key=idempotency_key,
-        ended=Ending(status=Status.SUCCEEDED, at=now) if answered else None,
+        ended=Ending(status=Status.SUCCEEDED, at=at) if answered else None,
     )
 
 
@@ -154,7 +152,7 @@ class Lifecycle:
             errors.StoreUnavailable: Perhaps nothing was accepted; the same call can be repeated.
 
         """
-        new = submission.new_tasks()
+        new = submission.new_tasks(at=self._store.now())
         free, aimed = await asyncio.gather(
             self._take_places(new), gather_limited(self._aimed, new, limit=CONCURRENT_STEPS)
         )
@@ -187,7 +185,7 @@ class Lifecycle:
         if len(by_key) < len(keys):
             return None
         stored = [by_key[key] for key in keys]
-        _require_same_numbers(submission.new_tasks(), stored)
+        _require_same_numbers(submission.new_tasks(at=self._store.now()), stored)
         return stored
 
     async def _aimed(self, task: Task) -> Task:
@@ -204,7 +202,7 @@ class Lifecycle:
     async def join(self, task: Task) -> Factorization:
         """Make sure that a stored live task's factorization exists and is wanted; publish its outbox."""
         known = await self._claim(
-            factorizations.begin(task.key, time.time()),
+            factorizations.begin(task.key, self._store.now()),
             resume=lambda known: task.round > known.round,
         )
         failpoints.hit("join.published")
@@ -224,7 +222,7 @@ class Lifecycle:
                 it meanwhile, and work that ended because of faults begins again.
 
         """
-        wanted, now = {*numbers}, time.time()
+        wanted, now = {*numbers}, self._store.now()
         return [
             await self._claim(
                 factorizations.begin(part.value, now, part=part),
@@ -247,7 +245,7 @@ class Lifecycle:
         known = known or await self._store.create_factorization(created)
         woken = False
         while known != created:
-            successor = known.claimed(time.time(), resume=resume(known))
+            successor = known.claimed(self._store.now(), resume=resume(known))
             if successor is known or (known.active and not begin):
                 return known
             woken = not known.active
@@ -355,7 +353,9 @@ class Lifecycle:
         task, known = await self.read_current(task)
         if task.ended is not None:
             return task
-        ending = Ending(status=Status.CANCELLED, at=time.time(), reason="cancelled on request")
+        ending = Ending(
+            status=Status.CANCELLED, at=self._store.now(), reason="cancelled on request"
+        )
         task = await self._store.end_task(task.task_id, ending)
         told = known is not None and await self.release(task.key, touch=True)
         if not told:  # the task had not joined yet
@@ -377,7 +377,7 @@ class Lifecycle:
             wanted = await self._store.is_wanted(number)
             if wanted and not touch:
                 return False
-            after = known.touched(time.time()) if wanted else known.rested(time.time())
+            after = known.touched(self._store.now()) if wanted else known.rested(self._store.now())
             if await self._store.swap_factorization(after):
                 await self.tell(after, urgent=True)
                 if not wanted:

@@ -110,7 +110,7 @@ class Admission:
 
         """
         began = time.monotonic()
-        before = time.time() - (0 if ignore_age else LEFT_SECONDS)
+        before = self._store.now() - (0 if ignore_age else LEFT_SECONDS)
         shards = ALL_SHARDS if ignore_age else self._heartbeat.share
         found = await self._store.list_waiting_owners()
         owners = [owner for owner in found if shard_of(owner) in shards]

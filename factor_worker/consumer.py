@@ -138,7 +138,7 @@ class Consumer:
 
     def _record_wait(self, unit: Unit, issued_at: float) -> None:
         queue = queue_for(unit)
-        metrics.QUEUE_SECONDS.labels(queue.value).observe(max(0.0, time.time() - issued_at))
+        metrics.QUEUE_SECONDS.labels(queue.value).observe(max(0.0, self._store.now() - issued_at))
         self._newest_issue[queue] = max(issued_at, self._newest_issue.get(queue, 0.0))
 
     async def _compute(self, pool: Pool, held: InFlight, entry: Outstanding) -> Outcome | None:

@@ -47,7 +47,7 @@ class Heartbeat:
     def __init__(self, store: Store, *, worker_id: str, slots: int = 1) -> None:
         self._store = store
         self._slots = slots
-        self._started_at = time.time()
+        self._started_at = self._store.now()
         self.worker_id = worker_id
         self.cluster = Cluster()
         """Replaced at each heartbeat that the store answers; empty before the first one."""
@@ -99,7 +99,7 @@ class Heartbeat:
         return self.worker_id in cluster.worker_ids and self._keeper == keeper_of(cluster)
 
     async def _list(self) -> Cluster:
-        workers = await self._store.list_workers(seen_after=time.time() - ALIVE_SECONDS)
+        workers = await self._store.list_workers(seen_after=self._store.now() - ALIVE_SECONDS)
         cluster = Cluster.of(workers)
         if self._keeper != (keeper := keeper_of(cluster)):
             self._keeper, self._keepers_word = keeper, (0.0, 0.0)
@@ -126,7 +126,7 @@ class Heartbeat:
             newest_issue=activity.newest_issue,
             units_done=activity.units_done,
             started_at=self._started_at,
-            seen_at=time.time(),
+            seen_at=self._store.now(),
             cluster=self.cluster if self._keeps else None,
         )
 

@@ -3,7 +3,6 @@
 import asyncio
 import collections
 import itertools
-import time
 from collections.abc import Iterable
 
 import structlog
@@ -41,7 +40,7 @@ class Meter:
     def add(self, number: int, cpu_seconds: float) -> None:
         """Add what a unit of a number has cost."""
         if not self._spent:
-            self._since = time.time()
+            self._since = self._store.now()
         if cpu_seconds > 0:
             self._spent[number] = self._spent.get(number, 0.0) + cpu_seconds
 
@@ -92,6 +91,6 @@ class Meter:
     async def _bill(self, owner: str, cpu_seconds: float) -> None:
         while True:
             known = await self._store.get_account(owner)
-            after = accounts.charge(known, cpu_seconds, time.time())
+            after = accounts.charge(known, cpu_seconds, self._store.now())
             if await self._store.swap_account(after):
                 return

@@ -38,7 +38,6 @@ import contextlib
 import functools
 import math
 import random
-import time
 
 import structlog
 
@@ -158,7 +157,7 @@ class Settlement:
         outcomes = await until_store_answers(functools.partial(self._store.list_outcomes, number))
         fresh = [outcome for outcome in outcomes if outcome.unit_id in known.outstanding]
         if fresh:
-            after = plan.settle(known, *fresh, capacity=self._capacity(), now=time.time())
+            after = plan.settle(known, *fresh, capacity=self._capacity(), now=self._store.now())
             if not await until_store_answers(
                 functools.partial(self._store.swap_factorization, after)
             ):
@@ -201,7 +200,7 @@ class Settlement:
         while True:
             if known is None:
                 known = await self._require(number)
-            after = plan.settle(known, outcome, capacity=self._capacity(), now=time.time())
+            after = plan.settle(known, outcome, capacity=self._capacity(), now=self._store.now())
             if after is known:
                 if tried:  # a swap of ours may have settled it, and only its answer was lost
                     await self.complete(known)
@@ -228,7 +227,7 @@ class Settlement:
         if before.own_part and before.own_part.sieve and not after.own_part:
             await self._delete_relations(after.number)
         return await self._follow_up(
-            after, left_before=time.time() - LEFT_BEHIND_SECONDS, begin=True
+            after, left_before=self._store.now() - LEFT_BEHIND_SECONDS, begin=True
         )
 
     async def complete(self, known: Factorization) -> None:
@@ -273,7 +272,7 @@ class Settlement:
     async def _take_in(self, known: Factorization, part: Factorization) -> Factorization:
         """Swap in what has become of a part that a number waits for; return the newest version."""
         while True:
-            after = plan.take_in(known, part, capacity=self._capacity(), now=time.time())
+            after = plan.take_in(known, part, capacity=self._capacity(), now=self._store.now())
             if after is known:
                 return known
             if await until_store_answers(functools.partial(self._store.swap_factorization, after)):
@@ -298,7 +297,7 @@ class Settlement:
             for waiting in page:
                 taken = await self._take_in(waiting, known)
                 if taken is not waiting:
-                    left_before = time.time() - LEFT_BEHIND_SECONDS
+                    left_before = self._store.now() - LEFT_BEHIND_SECONDS
                     await self._follow_up(taken, left_before=left_before, begin=True)
         if (
             known.active
@@ -315,7 +314,7 @@ class Settlement:
 
         """
         known = await self._lifecycle.require(unit.number)
-        after = plan.record_progress(known, unit.unit_id, progress, now=time.time())
+        after = plan.record_progress(known, unit.unit_id, progress, now=self._store.now())
         if after is known or not await self._store.swap_factorization(after):
             return False
         await self._lifecycle.tell(after)

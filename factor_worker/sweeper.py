@@ -10,7 +10,6 @@ their factorization yet are begun by `admission`.)
 import asyncio
 import functools
 import itertools
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
 import structlog
@@ -60,7 +59,7 @@ class Sweeper:
         self._settlement = settlement
         self._heartbeat = heartbeat
         self._lifecycle = Lifecycle(store, broker)
-        self._empty_at = dict.fromkeys((Queue.SURVEY, Queue.WORK), time.time())
+        self._empty_at = dict.fromkeys((Queue.SURVEY, Queue.WORK), self._store.now())
         """When each queue was last seen empty; at first, when this sweeper began to look."""
         self._stalls = Stalls()
 
@@ -96,7 +95,7 @@ class Sweeper:
             errors.Unavailable: The store or the broker does not answer; the rest is left for later.
 
         """
-        now = time.time()
+        now = self._store.now()
         shards = ALL_SHARDS if ignore_age else self._heartbeat.share
         left_behind = now - (0 if ignore_age else LEFT_BEHIND_SECONDS)
         await self._publish_outboxes(left_behind, shards)
@@ -181,8 +180,8 @@ class Sweeper:
         """
         newest = max((worker.newest_issue.get(queue, 0.0) for worker in workers), default=0.0)
         if waiting == 0:
-            self._empty_at[queue] = time.time()
-        age = time.time() - max(newest, self._empty_at[queue]) if waiting else 0.0
+            self._empty_at[queue] = self._store.now()
+        age = self._store.now() - max(newest, self._empty_at[queue]) if waiting else 0.0
         metrics.QUEUE_WAITING.labels(queue.value).set(waiting)
         metrics.QUEUE_AGE.labels(queue.value).set(max(0.0, age))
         if waiting == 0:

@@ -43,6 +43,13 @@ class Store(Protocol):
     async def ping(self) -> None:
         """Return if the store takes reads and writes."""
 
+    def now(self) -> float:
+        """Return the store's time, in seconds since the epoch, as its last answers tell.
+
+        Every time that one program writes and another compares is this one: the programs' machines may
+        disagree. It may go back a little when another server of the store takes over.
+        """
+
     # --- tasks ---
 
     async def insert_tasks(self, tasks: Sequence[Task]) -> list[Task]:

@@ -92,7 +92,7 @@ async def run(asked: argparse.Namespace, settings: Settings) -> str:
             case "list":
                 return "".join(_line(key) for key in await store.list_keys()) or "No API keys.\n"
             case _:
-                key = await store.revoke_key(asked.key_id, time.time())
+                key = await store.revoke_key(asked.key_id, store.now())
                 return f"Key {key.key_id} ({key.name}) is revoked.\n"
 
 
@@ -104,7 +104,7 @@ async def _make(asked: argparse.Namespace, store: Store) -> str:
         cpu_seconds_a_day=asked.cpu_seconds,
     )
     made = new_key(
-        asked.name, owner=asked.owner, operator=asked.operator, limits=limits, now=time.time()
+        asked.name, owner=asked.owner, operator=asked.operator, limits=limits, now=store.now()
     )
     await store.insert_key(made.key)
     print(  # noqa: T201 for people; standard output gets the key alone

@@ -80,7 +80,7 @@ class Limiter:
     async def _draw(self, owner: str, lease: _Lease, limits: KeyLimits) -> None:
         began = time.monotonic()
         while began >= lease.closed_until:
-            drawn = accounts.draw(await self._store.get_account(owner), limits, time.time())
+            drawn = accounts.draw(await self._store.get_account(owner), limits, self._store.now())
             if drawn.granted == 0:
                 lease.left, lease.closed_until = 0, began + drawn.next_in_s
             elif await self._store.swap_account(drawn.account):
@@ -127,7 +127,7 @@ class Limiter:
         self, owner: str, limits: KeyLimits, ticket: str, count: int
     ) -> dict[str, str]:
         while True:
-            now = time.time()
+            now = self._store.now()
             account = await self._store.get_account(owner)
             cpu = account.cpu_today(now)
             if limits.cpu_seconds_a_day is not None and cpu >= limits.cpu_seconds_a_day:

@@ -6,7 +6,6 @@ What a handler calls to act takes values and never the request.
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -194,5 +193,5 @@ async def cancel_task(request: web.Request) -> web.Response:
 async def get_number(request: web.Request) -> web.Response:
     """Show what is known of a number, or of the value of an expression."""
     parsed = parse(request.match_info["number"], max_digits=request.app[SETTINGS].max_digits)
-    known = await request.app[LIFECYCLE].look_up(abs(parsed.value), at=time.time())
+    known = await request.app[LIFECYCLE].look_up(abs(parsed.value), at=request.app[STORE].now())
     return responses.of_model(representation.number_view(parsed.value, known))

@@ -1,7 +1,6 @@
 """Answers the calls that are not about numbers: pages, documents, health, status, metrics."""
 
 import asyncio
-import time
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -84,7 +83,7 @@ async def status(request: web.Request) -> web.Response:
         )
     return responses.of_model(
         ServiceStatus(
-            at=rfc3339(time.time()),
+            at=rfc3339(app[STORE].now()),
             version=app[SETTINGS].version,
             broker_connected=broker.connected,
             sockets=len(app[HUB].sockets),
@@ -108,7 +107,7 @@ async def _waiting(broker: Broker, queue: Queue) -> int | None:
 
 async def _workers(store: Store) -> list[WorkerView] | None:
     try:
-        found = await store.list_workers(seen_after=time.time() - ALIVE_SECONDS)
+        found = await store.list_workers(seen_after=store.now() - ALIVE_SECONDS)
     except errors.StoreUnavailable:
         return None
     return [

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 from prometheus_client import Counter, Gauge, Histogram
 
-from common.broker.rabbit import metrics as shared_metrics
 from common.broker.rabbit import topology
 from common.domain import BigInt, Control, Event, Versioned, units
+from common.runtime import metrics as shared_metrics
 from common.runtime import settings
 from factor_worker import metrics as worker_metrics
 from gateway import metrics as gateway_metrics

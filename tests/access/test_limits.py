@@ -241,7 +241,7 @@ async def test_a_task_that_has_just_ended_pays_for_what_ended_it(store: SqliteSt
     """The owner of a task that ended a moment ago is charged, of one that ended long ago not."""
     now = time.time()
     for owner, ended_at in (("ann", now), ("bob", now - 60)):
-        [task] = await store.insert_tasks([new_task(91, "91", owner)])
+        [task] = await store.insert_tasks([new_task(91, "91", owner, at=store.now())])
         await store.end_task(task.task_id, Ending(status=Status.SUCCEEDED, at=ended_at))
     meter = Meter(store)
     meter.add(91, 8.0)
@@ -253,7 +253,7 @@ async def test_a_task_that_has_just_ended_pays_for_what_ended_it(store: SqliteSt
 
 async def test_what_is_spent_while_a_charge_is_made_is_charged_next(store: SqliteStore) -> None:
     """Units may end while the store is being asked for the owners of earlier ones."""
-    await store.insert_tasks([new_task(n, str(n), "ann") for n in (91, 93)])
+    await store.insert_tasks([new_task(n, str(n), "ann", at=store.now()) for n in (91, 93)])
     meter = Meter(store)
     meter.add(91, 8.0)
     charging = asyncio.create_task(meter.charge())

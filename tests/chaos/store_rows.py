@@ -110,7 +110,7 @@ async def _orphans(lab: Laboratory, count: int) -> None:
 
     async def orphan() -> None:
         attempt = lab.journal.attempt(lab.number())
-        task = new_task(attempt.number, str(attempt.number), OWNER)
+        task = new_task(attempt.number, str(attempt.number), OWNER, at=lab.store.now())
         async with places:
             await lab.store.insert_tasks([task])
         attempt.told, attempt.task_id = Told.ACCEPTED, task.task_id

@@ -62,9 +62,11 @@ def asked() -> Asked:
 async def call_everything(store: Store) -> None:
     """Call each method about tasks, numbers, relations and accounts."""
     ending = Ending(status=Status.CANCELLED, at=5.0)
-    tasks = [new_task(90 + i, "", "ann", idempotency_key=f"k{i}") for i in range(9)]
+    tasks = [new_task(90 + i, "", "ann", at=store.now(), idempotency_key=f"k{i}") for i in range(9)]
     await store.insert_tasks(tasks)
-    await store.insert_tasks([replace(tasks[0], task_id=new_task(1, "", "ann").task_id)])
+    await store.insert_tasks(
+        [replace(tasks[0], task_id=new_task(1, "", "ann", at=store.now()).task_id)]
+    )
     await store.get_task(tasks[0].task_id, "ann")
     await store.get_tasks([task.task_id for task in tasks])
     await store.list_keyed("ann", ["k0", "k1"])

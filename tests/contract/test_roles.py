@@ -145,7 +145,7 @@ async def test_the_role_of_workers(
     listener.listening = False
     submission = Submission(owner="somebody", numbers=(ParsedNumber(1234, "1234"),))
     await Lifecycle(store, memory_broker).accept(submission)
-    await store.insert_tasks([new_task(1235, "1235", "somebody")])
+    await store.insert_tasks([new_task(1235, "1235", "somebody", at=store.now())])
     await store.create_factorization(factorizations.begin(BigInt(1236), 1.0))
     listener.listening = True
     worker = Worker(Settings(slots=1), store, memory_broker)

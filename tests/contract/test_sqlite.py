@@ -18,7 +18,7 @@ NUMBER = 10**29 + 319
 
 def task() -> Task:
     """Return a new task."""
-    return new_task(NUMBER, str(NUMBER), "ann")
+    return new_task(NUMBER, str(NUMBER), "ann", at=1.7e9)
 
 
 @pytest.fixture

@@ -44,8 +44,7 @@ BIG = 10**999 + 7
 
 def task(number: int = 91, *, owner: str = "ann", at: float = 1.0, key: str | None = None) -> Task:
     """Return a new task."""
-    made = new_task(number, str(number), owner, idempotency_key=key)
-    return replace(made, created_at=at)
+    return new_task(number, str(number), owner, at=at, idempotency_key=key)
 
 
 def worker(worker_id: str, seen_at: float) -> WorkerStatus:

@@ -84,7 +84,9 @@ async def hub(store: SqliteStore, broker: MemoryBroker) -> AsyncIterator[Hub]:
 
 async def follow(hub: Hub, store: SqliteStore, numbers: Sequence[int]) -> list[Follower]:
     """Store a task for each number, and follow it."""
-    tasks = await store.insert_tasks([new_task(number, "", "ann") for number in numbers])
+    tasks = await store.insert_tasks(
+        [new_task(number, "", "ann", at=store.now()) for number in numbers]
+    )
     followers = [Follower() for _ in tasks]
     for task, follower in zip(tasks, followers, strict=True):
         await hub.watch(task.task_id, "ann", follower.on_change)
@@ -167,7 +169,7 @@ async def test_a_task_that_is_cancelled_before_it_joins_is_heard_of(
 async def test_whoever_follows_an_ended_task_is_forgotten(hub: Hub, store: SqliteStore) -> None:
     """There is nothing more to tell."""
     await store.create_factorization(begin(HARD, 1.0))
-    [task] = await store.insert_tasks([new_task(HARD, "", "ann")])
+    [task] = await store.insert_tasks([new_task(HARD, "", "ann", at=store.now())])
     await store.end_task(task.task_id, Ending(status=Status.CANCELLED, at=2.0))
     follower = Follower()
     watcher = await hub.watch(task.task_id, "ann", follower.on_change)
@@ -182,7 +184,7 @@ async def test_subscribing_again_and_again_leaves_one_follower(
 ) -> None:
     """A client that changes its mind faster than the store answers."""
     await store.create_factorization(begin(HARD, 1.0))
-    [task] = await store.insert_tasks([new_task(HARD, "", "anonymous")])
+    [task] = await store.insert_tasks([new_task(HARD, "", "anonymous", at=store.now())])
     assert client.app is not None
     hub = client.app[HUB]
     async with client.ws_connect("/ws") as socket:

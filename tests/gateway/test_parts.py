@@ -22,7 +22,7 @@ TRIPLE = BigInt(3 * HARD)
 
 async def submit_and_split(store: SqliteStore) -> str:
     """Store a task for the triple, which is split and waits; return the task's id."""
-    task = replace(new_task(TRIPLE, str(TRIPLE), "anonymous"), joined=True)
+    task = replace(new_task(TRIPLE, str(TRIPLE), "anonymous", at=1.7e9), joined=True)
     await store.insert_tasks([task])
     pieces = (part(3), Part(value=HARD, certainty=Certainty.COMPOSITE))
     split = replace(begin(TRIPLE, 1.0), version=2, parts=pieces, outstanding={}, outbox=())

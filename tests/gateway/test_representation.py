@@ -15,7 +15,7 @@ from tests.gateway.work import ended, part
 
 def task_for(number: int, known: Factorization | None = None) -> Task:
     """Return a new task, ended already if the work has."""
-    task = new_task(number, str(number), "anonymous")
+    task = new_task(number, str(number), "anonymous", at=1.7e9)
     return aim(task, known) if known else task
 
 

@@ -179,7 +179,7 @@ async def test_relations_that_are_refused(world: World) -> None:
     await world.store.create_factorization(known)
     await world.store.insert_batch(solve.target, "sieve-1", bytes(16) + b"junk")
     # With a task that wants it, or the sweeper would remove the unit while the last test's child starts.
-    wish = replace(new_task(SIEVABLE, str(SIEVABLE), "somebody"), joined=True)
+    wish = replace(new_task(SIEVABLE, str(SIEVABLE), "somebody", at=1.7e9), joined=True)
     [task] = await world.store.insert_tasks([wish])
     async with moves("factorline_batches_refused_total"):
         await world.broker.publish([unit])
@@ -198,7 +198,7 @@ async def test_what_a_sweep_repairs(idle: World) -> None:
     heartbeat = Heartbeat(idle.store, worker_id="w")
     admission = Admission(idle.store, idle.broker, heartbeat)
     sweeper = Sweeper(idle.store, idle.broker, settlement(idle.store, idle.broker), heartbeat)
-    task = new_task(1237, "1237", "somebody")
+    task = new_task(1237, "1237", "somebody", at=1.7e9)
     await idle.store.insert_tasks([task])
     async with moves("factorline_tasks_admitted_total", lane="short"):
         await admission.admit(ignore_age=True)

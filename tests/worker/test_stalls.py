@@ -175,7 +175,7 @@ async def test_a_sweeper_counts_them(
     """It looks at all active numbers of its share anyway."""
     known = replace(being_sieved(), outbox=())
     await sqlite_store.create_factorization(known)
-    await sqlite_store.insert_tasks([replace(new_task(N, str(N), "ann"), joined=True)])
+    await sqlite_store.insert_tasks([replace(new_task(N, str(N), "ann", at=1.7e9), joined=True)])
     heartbeat = Heartbeat(sqlite_store, worker_id="w")
     workers = settlement(sqlite_store, memory_broker)
     sweeper, clock = Sweeper(sqlite_store, memory_broker, workers, heartbeat), Clock()

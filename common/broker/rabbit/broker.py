@@ -11,11 +11,11 @@ from aio_pika.exceptions import DeliveryError
 
 from common import errors
 from common.broker import Delivery, Queue, queue_for
-from common.broker.rabbit import metrics, topology
+from common.broker.rabbit import topology
 from common.broker.rabbit.connection import FAILURES, Link, deaths_as_failures
 from common.broker.rabbit.consumers import Hints, Units
 from common.domain import Control, Event, Unit, digest_of
-from common.runtime import tracing
+from common.runtime import metrics, tracing
 
 OPEN_SECONDS = 5.0
 """How long `open` waits for the broker before it goes on without one."""

@@ -10,7 +10,8 @@ import structlog
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
 
-from common.broker.rabbit import metrics, topology
+from common.broker.rabbit import topology
+from common.runtime import metrics
 from common.runtime.backoff import Backoff
 
 log = structlog.stdlib.get_logger(__name__)

@@ -1,7 +1,7 @@
 """The connection to MongoDB and its errors; the only module that imports motor (docs/adr/0003)."""
 
 import asyncio
-import time
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -10,7 +10,9 @@ from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError
 
 from common import errors
 from common.domain import Factorization
+from common.runtime.clock import Clock, elapsed
 from common.runtime.concurrency import Batcher
+from common.runtime.metrics import CLOCK_SKEW
 from common.store.mongo.indexes import INDEXES
 
 Item = TypeVar("Item")
@@ -25,6 +27,8 @@ DATABASE: Final = "factorline"
 KEYS_A_FIND: Final = 2000
 """Tasks or versions that one `find` asks for: a few milliseconds of the event loop's time to decode."""
 FORGET_WORKERS_SECONDS: Final = 86_400
+TIME_SECONDS: Final = 30.0
+"""The server is asked for its time this often, by the call that comes next."""
 _DUPLICATE: Final = 11_000
 
 
@@ -65,6 +69,8 @@ class Server:
             ) from error
         self._db: AsyncIOMotorDatabase[Document] = self._client.get_default_database(DATABASE)
         self._prepared = False
+        self._clock = Clock()
+        self._asked_for_time_at = -math.inf
         self._preparing = asyncio.Lock()
 
     async def open(self) -> None:
@@ -83,19 +89,32 @@ class Server:
         db = await self._ready()
         await answered(db.workers.delete_one({"_id": ""}))
 
+    def now(self) -> float:
+        """Return the server's time, as its last answers tell."""
+        return self._clock.now()
+
     async def _ready(self) -> "AsyncIOMotorDatabase[Document]":
         """Return the database once its indexes exist: without the unique ones there could be duplicates."""
         if not self._prepared:
             await self._prepare()
+        elif elapsed() - self._asked_for_time_at > TIME_SECONDS:
+            await self._ask_for_time()
         return self._db
+
+    async def _ask_for_time(self) -> None:
+        asked_at = self._asked_for_time_at = elapsed()
+        said = await answered(self._db.command("hello"))
+        self._clock.learn(said["localTime"].timestamp(), asked_at=asked_at, answered_at=elapsed())
+        CLOCK_SKEW.set(self._clock.skew)
 
     async def _prepare(self) -> None:
         async with self._preparing:
             if self._prepared:
                 return
+            await self._ask_for_time()
             for collection, indexes in INDEXES.items():
                 await answered(self._db[collection].create_indexes(indexes))
-            long_gone = {"seen_at": {"$lt": time.time() - FORGET_WORKERS_SECONDS}}
+            long_gone = {"seen_at": {"$lt": self.now() - FORGET_WORKERS_SECONDS}}
             await answered(self._db.workers.delete_many(long_gone))
             laneless = {
                 "unjoined": True,

@@ -14,7 +14,7 @@ from gateway.views import problems, representation
 from gateway.views.models import TaskView
 from gateway.websocket.protocol import JUNK_LIMIT, Asked, Protocol
 
-TASK = new_task(91, "91", "anonymous")
+TASK = new_task(91, "91", "anonymous", at=1.7e9)
 VIEW = representation.view(TASK, factorizations.begin(91, 0.0))
 
 

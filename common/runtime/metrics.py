@@ -1,4 +1,4 @@
-"""Metrics about a program's connections to RabbitMQ, for Prometheus."""
+"""Metrics that gateways and workers share, for Prometheus: their connections to the servers."""
 
 from prometheus_client import Counter, Gauge
 
@@ -8,4 +8,7 @@ CONNECTIONS_MISSING = Gauge(
 )
 PUBLISHES_FAILED = Counter(
     "factorline_publishes_failed", "Units and hints that RabbitMQ did not accept in time"
+)
+CLOCK_SKEW = Gauge(
+    "factorline_clock_skew_seconds", "How far this machine's clock is ahead of the store's"
 )
