@@ -92,7 +92,7 @@ def begin_at_zero() -> None:
         DEAD_LETTERS.labels(reason)
     for how in (Fault.CRASH.value, Fault.MEMORY.value, Fault.TIMEOUT.value, "idle"):
         CHILDREN_DIED.labels(how)
-    for what in ("ended", "outbox", "unit", "unwanted", "waiting"):
+    for what in ("ended", "leftovers", "outbox", "unit", "unwanted", "waiting"):
         SWEPT.labels(what)
     for turn in ("overrun", "begun anew", "given up"):
         SIEVES_OFF_COURSE.labels(turn)

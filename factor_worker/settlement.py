@@ -38,6 +38,7 @@ import contextlib
 import functools
 import math
 import random
+from collections.abc import Collection, Sequence
 
 import structlog
 
@@ -167,15 +168,41 @@ class Settlement:
             failpoints.hit("worker.swapped", number)
             cpu_seconds = sum(outcome.cpu_seconds for outcome in fresh)
             await self._follow_swap(known, after, cpu_seconds)
+            settled = {outcome.unit_id for outcome in outcomes}
+            await self._delete_outcomes(number, settled)
+        else:
+            settled = await self._delete_left(number, outcomes) if outcomes else set()
         if known.own_part is None:  # a late unit of its sieve may have stored relations
             await self._delete_relations(number)
-        settled = {outcome.unit_id for outcome in outcomes}
-        if settled:
-            await until_store_answers(
-                functools.partial(self._store.delete_outcomes, number, [*settled])
-            )
         self._forget_settled(known, settled)
         return bool(fresh)
+
+    async def clear(self, number: int) -> bool:
+        """Delete what is stored of a number that has ended, and return whether it was of no use.
+
+        Whoever should have done that has died, or stored it after the end. A number that was given up
+        keeps its relations: its sieve may go on.
+        """
+        outcomes = await until_store_answers(functools.partial(self._store.list_outcomes, number))
+        deleted = await self._delete_left(number, outcomes)
+        split = (await self._require(number)).own_part is None
+        if split:
+            await self._delete_relations(number)
+        return split or bool(deleted)
+
+    async def _delete_left(self, number: int, outcomes: Sequence[Outcome]) -> set[str]:
+        """Delete those of some stored outcomes that nobody will settle; return their units."""
+        # Read now, because an earlier version does not know of units that were issued after it.
+        known = await self._require(number)
+        left = {each.unit_id for each in outcomes if each.unit_id not in known.outstanding}
+        await self._delete_outcomes(number, left)
+        return left
+
+    async def _delete_outcomes(self, number: int, unit_ids: Collection[str]) -> None:
+        if unit_ids:
+            await until_store_answers(
+                functools.partial(self._store.delete_outcomes, number, [*unit_ids])
+            )
 
     def _forget_settled(self, known: Factorization, settled: set[str]) -> None:
         left = self._stored.pop(known.number, set()) & known.outstanding.keys() - settled

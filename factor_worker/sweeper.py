@@ -2,9 +2,9 @@
 
 Every worker runs one for its share of the numbers, and two at once do no harm. It looks for outboxes that
 were not published, for units that nobody has any more, for work that nobody wants, for numbers that have
-missed what became of the composites that they wait for, and for tasks that have missed the end of their
-number: they would hold their owner's places for ever. A long queue is not a fault. (Tasks that have not met
-their factorization yet are begun by `admission`.)
+missed what became of the composites that they wait for, for tasks that have missed the end of their number
+and would hold their owner's places for ever, and for outcomes and relations that nobody needs. A long queue
+is not a fault. (Tasks that have not met their factorization yet are begun by `admission`.)
 """
 
 import asyncio
@@ -35,7 +35,8 @@ SWEEP_SECONDS = 2.0
 ACTIVE_EVERY = 2
 """Every second sweep looks at all active numbers too, which is the expensive part."""
 ENDED_EVERY = 30
-"""Every so many sweeps, once a minute, it looks at all numbers that live tasks ask for."""
+"""Every so many sweeps, once a minute, it looks at all numbers that live tasks ask for, and at all of which
+outcomes or relations are stored, for those that have ended."""
 RETRY_SECONDS = 1.0
 """Time until the next sweep after one that was cut short: units wait to be published."""
 LOST_SECONDS = 5.0
@@ -104,6 +105,7 @@ class Sweeper:
             self._stalls.report()
         if ended:
             await self._complete_ended(left_behind, shards)
+            await self._clear_ended(left_behind, shards)
 
     async def _publish_outboxes(self, before: float, shards: Collection[int]) -> None:
         async def publish(known: Factorization) -> bool:
@@ -126,6 +128,15 @@ class Sweeper:
                 if known.ended is not None and known.ended.at <= before:
                     await self._settlement.complete(known)
                     metrics.SWEPT.labels("ended").inc()
+
+    async def _clear_ended(self, before: float, shards: Collection[int]) -> None:
+        """Delete outcomes and relations of ended numbers, which nobody will ever read."""
+        stored = await self._store.list_stored()
+        mine = [number for number in stored if shard_of(number) in shards]
+        for known in await self._store.list_ended(mine):
+            ended = known.ended is not None and known.ended.at <= before
+            if ended and await self._settlement.clear(known.number):
+                metrics.SWEPT.labels("leftovers").inc()
 
     async def _check_active(self, before: float, now: float, shards: Collection[int]) -> None:
         depths = {queue: await self._broker.depth(queue) for queue in self._empty_at}

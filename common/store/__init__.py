@@ -178,6 +178,9 @@ class Store(Protocol):
     async def delete_outcomes(self, number: int, unit_ids: Sequence[str]) -> None:
         """Delete outcomes that have been settled."""
 
+    async def list_stored(self) -> list[int]:
+        """Return the numbers of which outcomes or relation batches are stored, in any order."""
+
     # --- relation batches: insert-only, keyed by (number, unit id) ---
 
     async def insert_batch(self, number: int, unit_id: str, batch: bytes) -> None:

@@ -102,6 +102,7 @@ async def call_everything(store: Store) -> None:
     assert [Outcome(unit_id="u", curves=1)] == await store.list_outcomes(91)
     await store.delete_outcomes(91, ["u"])
     await store.insert_batch(91, "u", b"b")
+    assert [91] == await store.list_stored()
     assert [("u", b"b")] == [batch async for batch in store.iterate_batches(91)]
     await store.delete_batches(91)
     await store.swap_account(accounts.charge(await store.get_account("ann"), 1.0, 1.0))

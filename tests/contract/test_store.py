@@ -216,6 +216,21 @@ async def test_those_who_wait_for_a_composite_are_found(store: Store) -> None:
     assert [] == await store.list_waiting(BIG, after=None, limit=9)
 
 
+async def test_numbers_of_which_something_is_stored(store: Store) -> None:
+    """Each is named once, whether outcomes are there or relations or both."""
+    assert [] == await store.list_stored()
+    for number in (93, 91, 1000):
+        for unit_id in ("u-1", "u-2"):
+            await store.insert_outcome(number, Outcome(unit_id=unit_id))
+    for number in (91, 95):
+        await store.insert_batch(number, "u-1", b"relations")
+    assert [91, 93, 95, 1000] == sorted(await store.list_stored())
+    await store.delete_outcomes(93, ["u-1", "u-2"])
+    await store.delete_outcomes(91, ["u-1", "u-2"])
+    await store.delete_batches(95)
+    assert [91, 1000] == sorted(await store.list_stored())
+
+
 async def test_an_outcome_is_kept_until_it_is_deleted(store: Store) -> None:
     """Once for each unit, in full, and apart from those of other numbers."""
     pieces = (Piece(BigInt(BIG), 2, Certainty.COMPOSITE), Piece(BigInt(3), 1, Certainty.PROVEN))

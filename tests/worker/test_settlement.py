@@ -1,6 +1,7 @@
 """Settling: what is stored and published when outcomes are worked into a factorization."""
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from common.domain import (
     Certainty,
     Cluster,
     Factorization,
+    Failure,
+    Fault,
     Outcome,
     Outstanding,
     Sieved,
@@ -23,11 +26,12 @@ from common.domain import (
     factorizations,
 )
 from common.store.sqlite import SqliteStore
+from factor_worker.consumer import Consumer
 from factor_worker.heartbeat import Heartbeat
 from factor_worker.metering import Meter
 from factor_worker.plan import sieve
 from factor_worker.rendezvous import server_of
-from factor_worker.settlement import Settlement
+from factor_worker.settlement import SHARED_UNITS, Settlement
 from tests import waiting
 from tests.stack.client import semiprimes
 from tests.worker.workers import settlement
@@ -167,6 +171,47 @@ async def test_what_a_dead_worker_has_stored_is_settled_by_another(tmp_path: Pat
     assert end is not None
     assert unit_id not in end.outstanding
     assert [] == await store.list_outcomes(known.number)
+    await broker.close()
+    await store.close()
+
+
+async def test_an_outcome_of_a_unit_issued_meanwhile_is_not_deleted(tmp_path: Path) -> None:
+    """Whoever read the factorization before that unit was issued does not take its outcome for left over."""
+    store, broker = SqliteStore(tmp_path / "x.sqlite3"), SlowBroker()
+    await store.open()
+    await broker.open()
+    early = await store.create_factorization(being_sieved())
+    [part] = early.parts
+    late = early.touched(2.0).with_issued(itertools.islice(sieve.works(part, [], 1), 1), 2.0)
+    assert await store.swap_factorization(late)
+    [unit_id] = late.outstanding.keys() - early.outstanding.keys()
+    await store.insert_outcome(early.number, found(unit_id, late.outstanding[unit_id]))
+
+    assert not await settlement(store, broker, slots=SLOTS).settle_stored(early)
+    assert [unit_id] == [each.unit_id for each in await store.list_outcomes(early.number)]
+    await broker.close()
+    await store.close()
+
+
+async def test_a_failure_is_settled_at_once(tmp_path: Path) -> None:
+    """Its unit stays outstanding: a second outcome of it could not be stored beside the first."""
+    store, broker = SqliteStore(tmp_path / "x.sqlite3"), SlowBroker()
+    await store.open()
+    await broker.open()
+    known = being_sieved()
+    works = itertools.islice(sieve.works(known.parts[0], [], 1), SHARED_UNITS)
+    known = await store.create_factorization(replace(known.with_issued(works, 1.0), outbox=()))
+    unit_id, entry = next(iter(known.outstanding.items()))
+    workers = settlement(store, broker, slots=SLOTS)
+    assert workers.is_shared(entry.unit, known)
+    consumer = Consumer(store, workers, worker_id="w")
+    failed = Outcome(unit_id=unit_id, failure=Failure(Fault.CRASH, "on purpose"))
+    await consumer._settle(entry.unit, failed, known)  # noqa: SLF001 no child has to crash for this
+
+    end = await store.get_factorization(known.number)
+    assert end is not None
+    assert {Fault.CRASH: 1} == end.outstanding[unit_id].faults
+    assert [] == await store.list_stored()
     await broker.close()
     await store.close()
 

@@ -1,11 +1,23 @@
 """The sweeper: what was cut off is found, by the worker whose share it is in."""
 
+import math
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from common.broker.memory import MemoryBroker
-from common.domain import Cluster, Status, Task
+from common.domain import (
+    BigInt,
+    Certainty,
+    Cluster,
+    Ending,
+    Outcome,
+    Part,
+    Status,
+    Task,
+    factorizations,
+)
 from common.lifecycle import Lifecycle, Submission
 from common.numbers import ParsedNumber
 from common.runtime import failpoints
@@ -13,7 +25,7 @@ from common.store.sqlite import SqliteStore
 from factor_worker import sweeper as sweeper_module
 from factor_worker.heartbeat import Heartbeat
 from factor_worker.sweeper import Sweeper
-from tests.unit.cluster import answer
+from tests.unit.cluster import LARGE_PRIMES, answer
 from tests.worker.workers import settlement
 
 pytestmark = pytest.mark.usefixtures("every_number_queued")
@@ -67,6 +79,32 @@ async def test_tasks_that_missed_the_end_of_their_number_are_ended_at_start(
     assert 0 == await sqlite_store.count_live("ann", limit=99)
     ended = [(await sqlite_store.get_task(task.task_id, "ann")).ended for task in tasks]
     assert [Status.SUCCEEDED] * len(tasks) == [end.status for end in ended if end]
+
+
+async def test_what_ended_numbers_left_in_the_store_is_deleted(
+    sqlite_store: SqliteStore, memory_broker: MemoryBroker
+) -> None:
+    """A worker died between the swap that ended them and the deletion, or stored something after it."""
+    primes = (LARGE_PRIMES[3], LARGE_PRIMES[4])
+    hard, given_up = math.prod(primes), LARGE_PRIMES[2] * LARGE_PRIMES[5]
+    factors = tuple(Part(value=BigInt(prime), certainty=Certainty.PROVEN) for prime in primes)
+    blank = replace(factorizations.begin(hard, 1.0), outstanding={}, outbox=())
+    ending = Ending(status=Status.SUCCEEDED, at=2.0)
+    await sqlite_store.create_factorization(replace(blank, parts=factors, ended=ending))
+    failed = replace(factorizations.begin(given_up, 1.0), outstanding={}, outbox=())
+    ending = Ending(status=Status.FAILED, at=2.0, reason="on purpose")
+    await sqlite_store.create_factorization(replace(failed, ended=ending))
+    working = await sqlite_store.create_factorization(factorizations.begin(91, 1.0))
+    for number in (hard, given_up, 91):
+        await sqlite_store.insert_outcome(number, Outcome(unit_id=working.outbox[0]))
+        await sqlite_store.insert_batch(number, "u", b"relations")
+    sweepers = [sweeper_of(sqlite_store, memory_broker, name) for name in ("w", "x")]
+    for sweeper in sweepers:
+        await sweeper.sweep(active=False)
+
+    assert {given_up, 91} == {*await sqlite_store.list_stored()}
+    assert [] == await sqlite_store.list_outcomes(given_up)
+    assert 1 == len(await sqlite_store.list_outcomes(91))
 
 
 async def test_each_worker_ends_those_of_its_share(

@@ -41,6 +41,14 @@ class Work(Server):
         which = {"number": str(int(number)), "unit_id": {"$in": list(unit_ids)}}
         await answered(db.outcomes.delete_many(which))
 
+    async def list_stored(self) -> list[int]:
+        """Return the numbers of which something is stored, from the indexes by number."""
+        db, every = await self._ready(), {"number": {"$gt": ""}}
+        found = [
+            await answered(each.distinct("number", every)) for each in (db.outcomes, db.batches)
+        ]
+        return [int(number) for number in {*found[0], *found[1]}]
+
     async def insert_batch(self, number: int, unit_id: str, batch: bytes) -> None:
         """Store the first batch of a unit."""
         db = await self._ready()

@@ -9,6 +9,13 @@ from common.domain import Outcome, WorkerStatus
 from common.store.sqlite.file import File
 
 BATCHES_A_PAGE: Final = 16
+_DISTINCT: Final = """
+WITH RECURSIVE stored(number) AS (
+    SELECT min(number) FROM {0} UNION ALL
+    SELECT (SELECT min(number) FROM {0} WHERE number > stored.number) FROM stored WHERE number NOT NULL)
+SELECT number FROM stored WHERE number NOT NULL
+"""
+"""`SELECT DISTINCT number` would read every row of the table."""
 
 
 class Work(File):
@@ -31,6 +38,13 @@ class Work(File):
         rows = [(str(int(number)), unit_id) for unit_id in unit_ids]
         query = "DELETE FROM outcomes WHERE number = ? AND unit_id = ?"
         await self._write(lambda t: t.db.executemany(query, rows))
+
+    async def list_stored(self) -> list[int]:
+        """Return the numbers of which something is stored, with one look into the index for each."""
+        found = [
+            await self._list(int, _DISTINCT.format(table)) for table in ("outcomes", "batches")
+        ]
+        return [*{*found[0], *found[1]}]
 
     async def insert_batch(self, number: int, unit_id: str, batch: bytes) -> None:
         """Store the first batch of a unit."""
