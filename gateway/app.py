@@ -23,7 +23,7 @@ from gateway.context import (
     STORE,
     Readiness,
 )
-from gateway.http import middlewares, responses
+from gateway.http import connections, middlewares, responses
 from gateway.hub import Hub
 
 
@@ -31,7 +31,7 @@ def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Appli
     """Return the application.
 
         app = create_app(settings, store=store, broker=broker)
-        runner = web.AppRunner(app)
+        runner = connections.Runner(app, limit=connections.connection_limit(settings))
 
     The caller has opened the store and the broker, and closes them after the application has stopped.
 
@@ -42,6 +42,7 @@ def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Appli
     check_exposure(settings)
     app = web.Application(
         client_max_size=settings.max_body_bytes,
+        handler_args=connections.HANDLER_ARGS,
         middlewares=[middlewares.measure, middlewares.answer_errors],
     )
     app[SETTINGS], app[STORE], app[BROKER] = settings, store, broker

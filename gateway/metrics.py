@@ -18,6 +18,12 @@ REQUEST_SECONDS = Histogram(
 TASKS = Counter(
     "factorline_tasks", "Tasks accepted, by whether the answer was known at once", ["ended"]
 )
+CONNECTIONS = Gauge("factorline_connections", "Open connections of clients, WebSockets included")
+CONNECTIONS_CLOSED = Counter(
+    "factorline_connections_closed",
+    "Connections closed or refused because of what their client did not do, by reason",
+    ["why"],
+)
 SOCKETS = Gauge("factorline_websockets", "Open WebSockets")
 SOCKETS_CLOSED = Counter(
     "factorline_websockets_closed", "WebSockets that have closed, by close code", ["code"]

@@ -30,7 +30,7 @@ async def serving(settings: Settings, broker: Broker) -> AsyncIterator[None]:
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    app = web.Application()
+    app = web.Application(handler_args={"auto_decompress": False, "keepalive_timeout": 75.0})
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/metrics", metrics)
     runner = web.AppRunner(app, access_log=None)

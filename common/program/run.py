@@ -5,6 +5,7 @@ and the broker, serves the operator's pages, and turns SIGTERM and SIGINT into a
 """
 
 import contextlib
+import resource
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ async def _framed(
     if kind:
         settings = settings.named(kind)
     forget_secrets()
+    _raise_descriptor_limit()
     configure_logging(settings)
     check(settings)
     stopping = stop_on_signals()
@@ -82,6 +84,13 @@ async def _framed(
         broker = await stack.enter_async_context(open_broker(settings))
         await stack.enter_async_context(probe.serving(settings, broker))
         await serve(Frame(settings, store, broker, stopping.wait))
+
+
+def _raise_descriptor_limit() -> None:
+    """Take as many file descriptors as the system gives: each client's connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS has a lower limit that it does not tell
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def require_servers(settings: Settings) -> None:

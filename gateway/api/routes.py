@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.access import Access
-from gateway.http import assets, handlers, middlewares, pages, parameters
+from gateway.http import assets, bodies, handlers, middlewares, pages, parameters
 from gateway.views import models
 from gateway.websocket.session import websocket
 
@@ -67,7 +67,7 @@ _NAME = Parameter("name", "path", "The last part of a problem's type.")
 _VERSION = Parameter("version", "path", "A digest of all files of the page.")
 _FILE = Parameter("file", "path", "The name of a file.")
 
-_BODY = ("bad-request", "body-too-large", "store-unavailable")
+_BODY = ("bad-request", "too-slow", "body-too-large", "encoded-body", "store-unavailable")
 _NO_NUMBER = ("not-a-number", "number-too-large", "bad-expression")
 _FULL = ("too-many-tasks", "cpu-used-up")
 _TASK = ("unknown-task", "store-unavailable")
@@ -131,7 +131,9 @@ ROUTES = (
         (*_NO_NUMBER, "store-unavailable"),
         parameters=(_NUMBER,),
     ),
-    Route("GET", "/ws", websocket, {101: None}, ("http-error", "origin-refused"), socket=True),
+    Route(
+        "GET", "/ws", websocket, {101: None}, ("upgrade-required", "origin-refused"), socket=True
+    ),
     Route("GET", "/healthz", pages.healthz, {200: models.Health}, access=Access.PUBLIC),
     Route(
         "GET",
@@ -188,7 +190,9 @@ def setup_routes(app: web.Application) -> None:
         if route.socket:
             app.router.add_route(route.method, route.path, route.handler)
             continue
-        handler = middlewares.guarded(route.handler, route.access)
-        app.router.add_route(route.method, route.path, handler)
-        if route.method == "GET":
-            app.router.add_route("HEAD", route.path, handler)
+        query = [parameter.name for parameter in route.parameters if parameter.where == "query"]
+        # Links to pages may carry anything; calls are made by programs, which want to hear of a slip.
+        known = None if route.access is Access.PUBLIC else query
+        handler = middlewares.guarded(route.handler, route.access, known)
+        for method in (route.method, "HEAD") if route.method == "GET" else (route.method,):
+            app.router.add_route(method, route.path, handler, expect_handler=bodies.expect)

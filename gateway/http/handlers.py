@@ -21,6 +21,7 @@ from gateway import metrics
 from gateway.access import Identity, Limiter
 from gateway.context import HUB, IDENTITY, LIFECYCLE, LIMITER, SETTINGS, STORE
 from gateway.http import bodies, parameters, responses
+from gateway.http.connections import while_connected
 from gateway.http.deadline import DEADLINE, Deadline
 from gateway.hub import Hub
 from gateway.views import models, problems, representation
@@ -36,7 +37,8 @@ async def submit(request: web.Request) -> web.Response:
     responses.add_fields(request, accepted.fields)
     failpoints.hit("submit.reply")
     [task] = accepted.tasks
-    state = await _outcome(task, submission, deadline, app[HUB], app[LIFECYCLE])
+    async with while_connected(request):
+        state = await _outcome(task, submission, deadline, app[HUB], app[LIFECYCLE])
     shown = representation.view(*state)
     headers = {"Location": shown.links.self_}
     seconds = submission.wait_seconds
@@ -163,8 +165,9 @@ async def get_task(request: web.Request) -> web.Response:
     held = parameters.versions_held(request.if_none_match)
     task = await app[STORE].get_task(task_id, request[IDENTITY].owner)
     if seconds:
-        with request[DEADLINE].paused():
-            state = await app[HUB].wait_done(task, seconds, newer_than=max(held, default=None))
+        async with while_connected(request):
+            with request[DEADLINE].paused():
+                state = await app[HUB].wait_done(task, seconds, newer_than=max(held, default=None))
     else:
         state = await app[LIFECYCLE].read_current(task)
     shown = representation.view(*state)

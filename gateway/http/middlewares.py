@@ -2,17 +2,25 @@
 
 import functools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
+import structlog
 from aiohttp import hdrs, web
 from structlog.contextvars import bound_contextvars
+from yarl import URL
 
 from common.runtime import tracing
 from gateway import metrics
 from gateway.access import Access
 from gateway.context import DOORKEEPER, IDENTITY, LIMITER
-from gateway.http import responses
+from gateway.http import parameters, responses
 from gateway.http.deadline import DEADLINE, Deadline
+from gateway.views import problems
+
+log = structlog.stdlib.get_logger(__name__)
+
+CLIENT_GONE = 499
+"""The status under which a request is counted whose client hung up; nobody receives it."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -50,15 +58,34 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPException as error:
         if error.status < web.HTTPBadRequest.status_code:
             raise
+        if isinstance(error, web.HTTPNotFound):
+            return responses.of_error(problems.UnknownPage(meant=await _meant(request)))
         return responses.of_error(error)
     except ConnectionError:
-        raise  # the client has gone: there is nobody to answer
+        log.info("A client went away before it was answered")
+        return web.Response(status=CLIENT_GONE)
     except Exception as error:  # noqa: BLE001 the last resort; what is not expected is logged
         return responses.of_error(error)
 
 
-def guarded(handler: Handler, access: Access) -> Handler:
-    """Return the handler with what must come before it: the deadline, the API key, the key's limits."""
+async def _meant(request: web.Request) -> str | None:
+    """Return the path that a request with a slash too many probably meant."""
+    path = "/" + "/".join(filter(None, request.rel_url.raw_path.split("/")))
+    if path == request.rel_url.raw_path:
+        return None
+    found = await request.app.router.resolve(request.clone(rel_url=URL(path, encoded=True)))
+    return path if found.http_exception is None else None
+
+
+def guarded(handler: Handler, access: Access, query: Collection[str] | None = None) -> Handler:
+    """Return the handler with what must come before it: the deadline, the API key, the key's limits.
+
+    Args:
+        handler: Answers the request.
+        access: What the caller must show.
+        query: The query parameters that it reads; with others the request is refused. None allows any.
+
+    """
 
     @functools.wraps(handler)
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -69,6 +96,15 @@ def guarded(handler: Handler, access: Access) -> Handler:
                 identity = await request.app[DOORKEEPER].admit(shown, access)
                 request[IDENTITY] = identity
                 responses.add_fields(request, await request.app[LIMITER].request(identity))
+            _refuse_encoded(request.headers.getall(hdrs.CONTENT_ENCODING, ()))
+            if query is not None:
+                parameters.refuse_unknown(request.query, query)
             return await handler(request)
 
     return handle
+
+
+def _refuse_encoded(encodings: Sequence[str]) -> None:
+    """Refuse a compressed body, however little it may be here: it is never inflated."""
+    if encodings:
+        raise problems.EncodedBody(encoding=", ".join(encodings)[:100])

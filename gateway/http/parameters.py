@@ -7,9 +7,10 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from aiohttp import ETag
+from multidict import MultiMapping
 
 from common import errors
 from common.domain import Task
@@ -41,6 +42,16 @@ def task_id(path: Mapping[str, str]) -> str:
     if not _TASK_ID.fullmatch(given):
         raise errors.UnknownTask(task_id="with that id: task ids look like UUIDs")
     return given
+
+
+def refuse_unknown(query: MultiMapping[str], known: Collection[str]) -> None:
+    """Refuse a query with a parameter that the call does not read, or with one that is given twice."""
+    for name in query:
+        if name not in known:
+            listed = " and ".join(known) if known else "none"
+            raise BadRequest(f"There is no query parameter `{name[:40]}` here; known: {listed}.")
+        if len(query.getall(name)) > 1:
+            raise BadRequest(f"The query parameter `{name}` is given more than once.")
 
 
 def wait(query: Mapping[str, str]) -> float:

@@ -1,6 +1,7 @@
 """Makes responses out of values: results as JSON with ETag and Retry-After, errors as problems."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 
 import msgspec
 import structlog
@@ -68,8 +69,6 @@ def of_error(error: Exception) -> web.Response:
 
 def _of_aiohttp_error(error: web.HTTPException) -> web.Response:
     """Return the problem for an error of aiohttp itself, such as a path that no route has."""
-    if isinstance(error, web.HTTPNotFound):
-        return of_error(problems.UnknownPage())
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
         response = _of_problem(
@@ -78,7 +77,8 @@ def _of_aiohttp_error(error: web.HTTPException) -> web.Response:
         response.headers["Allow"] = allowed
         return response
     kind = problems.HTTP_ERROR._replace(status=error.status)
-    return _of_problem(problems.of_kind(kind, error.text or error.reason))
+    detail = f"The request cannot be served ({error.status} {HTTPStatus(error.status).phrase})."
+    return _of_problem(problems.of_kind(kind, detail))
 
 
 def _of_problem(problem: Problem) -> web.Response:
@@ -97,7 +97,13 @@ def add_fields(request: web.Request, fields: Mapping[str, str]) -> None:
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Write the headers that every answer has, and the fields of `add_fields`, into a response."""
+    """Write the headers that every answer has, and the fields of `add_fields`, into a response.
+
+    If the client is still sending a body that nobody has read, the connection closes after the answer.
+    """
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     for name, value in request.get(ANSWER_FIELDS, {}).items():
         response.headers.setdefault(name, value)
+    if not request.content.is_eof() and not isinstance(response, web.WebSocketResponse):
+        response.force_close()
+        response.headers["Connection"] = "close"

@@ -3,9 +3,15 @@
 FactorlineError
 ├── RequestError            the gateway's own
 │   ├── BadRequest          400 bad-request
+│   ├── NotHttp             400 http-error
 │   ├── UnknownPage         404 not-found
+│   ├── TooSlow             408 too-slow
 │   ├── BodyTooLarge        413 body-too-large
 │   ├── BatchTooLarge       413 batch-too-large
+│   ├── EncodedBody         415 encoded-body
+│   ├── UpgradeRequired     426 upgrade-required
+│   ├── HeaderTooLarge      431 header-too-large
+│   ├── TooManyConnections  503 too-many-connections
 │   ├── Unauthenticated     401 unauthenticated
 │   ├── NotAllowed          403 not-allowed
 │   ├── OriginRefused       403 origin-refused
@@ -53,11 +59,26 @@ class BadRequest(RequestError):
     """Something in the request cannot be understood; the message is a sentence that says what."""
 
 
+class NotHttp(RequestError):
+    """What came is not a request of HTTP/1.1; the message is a sentence that says what is wrong."""
+
+
 class UnknownPage(RequestError):
     """Nothing is served at this path."""
 
-    def __init__(self) -> None:
-        super().__init__("There is nothing at this address; /docs lists the calls.")
+    def __init__(self, *, meant: str | None = None) -> None:
+        hint = "/docs lists the calls" if meant is None else f"perhaps you mean {meant}"
+        super().__init__(f"There is nothing at this address; {hint}.")
+
+
+class TooSlow(RequestError):
+    """A part of the request did not arrive in time."""
+
+    def __init__(self, *, what: str, seconds: float) -> None:
+        super().__init__(
+            f"{what} of the request did not arrive within {seconds:g} seconds. Send it faster, or "
+            "in several smaller requests."
+        )
 
 
 class BodyTooLarge(RequestError):
@@ -70,12 +91,53 @@ class BodyTooLarge(RequestError):
 
 
 class BatchTooLarge(RequestError):
-    """The batch has more numbers than the service accepts."""
+    """The batch has more numbers, or more work in its expressions, than the service accepts."""
 
-    def __init__(self, *, count: int, limit: int) -> None:
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}. Split it into several batches.")
+
+
+class EncodedBody(RequestError):
+    """The body is compressed, or encoded in another way."""
+
+    headers: Mapping[str, str] = {"Accept-Encoding": "identity"}
+
+    def __init__(self, *, encoding: str) -> None:
         super().__init__(
-            f"The batch has {count} numbers, and the limit is {limit}. Split it into several batches."
+            f"The body is sent with `Content-Encoding: {encoding}`. Send it without an encoding: "
+            "compressed bodies are not accepted."
         )
+
+
+class UpgradeRequired(RequestError):
+    """An ordinary request came to the address of the WebSocket."""
+
+    headers: Mapping[str, str] = {"Upgrade": "websocket"}
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This is the address of a WebSocket. Open it with a WebSocket client; for ordinary "
+            "requests, /docs lists the calls."
+        )
+
+
+class HeaderTooLarge(RequestError):
+    """The request line or the header is larger than the service accepts."""
+
+    def __init__(self, *, limit: int, fields: int) -> None:
+        super().__init__(
+            f"The request line and each header field may have {limit} bytes, and there may be "
+            f"{fields} fields. Send a long number in the body of a POST."
+        )
+
+
+class TooManyConnections(RequestError):
+    """Every connection that the gateway can have is in use."""
+
+    headers: Mapping[str, str] = {"Retry-After": "5"}
+
+    def __init__(self) -> None:
+        super().__init__("All connections of this gateway are in use. Try again in a few seconds.")
 
 
 class Unauthenticated(RequestError):
@@ -175,13 +237,34 @@ _SLOWER = (
     "Repeat the request after the seconds in Retry-After. The header RateLimit says what is left."
 )
 
+_REPEAT = "Repeat the request. If it happens again, send less at once."
+HTTP_ERROR = Kind("http-error", 400, "The HTTP request cannot be served", _FIX)
+"""Its status is that of aiohttp's error."""
+
 _KINDS: list[tuple[type[Exception], Kind]] = [
     (NotANumber, Kind("not-a-number", 400, "This is not a number", _FIX)),
     (NumberTooLarge, Kind("number-too-large", 400, "The number is too large", _FIX)),
     (ExpressionError, Kind("bad-expression", 400, "The expression cannot be evaluated", _FIX)),
+    (NotHttp, HTTP_ERROR),
     (UnknownPage, Kind("not-found", 404, "Not found", "/docs lists the calls of this service.")),
+    (TooSlow, Kind("too-slow", 408, "The request came too slowly", _REPEAT)),
     (BodyTooLarge, Kind("body-too-large", 413, "The request's body is too large", _FIX)),
     (BatchTooLarge, Kind("batch-too-large", 413, "The batch is too large", _FIX)),
+    (EncodedBody, Kind("encoded-body", 415, "The request's body is compressed", _FIX)),
+    (
+        UpgradeRequired,
+        Kind(
+            "upgrade-required",
+            426,
+            "This is the address of a WebSocket",
+            "Connect with a WebSocket client: see docs/reference/websocket.md.",
+        ),
+    ),
+    (HeaderTooLarge, Kind("header-too-large", 431, "The request's header is too large", _FIX)),
+    (
+        TooManyConnections,
+        Kind("too-many-connections", 503, "All connections are in use", _RETRY),
+    ),
     (BadRequest, Kind("bad-request", 400, "The request is not valid", _FIX)),
     (Unauthenticated, Kind("unauthenticated", 401, "A valid API key is required", _KEY)),
     (NotAllowed, Kind("not-allowed", 403, "This API key does not give access to that", _KEY)),
@@ -231,8 +314,6 @@ _KINDS: list[tuple[type[Exception], Kind]] = [
 METHOD_NOT_ALLOWED = Kind(
     "method-not-allowed", 405, "Method not allowed", "Use one of the methods in the header Allow."
 )
-HTTP_ERROR = Kind("http-error", 400, "The HTTP request cannot be served", _FIX)
-"""Its status is that of aiohttp's error."""
 INTERNAL_ERROR = Kind(
     "internal-error",
     500,
@@ -241,8 +322,7 @@ INTERNAL_ERROR = Kind(
 )
 
 KINDS = {
-    kind.name: kind
-    for kind in (*(kind for _, kind in _KINDS), METHOD_NOT_ALLOWED, HTTP_ERROR, INTERNAL_ERROR)
+    kind.name: kind for kind in (*(kind for _, kind in _KINDS), METHOD_NOT_ALLOWED, INTERNAL_ERROR)
 }
 
 

@@ -41,6 +41,8 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
         max_msg_size=FRAME_BYTES,
         timeout=CLOSE_SECONDS,
     )
+    if not socket.can_prepare(request):
+        raise problems.UpgradeRequired
     identity = None
     shown = request.headers.getall("Authorization", ())
     if shown or not door.enabled:

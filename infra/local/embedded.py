@@ -12,6 +12,7 @@ from common.runtime.settings import Settings
 from factor_worker.worker import Worker
 from gateway.access import check_exposure
 from gateway.app import create_app
+from gateway.http.connections import Runner, connection_limit
 
 GRACE_SECONDS = 1.0
 """Stopping quickly matters more than finishing units: they are computed again after a restart."""
@@ -25,7 +26,8 @@ async def _serve(frame: Frame) -> None:
         worker = Worker(settings, store, broker)
         await worker.start(alone=True)
         stack.push_async_callback(worker.stop, grace_seconds=GRACE_SECONDS)
-        runner = web.AppRunner(create_app(settings, store=store, broker=broker), access_log=None)
+        app = create_app(settings, store=store, broker=broker)
+        runner = Runner(app, limit=connection_limit(settings))
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await _listen(runner, settings)

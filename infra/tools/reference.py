@@ -50,6 +50,23 @@ or an expression: `1234`, `"1234"`, `"2^128+1"`. Large integers come back as str
 with the `ETag` of a task is answered with 304 while the task has not changed; with `?wait=` the answer
 comes as soon as it has. Every call that takes GET also takes HEAD.
 
+A query parameter that a call does not read is refused, and the answer names those that it does. Pages
+take any.
+
+## Connections
+
+The header of a request has 10 seconds, and its body 60; after that it is answered with 408. A connection
+that waits for its client for 75 seconds is closed, and so is one whose client does not read its answer.
+At most 256 connections of one address may wait for their clients: the next one closes the one that has
+waited longest. (Of IPv6, the first 64 bits count as one address.)
+
+A body is sent as it is: one with a `Content-Encoding` is answered with 415. If a request is refused before
+its body has arrived, the connection closes after the answer. A client that sends `Expect: 100-continue`
+is asked for the body only if it is wanted.
+
+A request line and a header field may have 8190 bytes, and a header 128 fields. Long numbers belong into
+the body of `POST /factor`.
+
 `GET /` answers `curl` with `Hello Factor app!`, and a browser with the page.
 
 ## Calls

@@ -4,12 +4,14 @@ import io
 import json
 import time
 import urllib.parse
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
+from gateway.http import bodies
 from tests.corpora import BAD_NUMBERS, GOOD_NUMBERS
 
 Client = TestClient[web.Request, web.Application]
@@ -79,6 +81,34 @@ async def check(client: Client, body: bytes) -> None:
 async def test_bad_bodies_are_problems(client: Client, body: bytes) -> None:
     """What is not strict JSON with an integer in it is refused."""
     await check(client, body)
+
+
+@pytest.mark.parametrize("many", ["1", "1.5", "{}"])
+@pytest.mark.parametrize("member", ["number", "numbers", "more"])
+async def test_reading_stops_at_the_first_value_too_many(
+    client: Client, monkeypatch: pytest.MonkeyPatch, member: str, many: str
+) -> None:
+    """A megabyte of values where one belongs costs no more than a sensible body."""
+    read = 0
+
+    def counted(reader: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def count(given: Any) -> Any:
+            nonlocal read
+            read += 1
+            return reader(given)
+
+        return count
+
+    for name in ("IntegerLiteral", "FloatLiteral", "_unique"):
+        monkeypatch.setattr(bodies, name, counted(getattr(bodies, name)))
+    body = f'{{"number": 1, "{member}": [{",".join([many] * 200_000)}]}}'.encode()
+    single = await client.post("/factor", data=body)
+    batch = await client.post("/tasks/batch", data=body)
+
+    assert (400, 413) == (single.status, batch.status)
+    assert "POST /tasks/batch takes many" in (await single.json())["detail"]
+    assert "A batch may have 50 numbers" in (await batch.json())["detail"]
+    assert read <= 2 * (50 + 2 * bodies.SPARE_VALUES)
 
 
 async def test_too_large_a_body_is_a_problem(client: Client) -> None:

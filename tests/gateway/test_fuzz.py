@@ -101,7 +101,7 @@ def test_any_frames_get_valid_answers(sent: list[str | bytes]) -> None:
 def test_any_body_is_json_or_refused(body: bytes) -> None:
     """Nothing is accepted that Python's own parser refuses, and no number is converted."""
     try:
-        document = read_json(body)
+        document = read_json(body, most_values=1000)
     except BadRequest:
         return
     json.loads(body)
@@ -116,7 +116,7 @@ def test_any_body_is_json_or_refused(body: bytes) -> None:
 def test_any_value_is_a_number_or_refused(text: str) -> None:
     """This holds for every type and size, and no accepted number has more digits than allowed."""
     try:
-        value = parse_number(read_json(text.encode()), 30).value
+        value = parse_number(read_json(text.encode(), most_values=1000), 30).value
     except (BadRequest, NumberError):
         return
     assert abs(value) < 10**30

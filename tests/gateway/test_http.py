@@ -253,8 +253,32 @@ async def test_unknown_pages_and_methods_are_problems(client: Client) -> None:
     put = await client.put("/factor")
 
     assert (404, "/problems/not-found") == await problem(await client.get("/nowhere"))
+    slash = await client.get("/tasks/", allow_redirects=False)
+    assert (404, "/problems/not-found") == await problem(slash)
+    assert "perhaps you mean /tasks." in (await slash.json())["detail"]
+    assert (426, "/problems/upgrade-required") == await problem(await client.get("/ws"))
     assert (405, "/problems/method-not-allowed") == await problem(put)
     assert "POST" == put.headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/tasks?limit=5&page=2", "no query parameter `page` here; known: cursor and limit."),
+        ("/tasks?limit=5&limit=6", "`limit` is given more than once"),
+        (f"/tasks/{UNKNOWN}?waits=5", "no query parameter `waits` here; known: wait."),
+        ("/numbers/15?base=10", "no query parameter `base` here; known: none."),
+    ],
+)
+async def test_a_query_parameter_that_is_not_read_is_a_problem(
+    client: Client, path: str, says: str
+) -> None:
+    """A slip in its name would go unnoticed otherwise. Links to pages may carry anything."""
+    response = await client.get(path)
+
+    assert (400, "/problems/bad-request") == await problem(response)
+    assert says in (await response.json())["detail"]
+    assert 200 == (await client.get("/?utm_source=x")).status
 
 
 async def test_home_tells_browsers_from_curl(client: Client) -> None:
