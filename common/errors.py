@@ -15,13 +15,19 @@
         ├── NumberTooLarge
         └── ExpressionError
 
-`str(error)` is a sentence for a person: what happened, and what to do where something can be done.
+`str(error)` is a sentence for any person, strangers too: what happened, and what to do where something can
+be done.
 Each class takes the facts and finds the words itself, so that an error reads the same wherever it is raised.
 """
 
 
 class FactorlineError(Exception):
     """Base of every error that Factorline's own code raises on purpose."""
+
+    @property
+    def for_operators(self) -> str:
+        """The sentence for those who run the service; it may name hosts."""
+        return str(self)
 
 
 class Malformed(FactorlineError, ValueError):
@@ -43,12 +49,21 @@ class UnknownVersion(Malformed):
 
 
 class Unavailable(FactorlineError):
-    """Something that we depend on does not answer; the same call may succeed later."""
+    """Something that we depend on does not answer; the same call may succeed later.
+
+    Its text is for anybody. `why` is for logs and operators alone: it may name hosts.
+    """
 
     what = "A service"
 
     def __init__(self, why: object) -> None:
-        super().__init__(f"{self.what} does not answer: {why}. Try again shortly.")
+        super().__init__(f"{self.what} does not answer. Try again shortly.")
+        self.why = str(why) or type(why).__name__
+
+    @property
+    def for_operators(self) -> str:
+        """The sentence, with the reason in it."""
+        return f"{self.what} does not answer: {self.why}. Try again shortly."
 
 
 class StoreUnavailable(Unavailable):

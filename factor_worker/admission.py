@@ -78,7 +78,7 @@ class Admission:
             try:
                 waiting, begun = await self.admit()
             except errors.Unavailable as error:
-                log.warning("Waiting tasks not begun", why=str(error))
+                log.warning("Waiting tasks not begun", why=error.why)
                 waiting, begun = True, 0
             pause = BUSY_SECONDS if begun else min(2 * pause, shortest)
             least = BUSY_SECONDS if waiting else shortest

@@ -80,7 +80,7 @@ class Heartbeat:
             if not self._keeps:
                 self.cluster = await self._read_keeper() or await self._list()
         except errors.StoreUnavailable as error:
-            log.warning("Heartbeat skipped", why=str(error))
+            log.warning("Heartbeat skipped", why=error.why)
 
     async def _read_keeper(self) -> Cluster | None:
         """Return what the keeper says of the cluster, or None if that cannot be believed."""

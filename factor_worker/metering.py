@@ -56,7 +56,7 @@ class Meter:
             try:
                 await self.charge()
             except errors.StoreUnavailable as error:
-                log.warning("CPU seconds will be charged later", why=str(error))
+                log.warning("CPU seconds will be charged later", why=error.why)
 
     async def charge(self) -> None:
         """Write everything to the owners' accounts.

@@ -29,5 +29,5 @@ async def until_store_answers(call: Callable[[], Awaitable[Result]]) -> Result:
             return await call()
         except errors.StoreUnavailable as error:
             metrics.STORE_RETRIES.inc()
-            log.warning("Waiting for the store", why=str(error))
+            log.warning("Waiting for the store", why=error.why)
             await backoff.pause()

@@ -78,7 +78,7 @@ class Sweeper:
                 metrics.SWEEPS.labels("done").inc()
             except errors.Unavailable as error:
                 metrics.SWEEPS.labels("cut short").inc()
-                log.warning("Sweep cut short", why=str(error))
+                log.warning("Sweep cut short", why=error.why)
                 pause = RETRY_SECONDS
 
     async def sweep(

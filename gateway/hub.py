@@ -303,7 +303,7 @@ class Hub:
         try:
             versions = iter(await self._store.list_versions(asked))
         except errors.StoreUnavailable as error:
-            log.warning("The store does not answer: updates are delayed", why=str(error))
+            log.warning("The store does not answer: updates are delayed", why=error.why)
             if after_gap:
                 for followed in group:
                     self._refresh(followed, urgent=True)  # its reader tries until the store answers
@@ -344,7 +344,7 @@ class Hub:
         except errors.StoreUnavailable as error:
             log.warning(
                 "The store does not answer: updates are delayed",
-                why=str(error),
+                why=error.why,
                 **about(followed.number),
             )
             followed.stale = True

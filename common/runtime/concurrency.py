@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,7 +34,8 @@ class Batcher(Generic[Item, Result]):
 
     While fewer than ``max_calls`` calls are in flight an item is sent at once; after that items queue,
     and the next free call takes up to ``max_items`` of them. If a call fails, every item in it and
-    every item in the queue fails with the same error: nobody waits for two calls that time out.
+    every item in the queue fails with the same error: nobody waits for two calls that time out. Only an
+    error of the type ``alone`` may be the fault of one item: then each item of the call is sent alone.
 
         find = Batcher(find_many, max_items=32, max_calls=4)
         task = await find(task_id)
@@ -46,11 +47,13 @@ class Batcher(Generic[Item, Result]):
         *,
         max_items: int,
         max_calls: int,
+        alone: type[Exception] | tuple[()] = (),
     ) -> None:
         """Wrap ``call``, which takes items and returns one result for each, in order."""
         self._call = call
         self._max_items = max_items
         self._max_calls = max_calls
+        self._alone = alone
         self._queue: list[tuple[Item, asyncio.Future[Result]]] = []
         self._running: set[asyncio.Task[None] | None] = set()
 
@@ -74,12 +77,22 @@ class Batcher(Generic[Item, Result]):
     async def _send(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
             results = await self._call([item for item, _ in batch])
+        except self._alone as error:
+            if len(batch) == 1:
+                _fail(batch, error)
+            else:
+                for one in batch:
+                    await self._send([one])
         except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
             failed, self._queue = batch + self._queue, []
-            for _, future in failed:
-                if not future.done():  # otherwise its caller was cancelled
-                    future.set_exception(error)
+            _fail(failed, error)
         else:
             for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():
                     future.set_result(result)
+
+
+def _fail(items: Sequence[tuple[object, asyncio.Future[Any]]], error: Exception) -> None:
+    for _, future in items:
+        if not future.done():  # otherwise its caller was cancelled
+            future.set_exception(error)

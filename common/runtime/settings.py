@@ -27,6 +27,17 @@ UNVERIFIED = {
 }
 """Options in addresses, in lower case, that would accept any certificate as the server's."""
 
+PROMISED = {
+    "w",
+    "wtimeoutms",
+    "journal",
+    "readconcernlevel",
+    "readpreference",
+    "readpreferencetags",
+    "maxstalenessseconds",
+}
+"""Options in MongoDB's address, in lower case, on which it depends that nothing is lost."""
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Each field is read from the environment variable FACTORLINE_ followed by its name in capitals."""
@@ -161,6 +172,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                     value=f"…{name}…",
                     why="the server's certificate is always verified; name the authority that signed it with "
                     + ("cafile" if field == "amqp_url" else "tlsCAFile"),
+                )
+        for name, _ in _options(self.mongodb_uri):
+            if name.lower() in PROMISED:
+                raise errors.SettingError(
+                    name="FACTORLINE_MONGODB_URI",
+                    value=f"…{name}…",
+                    why="a majority has what is written and what is read, always; leave it out",
                 )
 
 

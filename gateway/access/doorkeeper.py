@@ -240,7 +240,7 @@ class Doorkeeper:
             try:
                 await self.recheck()
             except errors.StoreUnavailable as error:
-                log.warning("API keys could not be checked for revocation", why=str(error))
+                log.warning("API keys could not be checked for revocation", why=error.why)
 
     async def recheck(self) -> None:
         """Look up every key in use again; close the sockets of those that are no longer valid.

@@ -138,7 +138,7 @@ def main() -> None:
     try:
         sys.stdout.write(asyncio.run(run(asked, Settings.from_environ())))
     except errors.FactorlineError as error:
-        sys.exit(f"factorline keys: {error}")
+        sys.exit(f"factorline keys: {error.for_operators}")
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ def of_error(error: Exception) -> web.Response:
         response.headers.update(error.headers)
     elif isinstance(error, errors.Unavailable):
         response.headers["Retry-After"] = UNAVAILABLE_RETRY_SECONDS
+        log.warning("Request answered with 503", why=error.why)
     if problem.status == web.HTTPInternalServerError.status_code:
         log.error("Internal error while answering a request", exc_info=error)
     return response

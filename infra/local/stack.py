@@ -204,7 +204,7 @@ def main() -> None:
             )
             asyncio.run(run(stack))
     except errors.FactorlineError as error:
-        sys.exit(f"stack: {error}")
+        sys.exit(f"stack: {error.for_operators}")
 
 
 if __name__ == "__main__":

@@ -205,8 +205,9 @@ async def test_mongodb_over_tls(tmp_path: Path, certificates: Certificates) -> N
 async def check_refusal(uri: str) -> None:
     """Assert that a server's certificate is not accepted."""
     store = MongoStore(uri)
-    with pytest.raises(errors.StoreUnavailable, match=r"(?i)certificate"):
+    with pytest.raises(errors.StoreUnavailable) as refused:
         await store.ping()
+    assert "certificate" in refused.value.why.lower()
     await store.close()
 
 

@@ -1,10 +1,21 @@
 """What only a server can do: it has a clock of its own, and answers that are neither yes nor no."""
 
+import asyncio
 import time
+from typing import Any
 
 import pytest
+from motor.motor_asyncio import AsyncIOMotorCollection
+from pymongo.errors import BulkWriteError
 
+from common import errors
+from common.lifecycle import new_task
+from common.runtime.settings import Settings
+from common.store.mongo import MongoStore
 from tests.contract.conftest import opened_mongo
+
+DUPLICATE = {"index": 0, "code": 11000, "errmsg": "E11000 duplicate key"}
+NO_MAJORITY = {"code": 64, "errmsg": "waiting for replication timed out"}
 
 
 async def test_machines_whose_clocks_differ_have_the_same_time(
@@ -17,3 +28,63 @@ async def test_machines_whose_clocks_differ_have_the_same_time(
         async with opened_mongo(mongodb_uri) as hour_ahead:
             assert hour_ahead.now() == pytest.approx(right.now(), abs=1)
             assert hour_ahead.now() == pytest.approx(true(), abs=1)
+
+
+async def test_a_duplicate_that_no_majority_has_is_not_taken_for_stored(
+    mongo_store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that is repeated during a failover must not be answered with what may be rolled back."""
+    tasks = [new_task(91, "91", "ann", at=1.7e9) for _ in range(2)]
+    await mongo_store.insert_tasks(tasks)
+
+    async def unsure(*_: object, **__: object) -> None:
+        raise BulkWriteError({"writeErrors": [DUPLICATE], "writeConcernErrors": [NO_MAJORITY]})
+
+    monkeypatch.setattr(AsyncIOMotorCollection, "insert_many", unsure)
+
+    for again in (tasks, tasks[:1]):
+        with pytest.raises(errors.StoreUnavailable):
+            await mongo_store.insert_tasks(again)
+    with pytest.raises(errors.StoreUnavailable):
+        await mongo_store.insert_batch(91, "91-1", b"relations")
+
+
+async def test_a_faulty_document_fails_alone(mongo_store: MongoStore) -> None:
+    """Tasks of several owners are inserted by one command, and one of them is too large for any."""
+    fine = [new_task(91, "91", "ann", at=1.7e9) for _ in range(40)]
+    faulty = new_task(91, "9" * (17 << 20), "bob", at=1.7e9)
+    inserts = [mongo_store.insert_tasks([task]) for task in (*fine[:20], faulty, *fine[20:])]
+
+    results: list[Any] = await asyncio.gather(*inserts, return_exceptions=True)
+
+    [refused] = [result for result in results if isinstance(result, Exception)]
+    assert isinstance(refused, errors.StoreUnavailable)
+    assert "bob" not in refused.why
+    assert {task.task_id for task in fine} == {
+        task.task_id for task in await mongo_store.get_tasks([task.task_id for task in fine])
+    }
+
+
+async def test_the_reason_of_a_failed_write_holds_no_document(
+    mongo_store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver's own message does, and other owners' numbers and keys are in it."""
+    refusal = {"index": 0, "code": 121, "errmsg": "Document failed validation"}
+
+    async def failing(*_: object, **__: object) -> None:
+        raise BulkWriteError({"writeErrors": [{**refusal, "op": {"owner": "bob"}}]})
+
+    monkeypatch.setattr(AsyncIOMotorCollection, "insert_many", failing)
+    with pytest.raises(errors.StoreUnavailable) as caught:
+        await mongo_store.insert_tasks([new_task(91, "91", "bob", at=1.7e9)])
+
+    assert "121 Document failed validation" == caught.value.why
+    assert "bob" not in caught.value.for_operators
+
+
+@pytest.mark.parametrize("option", ["readPreference=secondary", "w=1", "readConcernLevel=local"])
+def test_what_is_promised_cannot_be_switched_off(option: str) -> None:
+    """A read from a secondary may be out of date, and a write that one server has can be lost."""
+    name = option.partition("=")[0]
+    with pytest.raises(errors.SettingError, match=rf"FACTORLINE_MONGODB_URI.*{name}.*leave it out"):
+        Settings.from_environ({"FACTORLINE_MONGODB_URI": f"mongodb://mongo.example/?{option}"})

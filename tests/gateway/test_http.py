@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
+from structlog.testing import capture_logs
 
 from common import errors
 from common.broker import Queue
@@ -352,10 +353,11 @@ async def test_a_store_that_is_slow_all_the_time_is_503_soon(
     monkeypatch.setattr(deadline, "ANSWER_SECONDS", 0.6)
     monkeypatch.setattr(store, "count_live", count_slowly)
     monkeypatch.setattr(store, "insert_tasks", insert_slowly)
-    response = await client.post("/factor", json={"number": 10**30 + 57})
+    with capture_logs() as lines:
+        response = await client.post("/factor", json={"number": 10**30 + 57})
 
     assert (503, "/problems/store-unavailable") == await problem(response)
-    assert "0.6 s" in (await response.json())["detail"]
+    assert any("0.6 s" in line.get("why", "") for line in lines)
 
 
 async def test_a_time_out_of_our_own_code_is_500(
@@ -369,6 +371,25 @@ async def test_a_time_out_of_our_own_code_is_500(
     monkeypatch.setattr(store, "list_tasks", list_tasks)
 
     assert (500, "/problems/internal-error") == await problem(await client.get("/tasks"))
+
+
+async def test_strangers_learn_nothing_of_the_store_that_does_not_answer(
+    client: Client, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its driver's message names hosts; that of a failed write has whole documents in it."""
+
+    async def failing(*_: object, **__: object) -> None:
+        raise errors.StoreUnavailable("mongo-internal:27017: connection refused")
+
+    for verb in ("ping", "list_tasks"):
+        monkeypatch.setattr(store, verb, failing)
+    with capture_logs() as lines:
+        for path in ("/readyz", "/tasks"):
+            response = await client.get(path)
+
+            assert 503 == response.status
+            assert "mongo-internal" not in await response.text()
+    assert any("mongo-internal" in line.get("why", "") for line in lines)
 
 
 @pytest.mark.parametrize("prefer", [{}, {"Prefer": "wait=1"}])

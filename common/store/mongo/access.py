@@ -15,7 +15,7 @@ class Access(Server):
     async def insert_key(self, key: ApiKey) -> None:
         """Store a new key."""
         db = await self._ready()
-        await answered(db["keys"].insert_one({**key.to_document(), "_id": key.digest}))
+        await answered(db["keys"].insert_many([{**key.to_document(), "_id": key.digest}]))
 
     async def find_keys(self, digests: Sequence[str]) -> list[ApiKey]:
         """Return the keys with these digests."""
@@ -51,7 +51,7 @@ class Access(Server):
         document = {**new.to_document(), "_id": new.owner}
         if new.version == 1:
             try:
-                await answered(db.accounts.insert_one(document))
+                await answered(db.accounts.insert_many([document]))
             except Duplicates:
                 return False
             return True

@@ -5,8 +5,9 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
+from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
-from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, PyMongoError
+from pymongo.errors import BulkWriteError, ConfigurationError, PyMongoError
 
 from common import errors
 from common.domain import Factorization
@@ -40,13 +41,14 @@ def batched(
     It is for the calls that every task makes. A command for many documents costs the server and us little
     more than one for a single document, and waits for the majority and the journal once.
     """
-    return Batcher(call, max_items=32, max_calls=4)
+    return Batcher(call, max_items=32, max_calls=4, alone=Refused)
 
 
 class Server:
     """A connection to MongoDB.
 
-    Every write waits for a majority and for the journal. If the server is down, calls fail but `open` does
+    Every write waits for a majority and for the journal, and what is read a majority has: it is not taken
+    back when another server becomes the primary. If the server is down, calls fail but `open` does
     not: a gateway that starts without its store answers 503 until the store is there.
     """
 
@@ -57,6 +59,7 @@ class Server:
                 appname=name,
                 w="majority",
                 journal=True,
+                readConcernLevel="majority",
                 maxPoolSize=POOL,
                 timeoutMS=int(CALL_SECONDS * 1000),
                 serverSelectionTimeoutMS=int(CALL_SECONDS * 1000),
@@ -142,19 +145,36 @@ class Duplicates(Exception):
         super().__init__()
 
 
+class Refused(errors.StoreUnavailable):
+    """The server, or the driver, takes one of the documents that it was given for faulty."""
+
+
 async def answered(call: Awaitable[Result]) -> Result:
-    """Return what the server answers; turn its errors into those of the port."""
+    """Return what the server answers; turn its errors into those of the port.
+
+    Single documents with unique fields are inserted by `insert_many` too: `insert_one` would hide behind a
+    duplicate that no majority has what is stored.
+    """
     try:
         return await call
-    except DuplicateKeyError as error:
-        raise Duplicates([0]) from error
     except BulkWriteError as error:
-        failures = (error.details or {}).get("writeErrors", [])
+        details = error.details or {}
+        failures = details.get("writeErrors", [])
+        if unsure := details.get("writeConcernErrors", []):
+            raise errors.StoreUnavailable(_reasons(unsure)) from error
         if not failures or any(failure["code"] != _DUPLICATE for failure in failures):
-            raise errors.StoreUnavailable(error) from error
+            raise Refused(_reasons(failures)) from error
         raise Duplicates([failure["index"] for failure in failures]) from error
+    except BSONError as error:
+        raise Refused(type(error).__name__) from error
     except PyMongoError as error:
         raise errors.StoreUnavailable(error) from error
+
+
+def _reasons(failures: Sequence[Document]) -> str:
+    """Return why writes failed, without the documents that the driver puts into its own message."""
+    reasons = (f"{failure.get('code')} {failure.get('errmsg', '')}"[:200] for failure in failures)
+    return "; ".join(dict.fromkeys(reasons)) or "a write failed"
 
 
 async def find_by_id(

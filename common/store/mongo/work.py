@@ -53,10 +53,8 @@ class Work(Server):
         """Store the first batch of a unit."""
         db = await self._ready()
         document = {"number": str(int(number)), "unit_id": unit_id, "batch": batch}
-        try:
-            await answered(db.batches.insert_one(document))
-        except Duplicates:
-            return
+        with contextlib.suppress(Duplicates):
+            await answered(db.batches.insert_many([document]))
 
     async def iterate_batches(self, number: int) -> AsyncIterator[tuple[str, bytes]]:
         """Yield the batches of a number in the order of unit ids, reading a few at a time."""
