@@ -12,6 +12,7 @@ Theory of operation. An outcome takes these steps, in this order:
     end      the tasks that waited for the number, if it has ended
     tell     the gateways that there is a new version
     pass on  what has become of the number to those numbers that wait for it, and follow up on these
+    divide   other numbers by its composites, if it has just been surveyed and they share something
 
 Only then does `factor_worker.consumer` acknowledge the message. The swap is the commit. If the worker dies
 before it, nothing has happened, and the unit is delivered and computed again. If it dies after it, the
@@ -43,7 +44,16 @@ from collections.abc import Collection, Sequence
 import structlog
 
 from common.broker import Broker
-from common.domain import BigInt, Factorization, Outcome, Sieve, Solve, Solving, Unit
+from common.domain import (
+    BigInt,
+    Factorization,
+    Outcome,
+    Sieve,
+    Solve,
+    Solving,
+    Survey,
+    Unit,
+)
 from common.lifecycle import LEFT_BEHIND_SECONDS, Lifecycle
 from common.runtime import failpoints
 from common.runtime.backoff import jittered
@@ -68,6 +78,12 @@ LONGEST_WAIT_SECONDS = 60.0
 """But no longer: nobody waits for any one of these outcomes."""
 PAGE = 100
 """Numbers that wait for one that are read at a time."""
+MOST_OTHERS = 1000
+"""So many of the numbers that are being worked on are compared with one that has been surveyed."""
+MOST_OWNERS, NEWEST_TASKS = 3, 300
+"""And so many of the newest tasks of so many of its owners, ended ones too."""
+MOST_DIVIDED = 50
+"""So many of them are split in their turn, at most."""
 
 
 class Settlement:
@@ -228,6 +244,12 @@ class Settlement:
             if known is None:
                 known = await self._require(number)
             after = plan.settle(known, outcome, capacity=self._capacity(), now=self._store.now())
+            others: Sequence[int] = ()
+            if after is not known and _surveyed(known, outcome) and plan.has_hard(after):
+                others = await self._list_others(number)
+                after = plan.settle(
+                    known, outcome, capacity=self._capacity(), now=self._store.now(), others=others
+                )
             if after is known:
                 if tried:  # a swap of ours may have settled it, and only its answer was lost
                     await self.complete(known)
@@ -235,9 +257,43 @@ class Settlement:
             tried = True
             if await until_store_answers(functools.partial(self._store.swap_factorization, after)):
                 failpoints.hit("worker.swapped", number)
-                return await self._follow_swap(known, after, outcome.cpu_seconds)
+                followed = await self._follow_swap(known, after, outcome.cpu_seconds)
+                for other in plan.multiples(after, others)[:MOST_DIVIDED]:
+                    await self._divide(other, after)
+                return followed
             metrics.SWAPS_LOST.inc()
             known = None
+
+    async def _list_others(self, number: int) -> list[int]:
+        """Return numbers that a number may share factors with: those begun, and its owners' newest ones."""
+        found = await until_store_answers(
+            functools.partial(self._store.list_begun, after=None, limit=MOST_OTHERS)
+        )
+        owners = await until_store_answers(
+            functools.partial(self._store.list_owners, [number], since=self._store.now())
+        )
+        for owner in sorted(owners[number])[:MOST_OWNERS]:
+            tasks = await until_store_answers(
+                functools.partial(self._store.list_tasks, owner, before=None, limit=NEWEST_TASKS)
+            )
+            found += [task.key for task in tasks]
+        return plan.worth_comparing(found)
+
+    async def _divide(self, number: int, by: Factorization) -> None:
+        """Split a number by the composites of another one, which share something with it."""
+        while known := await until_store_answers(
+            functools.partial(self._store.get_factorization, number)
+        ):
+            now = self._store.now()
+            after = plan.divide(known, by, capacity=self._capacity(), now=now)
+            if after is known:
+                return
+            if await until_store_answers(functools.partial(self._store.swap_factorization, after)):
+                await self._follow_swap(known, after, 0.0)
+                for part in {*known.waits_for} - {*after.waits_for}:
+                    await until_store_answers(functools.partial(self._lifecycle.release, part))
+                return
+            metrics.SWAPS_LOST.inc()
 
     def _capacity(self) -> plan.Capacity:
         cluster = self._heartbeat.cluster
@@ -355,6 +411,11 @@ class Settlement:
 
     async def _delete_relations(self, number: int) -> None:
         await until_store_answers(lambda: self._store.delete_batches(number))
+
+
+def _surveyed(known: Factorization, outcome: Outcome) -> bool:
+    entry = known.outstanding.get(outcome.unit_id)
+    return entry is not None and isinstance(entry.unit.work, Survey) and outcome.failure is None
 
 
 def _log_turn(before: Factorization, after: Factorization) -> None:

@@ -20,6 +20,8 @@ curves done, relations counted. Then it advances: units that have become unneces
 are issued, so that the number has one unit more outstanding than its share of the slots, and no slot
 waits for the plan. If nothing is outstanding then, the number has ended.
 
+What a survey leaves is compared with other numbers first (`shared`): a common divisor costs nothing.
+
 How many curves and how many attempts is decided in `policy`, the size of a sieve unit in `sieve`, the size of
 a batch of curves in `factor_worker.engine.curves.effort`.
 
@@ -29,7 +31,7 @@ ending is in `ended`. `factor_worker.settlement` stores it and acts on it.
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -59,7 +61,7 @@ from common.domain import (
     Work,
 )
 from factor_worker.engine.curves import effort
-from factor_worker.plan import policy, sieve
+from factor_worker.plan import policy, shared, sieve
 
 SPARE_SHARE = 8
 """One unit in so many is there for slots whose last outcome waits to be settled along with others."""
@@ -84,7 +86,11 @@ class Capacity(NamedTuple):
 
 
 def settle(
-    known: Factorization, *outcomes: Outcome, capacity: Capacity, now: float
+    known: Factorization,
+    *outcomes: Outcome,
+    capacity: Capacity,
+    now: float,
+    others: Collection[int] = (),
 ) -> Factorization:
     """Return the next version after some outcomes, or the very same object if they change nothing.
 
@@ -93,12 +99,34 @@ def settle(
         outcomes: What workers report about units; each is ignored unless its unit is outstanding.
         capacity: What there is to compute with.
         now: Seconds since the epoch.
+        others: Numbers that the composites are compared with, because they may have factors in common.
 
     """
     settled = known
     for outcome in outcomes:
         settled = _settle_one(settled, outcome, now)
-    return known if settled is known else advance(settled, capacity=capacity, now=now)
+    if settled is known:
+        return known
+    settled = _without_unneeded(shared.divided(settled, others))
+    return advance(settled, capacity=capacity, now=now)
+
+
+def divide(
+    known: Factorization, by: Factorization, *, capacity: Capacity, now: float
+) -> Factorization:
+    """Return the next version, split by what it shares with another number; the same object if it is not.
+
+    Args:
+        known: The version in the store.
+        by: Another number, whose composites may divide those of this one.
+        capacity: What there is to compute with.
+        now: Seconds since the epoch.
+
+    """
+    divided = shared.divided(known, [part.value for part in by.parts])
+    if divided is known:
+        return known
+    return advance(_without_unneeded(divided), capacity=capacity, now=now)
 
 
 def _settle_one(known: Factorization, outcome: Outcome, now: float) -> Factorization:

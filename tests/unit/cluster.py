@@ -152,7 +152,10 @@ class Cluster:
         """Compute a unit and settle its outcome."""
         before = self.known[unit.number]
         outcome = answer(unit, self._luck)
-        after = plan.settle(before, outcome, capacity=self._capacity(), now=self._now())
+        others = plan.worth_comparing(self.tasks) if isinstance(unit.work, Survey) else []
+        after = plan.settle(
+            before, outcome, capacity=self._capacity(), now=self._now(), others=others
+        )
         if after is before:
             return
         if isinstance(unit.work, Sieve):
@@ -161,6 +164,17 @@ class Cluster:
         self._swap(before, after)
         if not self._unlucky():  # else the worker has died
             self._follow_up(unit.number, begin=True)
+            for other in plan.multiples(after, others):
+                self._divide(other, after)
+
+    def _divide(self, number: int, by: Factorization) -> None:
+        before = self.known[number]
+        after = plan.divide(before, by, capacity=self._capacity(), now=self._now())
+        if after is not before:
+            self._swap(before, after)
+            self._follow_up(number, begin=True)
+            for part in {*before.waits_for} - {*after.waits_for}:
+                self._release(part)
 
     def _follow_up(self, number: int, *, begin: bool) -> None:
         self._publish(number)

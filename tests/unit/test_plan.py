@@ -21,7 +21,7 @@ from common.domain import (
     Survey,
     factorizations,
 )
-from factor_worker.plan import plan, policy
+from factor_worker.plan import plan, policy, shared
 from tests.unit.cluster import (
     LARGE_PRIMES,
     Cluster,
@@ -272,6 +272,58 @@ def test_a_number_asked_for_after_its_composite_is_known_costs_nothing() -> None
     assert cluster.known[3 * hard].complete
     assert 1 == cluster.known[3 * hard].issued
     assert cluster.known[3 * hard].cpu_seconds >= cluster.known[hard].cpu_seconds
+
+
+C, D, E = (
+    LARGE_PRIMES[3] * LARGE_PRIMES[4],
+    LARGE_PRIMES[2] * LARGE_PRIMES[5],
+    LARGE_PRIMES[0] * LARGE_PRIMES[6],
+)
+"""Composites of 64, 67 and 75 digits: a product of two of them is too large for a sieve."""
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    family=st.permutations([C * D, C, 3 * C * D, D * E, C * C * LARGE_PRIMES[1], 7 * D]),
+    luck=seeds,
+)
+def test_products_of_composites_are_split_by_each_other(
+    family: list[int], luck: random.Random
+) -> None:
+    """All are factored, although some are too large for a sieve, and each composite is sieved once."""
+    cluster = Cluster(luck)
+    for number in family:
+        cluster.submit(number)
+    for survey in list(cluster.queue):
+        cluster.settle(survey)
+    cluster.run()
+
+    assert cluster.sieved.keys() <= {C, D, E}
+    assert all(cluster.known[number].complete for number in family)
+
+
+def test_a_composite_is_split_by_numbers_that_share_something_with_it() -> None:
+    """Its pieces keep the effort, and multiples and strangers do nothing."""
+    blank = factorizations.begin(C * D, 0.0)
+    effort = factorizations.Effort({"ecm B1=11000": 74}, 80)
+    part = replace(blank.parts[0], certainty=Certainty.COMPOSITE, effort=effort)
+    known = replace(blank, parts=(part,))
+
+    assert known is shared.divided(known, [C * D, 2 * C * D, E, 97])
+    for others in ([C], [D], [C * E], [5 * D, C * C], [C, D, E]):
+        split = shared.divided(known, others)
+        assert [C, D] == [piece.value for piece in split.parts]
+        assert [effort] * 2 == [piece.effort for piece in split.parts]
+        assert [Certainty.COMPOSITE] * 2 == [piece.certainty for piece in split.parts]
+
+
+def test_a_square_is_split_by_its_root() -> None:
+    """One piece with an exponent is a split too."""
+    blank = factorizations.begin(C * C, 0.0)
+    part = replace(blank.parts[0], certainty=Certainty.COMPOSITE)
+    [piece] = shared.divided(replace(blank, parts=(part,)), [7 * C]).parts
+
+    assert (C, 2) == (piece.value, piece.exponent)
 
 
 def test_cancelling_one_of_two_lets_the_other_go_on() -> None:

@@ -34,6 +34,8 @@ from tests.worker.workers import settlement
 
 HARD = BigInt(LARGE_PRIMES[3] * LARGE_PRIMES[4])
 """64 digits: it is sieved in units."""
+OTHER = BigInt(LARGE_PRIMES[2] * LARGE_PRIMES[5])
+"""67 digits."""
 
 
 class Workers:
@@ -165,6 +167,41 @@ async def test_all_who_wait_pay_for_the_composite(workers: Workers) -> None:
 
     assert paid[0] == pytest.approx(paid[1])
     assert sum(paid) == pytest.approx((await workers.known(HARD)).cpu_seconds)
+
+
+@pytest.mark.parametrize("owners", [("ann", "ann"), ("ann", "bob")])
+async def test_a_composite_splits_a_multiple_that_is_being_worked_on(
+    workers: Workers, owners: tuple[str, str]
+) -> None:
+    """The multiple is too large for a sieve, and its curves would find nothing."""
+    multiple = 3 * HARD * OTHER
+    [first] = await workers.submit(multiple, owner=owners[0])
+    [survey] = [entry.unit for entry in (await workers.known(multiple)).outstanding.values()]
+    await workers.settlement.apply(multiple, answer(survey, random.Random(1)))
+    assert ((HARD * OTHER),) == (await workers.known(multiple)).waits_for
+    [second] = await workers.submit(HARD, owner=owners[1])
+    [survey] = [entry.unit for entry in (await workers.known(HARD)).outstanding.values()]
+    await workers.settlement.apply(HARD, answer(survey, random.Random(1)))
+
+    assert {HARD, OTHER} == {*(await workers.known(multiple)).waits_for}
+    assert not (await workers.known(HARD * OTHER)).active
+    await workers.start()
+    for task in (first, second):
+        assert Status.SUCCEEDED == (await workers.ended(task)).ended.status  # type: ignore[union-attr]
+    assert workers.sieved <= {HARD, OTHER}
+
+
+async def test_a_composite_that_its_owner_knows_splits_a_multiple(workers: Workers) -> None:
+    """Its number has ended, and nothing of it is done again."""
+    await workers.start()
+    [first] = await workers.submit(HARD)
+    await workers.ended(first)
+    units = (await workers.known(HARD)).issued
+    [second] = await workers.submit(HARD * OTHER)
+
+    assert Status.SUCCEEDED == (await workers.ended(second)).ended.status  # type: ignore[union-attr]
+    assert units == (await workers.known(HARD)).issued
+    assert 1 == (await workers.known(HARD * OTHER)).issued
 
 
 def of_an_earlier_version() -> Factorization:
