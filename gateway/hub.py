@@ -20,13 +20,14 @@ A cancellation gives a number that is being worked on a new version, which a rec
 lost. That of a task whose number has not begun leaves no trace in versions, so what was not read for a minute
 is read anyway.
 
-If the store does not answer, the reader leaves its number marked as stale and tries again.
+If the store does not answer, the reader leaves its number marked as stale and tries again. A document
+that cannot be read (of a newer version, say) is logged, and only who follows that task hears nothing.
 """
 
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 
 import structlog
 
@@ -34,6 +35,7 @@ from common import errors
 from common.broker import Broker, Subscription
 from common.domain import BigInt, Event, Factorization, Task
 from common.lifecycle import Lifecycle, State
+from common.runtime.concurrency import gather_limited
 from common.runtime.logs import about
 from common.store import Store
 from gateway import metrics
@@ -50,6 +52,8 @@ RETRY_SECONDS = 1.0
 READ_ANYWAY_SECONDS = 60.0
 """A number is read after this time although its version is the same."""
 CONCURRENT_READS = 32
+CONCURRENT_NUMBERS = 8
+"""Numbers that are read at a time for one caller of `Hub.watch_all`, so that others get their turn."""
 RECHECK_NUMBERS = 500
 """Numbers whose versions are compared in one read."""
 TELL_AT_ONCE = 100
@@ -160,22 +164,58 @@ class Hub:
             errors.StoreUnavailable: The store does not answer.
 
         """
-        async with self._reads:
-            task = await self._store.get_task(task_id, owner)
-        return await self._follow(task, on_change)
+        [watched] = await self.watch_all([task_id], owner, on_change)
+        if isinstance(watched, Exception):
+            raise watched
+        return watched
 
-    async def _follow(self, task: Task, on_change: OnChange) -> Watcher:
-        followed = self._followed.get(_key(task.key))
+    async def watch_all(
+        self, task_ids: Collection[str], owner: str, on_change: OnChange
+    ) -> list[Watcher | errors.FactorlineError]:
+        """Watch several tasks, which are read together; return a watcher or an error for each, in order.
+
+        A watcher whose task has ended is ``gone`` already.
+        """
+        try:
+            async with self._reads:
+                found = await self._store.get_tasks(list(task_ids))
+        except errors.FactorlineError as error:
+            return [error] * len(task_ids)
+        watchers = {
+            task.task_id: self._register(task, on_change) for task in found if task.owner == owner
+        }
+        failed: dict[str, errors.FactorlineError] = {}
+
+        async def inform(of_number: list[Watcher]) -> None:
+            try:
+                await self._inform(of_number[0].followed, of_number)
+            except errors.FactorlineError as error:
+                for watcher in of_number:
+                    self.unwatch(watcher)
+                    failed[watcher.task.task_id] = error
+
+        by_number: dict[str, list[Watcher]] = {}
+        for watcher in watchers.values():
+            by_number.setdefault(watcher.followed.key, []).append(watcher)
+        try:
+            await gather_limited(inform, by_number.values(), limit=CONCURRENT_NUMBERS)
+        except BaseException:
+            for watcher in watchers.values():
+                self.unwatch(watcher)
+            raise
+        return [
+            failed.get(task_id) or watchers.get(task_id) or errors.UnknownTask(task_id=task_id)
+            for task_id in task_ids
+        ]
+
+    def _register(self, task: Task, on_change: OnChange) -> Watcher:
+        key = _key(task.key)
+        followed = self._followed.get(key)
         if followed is None:
-            followed = self._followed[_key(task.key)] = _Followed(task.key)
+            followed = self._followed[key] = _Followed(task.key)
         watcher = Watcher(task, followed, on_change)
         followed.watchers.add(watcher)
         metrics.FOLLOWED.set(len(self._followed))
-        try:
-            await self._inform(followed, [watcher])
-        except BaseException:
-            self.unwatch(watcher)
-            raise
         return watcher
 
     def unwatch(self, watcher: Watcher) -> None:
@@ -196,7 +236,7 @@ class Hub:
         missed = True
         while missed:
             async with self._reads:
-                tasks, known = await self._lifecycle.read_tasks(followed.number, task_ids)
+                tasks, known = await self._read_tasks(followed.number, task_ids)
             if not followed.watchers:
                 return
             # New parts may have changed since they were read.
@@ -208,6 +248,26 @@ class Hub:
                 self._refresh(followed, urgent=False)
         await self._tell(watchers, tasks, Views(known))
 
+    async def _read_tasks(
+        self, number: BigInt, task_ids: Sequence[str]
+    ) -> tuple[list[Task], Factorization | None]:
+        """Read tasks of a number together, or one by one if there is one that cannot be read."""
+        try:
+            return await self._lifecycle.read_tasks(number, task_ids)
+        except errors.Malformed:
+            if len(task_ids) == 1:
+                raise
+        tasks: list[Task] = []
+        known = await self._lifecycle.look_up(number, at=0.0)
+        for task_id in task_ids:
+            try:
+                some, known = await self._lifecycle.read_tasks(number, [task_id])
+            except errors.Malformed as error:
+                log.warning("A task cannot be read", task_id=task_id, why=str(error))
+            else:
+                tasks += some
+        return tasks, known
+
     async def _tell(self, watchers: Sequence[Watcher], tasks: Sequence[Task], views: Views) -> None:
         by_id = {task.task_id: task for task in tasks}
         for place, watcher in enumerate(watchers):
@@ -216,7 +276,10 @@ class Hub:
             task = by_id.get(watcher.task.task_id)
             if watcher.gone or task is None:
                 continue
-            watcher.on_change(task, views)
+            try:
+                watcher.on_change(task, views)
+            except Exception:  # whatever it is, the others have to be told
+                log.exception("A follower could not be told", task_id=task.task_id)
             if task.ended is not None:
                 self.unwatch(watcher)
 
@@ -254,16 +317,17 @@ class Hub:
             if self._stopping or newer or task.ended is not None:
                 enough.set()
 
-        watcher = await self._follow(task, on_change)
+        watcher = self._register(task, on_change)
         self._polls.add(enough)
         try:
+            await self._inform(watcher.followed, [watcher])
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await enough.wait()
         finally:
             self._polls.discard(enough)
             self.unwatch(watcher)
-        return latest[0]
+        return latest[0] if latest else (task, None)  # the task may have been erased meanwhile
 
     async def _on_event(self, event: Event) -> None:
         key = _key(event.number)
@@ -286,7 +350,10 @@ class Hub:
         while True:
             groups = self._groups()
             for group in groups:
-                await self._recheck([followed for followed in group if followed.watchers])
+                try:
+                    await self._recheck([followed for followed in group if followed.watchers])
+                except Exception:  # the next group must be looked at, whatever this one holds
+                    log.exception("Numbers could not be checked")
                 await asyncio.sleep(RECHECK_SECONDS / len(groups))
             if not groups:
                 await asyncio.sleep(RECHECK_SECONDS)
@@ -349,6 +416,9 @@ class Hub:
             )
             followed.stale = True
             await asyncio.sleep(RETRY_SECONDS)
+            return
+        except errors.FactorlineError as error:
+            log.warning("A number cannot be read", why=str(error), **about(followed.number))
             return
         followed.read_at = asyncio.get_running_loop().time()
         if followed.version != before and not followed.watchers <= watchers:

@@ -179,7 +179,7 @@ class Doorkeeper:
         return Identity(known.key.owner, known.key)
 
     async def _look_up(self, digest: str, now: float) -> _Known:
-        found = await self._store.find_keys([digest])
+        found = await self._find([digest])
         valid = [key for key in found if key.revoked_at is None]
         if not valid:
             raise problems.Unauthenticated("Unknown or revoked API key", invalid=True)
@@ -241,6 +241,8 @@ class Doorkeeper:
                 await self.recheck()
             except errors.StoreUnavailable as error:
                 log.warning("API keys could not be checked for revocation", why=error.why)
+            except Exception:  # it must go on: a revoked key would work for ever
+                log.exception("API keys could not be checked for revocation")
 
     async def recheck(self) -> None:
         """Look up every key in use again; close the sockets of those that are no longer valid.
@@ -254,7 +256,7 @@ class Doorkeeper:
             if not known.sockets and now - known.used_at > FORGET_SECONDS:
                 del self._known[digest]
         asked = list(self._known)
-        found = {key.digest: key for key in await self._store.find_keys(asked)} if asked else {}
+        found = {key.digest: key for key in await self._find(asked)} if asked else {}
         revoked: list[_Known] = []
         for digest in asked:
             key = found.get(digest)
@@ -266,6 +268,16 @@ class Doorkeeper:
             close() for known in revoked for close in list(known.sockets)
         )
         await asyncio.gather(*closing)
+
+    async def _find(self, digests: Sequence[str]) -> list[ApiKey]:
+        """Return the keys with these digests, without those that cannot be read."""
+        try:
+            return await self._store.find_keys(digests)
+        except errors.Malformed as error:
+            if len(digests) == 1:
+                log.warning("An API key cannot be read, and is refused", why=str(error))
+                return []
+        return [key for digest in digests for key in await self._find([digest])]
 
 
 def check_exposure(settings: Settings) -> None:

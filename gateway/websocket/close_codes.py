@@ -15,6 +15,6 @@ class CloseCode(enum.IntEnum):
     KEY_REVOKED = 4003
     """The API key was revoked."""
     TOO_SLOW = 4101
-    """The client reads more slowly than its tasks change."""
+    """The client does not read. Only metrics show this code: a close frame would have to be read, too."""
     TOO_MANY_SOCKETS = 4102
     """This gateway, or the API key in it, has as many sockets as it may have."""

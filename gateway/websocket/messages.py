@@ -1,35 +1,45 @@
 """The frames of `factorline.v1`: JSON objects that differ by their ``type``."""
 
+from typing import Annotated
+
 import msgspec
 
 from gateway.views.models import Problem, TaskView
+
+MessageId = (
+    Annotated[str, msgspec.Meta(max_length=64)]
+    | Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+    | None
+)
+"""Chosen by the client, and sent back with the answer."""
+TaskId = Annotated[str, msgspec.Meta(max_length=64)]
 
 
 class Authenticate(msgspec.Struct, frozen=True, kw_only=True, tag="authenticate"):
     """Show an API key, within 5 seconds: for browsers, which cannot send it with the handshake."""
 
     key: str
-    id: str | int | None = None
+    id: MessageId = None
 
 
 class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag="subscribe"):
     """Follow tasks: for each comes one snapshot, then updates, then one done."""
 
-    task_ids: list[str]
-    id: str | int | None = None
+    task_ids: list[TaskId]
+    id: MessageId = None
 
 
 class Unsubscribe(msgspec.Struct, frozen=True, kw_only=True, tag="unsubscribe"):
     """Stop following tasks."""
 
-    task_ids: list[str]
-    id: str | int | None = None
+    task_ids: list[TaskId]
+    id: MessageId = None
 
 
 class Ping(msgspec.Struct, frozen=True, kw_only=True, tag="ping"):
     """Ask for a pong."""
 
-    id: str | int | None = None
+    id: MessageId = None
 
 
 class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,14 +65,14 @@ class Authenticated(
 ):
     """The API key is valid; subscriptions are accepted from now on."""
 
-    id: str | int | None = None
+    id: MessageId = None
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot", omit_defaults=True):
     """A task as it is when the client subscribes."""
 
     task: TaskView
-    id: str | int | None = None
+    id: MessageId = None
 
 
 class Update(msgspec.Struct, frozen=True, kw_only=True, tag="update"):
@@ -82,13 +92,13 @@ class Error(msgspec.Struct, frozen=True, kw_only=True, tag="error", omit_default
 
     problem: Problem
     task_id: str | None = None
-    id: str | int | None = None
+    id: MessageId = None
 
 
 class Pong(msgspec.Struct, frozen=True, kw_only=True, tag="pong", omit_defaults=True):
     """The answer to a ping."""
 
-    id: str | int | None = None
+    id: MessageId = None
 
 
 CLIENT_MESSAGES = (Authenticate, Subscribe, Unsubscribe, Ping)

@@ -1,32 +1,53 @@
-"""One WebSocket: the handshake, and the shell around the protocol with its reader, writer and time-outs."""
+"""One WebSocket: the handshake, and the shell around the protocol with its reader, writer and time-outs.
+
+Theory of operation. A client may send whatever it likes, as fast as it can, and read nothing; neither
+memory nor the event loop's time may suffer. So
+
+    - frames are read one by one, and each is dealt with before the next one is read. While too many
+      frames wait to be sent (`Protocol.crowded`) none is read: aiohttp's queue fills up, it stops reading
+      the connection, and TCP makes the client wait;
+    - a client that sends more than `FRAMES_PER_SECOND` is read from more slowly;
+    - frames are written straight into the transport until its buffer is full. Then a task waits for the
+      client to read, `SEND_SECONDS` at most, after which the connection is cut off;
+    - a closing handshake has `CLOSE_SECONDS`, after which the connection is cut off, too.
+
+Tasks that a client subscribes to are collected, and one task at a time of the event loop looks all of
+them up together, so that a thousand frames in one packet cost a few reads.
+"""
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine
 
 from aiohttp import WSMsgType, web
+from aiohttp.abc import AbstractStreamWriter
 
 from common import errors
 from common.domain import Task
 from gateway import metrics
-from gateway.access import Access, Doorkeeper, Identity, Limiter
+from gateway.access import Access, Identity
 from gateway.context import DOORKEEPER, HUB, LIMITER, SETTINGS
-from gateway.hub import Hub, Watcher
+from gateway.hub import Watcher
 from gateway.views import problems
 from gateway.views.representation import Views
 from gateway.websocket.close_codes import CloseCode
 from gateway.websocket.messages import Authenticate
-from gateway.websocket.protocol import FRAME_BYTES, HEARTBEAT_SECONDS, Protocol
+from gateway.websocket.protocol import FRAME_BYTES, HEARTBEAT_SECONDS, Protocol, Subscription
 
 SUBPROTOCOL = "factorline.v1"
 SEND_SECONDS = 30.0
-"""A frame that cannot be sent for so long means that the client does not read."""
+"""How long a client may take to read what waits for it, 64 KiB at a time."""
 CLOSE_SECONDS = 2.0
 """How long the client may take to answer a close frame."""
 AUTHENTICATE_SECONDS = 5.0
 """How long a client that connects without a key has to show one."""
 LONGEST_REASON = 123
 """Bytes that fit into a close frame beside its code (RFC 6455, section 5.5)."""
+FRAMES_PER_SECOND = 100.0
+"""How many frames are read from a client in the long run. A frame counts once more for each KiB in it."""
+FRAMES_AT_FIRST = 2000
+"""How many frames are read from a client that was quiet, as fast as they come."""
+FRAMES_AT_ONCE = 50
+"""Frames that are read or written for one client before other work of the event loop gets its turn."""
 
 
 async def websocket(request: web.Request) -> web.WebSocketResponse:
@@ -38,6 +59,7 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
         protocols=(SUBPROTOCOL,),
         heartbeat=HEARTBEAT_SECONDS,
         compress=False,  # it would cost 90 KiB a socket
+        autoping=False,  # pings count like frames, and their answers wait like frames
         max_msg_size=FRAME_BYTES,
         timeout=CLOSE_SECONDS,
     )
@@ -48,11 +70,11 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     if shown or not door.enabled:
         identity = await door.admit(shown, Access.OWNER)
         socket.headers.update(await limiter.request(identity))
-    await socket.prepare(request)
+    writer = await socket.prepare(request)
     if len(hub.sockets) >= settings.max_sockets or (identity is None and door.crowded):
         await socket.close(code=CloseCode.TOO_MANY_SOCKETS, message=b"try again later")
         return socket
-    await Session(socket, hub, door, limiter, settings.max_subscriptions).run(identity)
+    await Session(socket, request, writer).run(identity, settings.max_subscriptions)
     return socket
 
 
@@ -61,47 +83,69 @@ def _label(code: int | None) -> str:
     return str(code) if code in {1000, 1001, 1006, *CloseCode} else "other"
 
 
+def framed(payload: bytes, kind: WSMsgType = WSMsgType.TEXT) -> bytes:
+    """Return a whole frame from a server, which is not masked (RFC 6455, section 5.2)."""
+    first, size = 0x80 | kind, len(payload)
+    if size < 126:  # noqa: PLR2004 larger sizes are written in two or eight bytes of their own
+        return bytes((first, size)) + payload
+    if size < 1 << 16:
+        return bytes((first, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((first, 127)) + size.to_bytes(8, "big") + payload
+
+
 class Session:
     """One open socket and what it follows. There are thousands of them, so every kilobyte counts."""
 
     __slots__ = (
-        "_authenticated",
         "_closed_by_us",
+        "_connection",
         "_door",
+        "_fresh",
         "_hub",
         "_identity",
+        "_key_timer",
         "_limiter",
-        "_max_subscriptions",
+        "_looking_up",
+        "_paid_until",
+        "_pong",
         "_protocol",
         "_socket",
         "_tasks",
-        "_wake",
         "_watchers",
+        "_writer",
+        "_writing",
     )
 
     def __init__(
         self,
         socket: web.WebSocketResponse,
-        hub: Hub,
-        door: Doorkeeper,
-        limiter: Limiter,
-        max_subscriptions: int,
+        request: web.Request,
+        writer: AbstractStreamWriter,
     ) -> None:
         self._socket = socket
-        self._hub = hub
-        self._door = door
-        self._limiter = limiter
-        self._max_subscriptions = max_subscriptions
+        self._connection = request.protocol
+        self._writer = writer
+        self._hub = request.app[HUB]
+        self._door = request.app[DOORKEEPER]
+        self._limiter = request.app[LIMITER]
         self._identity: Identity | None = None
-        self._authenticated: asyncio.Future[None] | None = None
-        """Done once a valid key has come; None if the client needs no key or brought it along."""
-        self._wake = asyncio.Event()
+        self._key_timer: asyncio.TimerHandle | None = None
+        """Closes the socket unless a valid key comes."""
+        self._paid_until = 0.0
+        """The time at which the frames that were read so far have been paid for (`FRAMES_PER_SECOND`)."""
+        self._pong: bytes | None = None
+        """The answer to the newest ping of the WebSocket itself; older ones need none (RFC 6455, 5.5.3)."""
         self._watchers: dict[str, Watcher] = {}
+        self._fresh: list[Subscription] = []
+        """Subscriptions that have not been looked up yet."""
+        self._looking_up = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writing: asyncio.Task[None] | None = None
+        """Waits until more can be written."""
         self._closed_by_us: CloseCode | None = None
         """The code that we closed with: afterwards aiohttp has only the code of the client's answer."""
 
-    async def run(self, identity: Identity | None) -> None:
+    async def run(self, identity: Identity | None, max_subscriptions: int) -> None:
         """Read and write until the socket closes. Without an identity the client must show a key first."""
         try:
             quota = self._door.open_socket(identity, self._revoke) if identity else None
@@ -109,124 +153,186 @@ class Session:
             await self._close(_code_of(error), str(error).encode()[:LONGEST_REASON])
             return
         self._identity = identity
-        self._protocol = Protocol(self._max_subscriptions, quota)
+        self._protocol = Protocol(max_subscriptions, quota)
         self._hub.sockets.add(self._restart)
         metrics.SOCKETS.inc()
-        self._start(self._write())
         if identity is None:
-            self._authenticated = asyncio.get_running_loop().create_future()
-            self._start(self._expect_key(self._authenticated))
-        self._wake.set()
+            self._expect_key()
+        self._write()
         try:
-            async for message in self._socket:
-                if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    self._receive(message.data)
+            await self._read()
         finally:
             # Await nothing before everything is given back: this may be a cancellation.
             self._hub.sockets.discard(self._restart)
             metrics.SOCKETS.dec()
             code = self._closed_by_us or self._socket.close_code
             metrics.SOCKETS_CLOSED.labels(_label(code)).inc()
+            self._stop_expecting_key()
             for task in self._tasks:
                 task.cancel()
+            self._protocol.end()
             for watcher in self._watchers.values():
                 self._hub.unwatch(watcher)
-            self._protocol.end()
             if self._identity is not None:
                 self._door.close_socket(self._identity, self._revoke)
+            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._cut_off)
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _receive(self, data: str | bytes) -> None:
-        asked = self._protocol.receive(data)
-        for task_id in asked.unwatch:
-            self._unwatch(task_id)
-        if asked.key is not None:
-            self._start(self._authenticate(asked.key))
-        if asked.watch and self._identity is not None:
-            self._start(self._subscribe(asked.watch, self._identity))
-        self._wake.set()
-        if self._protocol.too_much_junk:
-            self._start(self._close(CloseCode.TOO_MUCH_JUNK, b"too many invalid frames"))
+    async def _read(self) -> None:
+        read = 0
+        async for message in self._socket:
+            if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                await self._slow_down(1 + len(message.data) // 1024)
+                await self._receive(message.data)
+            else:
+                await self._slow_down(1)
+                self._protocol.receive_control()
+                if message.type is WSMsgType.PING:
+                    self._pong = message.data
+            self._write()
+            if self._protocol.too_much_junk:
+                await self._close(CloseCode.TOO_MUCH_JUNK, b"too many invalid frames")
+            while self._writing is not None and self._protocol.crowded:
+                await asyncio.wait([self._writing])
+            read += 1
+            if read % FRAMES_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
-    async def _expect_key(self, authenticated: asyncio.Future[None]) -> None:
+    async def _slow_down(self, frames: int) -> None:
+        """Wait if the client has sent more than it may."""
+        now = asyncio.get_running_loop().time()
+        saved = FRAMES_AT_FIRST / FRAMES_PER_SECOND
+        self._paid_until = max(self._paid_until, now - saved) + frames / FRAMES_PER_SECOND
+        if self._paid_until > now:
+            await asyncio.sleep(self._paid_until - now)
+
+    async def _receive(self, data: str | bytes) -> None:
+        asked = self._protocol.receive(data)
+        for subscription in asked.unwatch:
+            self._unwatch(subscription.task_id)
+        if asked.key is not None:
+            await self._authenticate(asked.key)
+        if asked.watch and self._identity is not None:
+            await self._subscribe(asked.watch, self._identity)
+
+    def _expect_key(self) -> None:
         self._door.unauthenticated += 1
-        try:
-            async with asyncio.timeout(AUTHENTICATE_SECONDS):
-                await authenticated
-        except TimeoutError:
-            await self._close(CloseCode.NOT_AUTHENTICATED, b"no valid API key came in time")
-        finally:
+        loop = asyncio.get_running_loop()
+        self._key_timer = loop.call_later(AUTHENTICATE_SECONDS, self._no_key_came)
+
+    def _stop_expecting_key(self) -> None:
+        if self._key_timer is not None:
+            self._key_timer.cancel()
+            self._key_timer = None
             self._door.unauthenticated -= 1
+
+    def _no_key_came(self) -> None:
+        self._start(self._close(CloseCode.NOT_AUTHENTICATED, b"no valid API key came in time"))
 
     async def _authenticate(self, message: Authenticate) -> None:
         try:
             identity = await self._door.identify_secret(message.key)
             await self._limiter.request(identity)
-            if self._protocol.authenticated:
-                return  # two keys came at once, and the other one was faster
             quota = self._door.open_socket(identity, self._revoke)
         except (problems.RequestError, errors.StoreUnavailable) as error:
             self._protocol.refuse_key(problems.problem_of(error), message)
-            self._wake.set()
+            self._write()
             if isinstance(error, problems.RequestError):
-                await asyncio.sleep(0)  # lets the writer send the reason first
                 await self._close(_code_of(error), str(error).encode()[:LONGEST_REASON])
             return
         self._identity = identity
-        if self._authenticated is not None and not self._authenticated.done():
-            self._authenticated.set_result(None)
+        self._stop_expecting_key()
         self._protocol.authenticate(quota, message)
-        self._wake.set()
 
-    async def _subscribe(self, task_ids: list[str], identity: Identity) -> None:
+    async def _subscribe(self, subscriptions: list[Subscription], identity: Identity) -> None:
         """Begin to follow the tasks of one frame, which counts as one request."""
         try:
             await self._limiter.request(identity)
         except (problems.RequestError, errors.StoreUnavailable) as error:
-            for task_id in task_ids:
-                self._protocol.fail(task_id, problems.problem_of(error))
-            self._wake.set()
+            problem = problems.problem_of(error)
+            for subscription in subscriptions:
+                self._protocol.fail(subscription, problem)
             return
-        for task_id in task_ids:
-            self._start(self._watch(task_id, identity.owner))
+        self._fresh += subscriptions
+        if not self._looking_up:
+            self._looking_up = True
+            self._start(self._look_up(identity.owner))
 
-    async def _watch(self, task_id: str, owner: str) -> None:
+    async def _look_up(self, owner: str) -> None:
+        """Watch fresh subscriptions together until there is none."""
         try:
-            watcher = await self._hub.watch(task_id, owner, self._on_change)
-        except (errors.UnknownTask, errors.StoreUnavailable) as error:
-            self._protocol.fail(task_id, problems.problem_of(error))
-            self._wake.set()
-            return
-        # Meanwhile it may have ended, or the client has unsubscribed, and perhaps subscribed again.
-        if task_id in self._watchers or not self._protocol.follows(task_id):
+            while self._fresh:
+                fresh, self._fresh = self._fresh, []
+                asked = {each.task_id: each for each in fresh if self._protocol.follows(each)}
+                found = await self._hub.watch_all(asked, owner, self._on_change)
+                for subscription, watcher in zip(asked.values(), found, strict=True):
+                    self._begin(subscription, watcher)
+                self._write()
+        finally:
+            self._looking_up = False
+
+    def _begin(self, subscription: Subscription, watcher: Watcher | errors.FactorlineError) -> None:
+        if isinstance(watcher, errors.FactorlineError):
+            self._protocol.fail(subscription, problems.problem_of(watcher))
+        elif self._protocol.follows(subscription):
+            self._watchers[subscription.task_id] = watcher
+        else:  # meanwhile it has ended, or the client has unsubscribed
             self._hub.unwatch(watcher)
-        else:
-            self._watchers[task_id] = watcher
 
     def _on_change(self, task: Task, views: Views) -> None:
-        if not self._protocol.follows(task.task_id) or not self._protocol.show(views.of(task)):
+        if not self._protocol.show(views.of(task)):
             self._unwatch(task.task_id)
-        self._wake.set()
-        if self._protocol.behind:
-            self._start(self._close(CloseCode.TOO_SLOW, b"the client does not read"))
+        self._write()
 
     def _unwatch(self, task_id: str) -> None:
         if watcher := self._watchers.pop(task_id, None):
             self._hub.unwatch(watcher)
 
-    async def _write(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            try:
-                while (frame := self._protocol.next_frame()) is not None:
-                    async with asyncio.timeout(SEND_SECONDS):
-                        await self._socket.send_str(frame)
-            except TimeoutError:
-                await self._close(CloseCode.TOO_SLOW, b"the client does not read")
+    def _write(self) -> None:
+        """Write what waits, as far as the client reads."""
+        connection = self._connection
+        if self._writing is not None:
+            return
+        for _ in range(FRAMES_AT_ONCE):
+            transport = connection.transport
+            if transport is None or transport.is_closing() or self._socket.closed:
                 return
-            except ConnectionError:
-                return  # the reader notices as well
+            if connection.writing_paused:
+                break
+            frame = self._next_frame()
+            if frame is None:
+                return
+            transport.write(frame)
+        self._writing = self._start(self._write_on())
+
+    def _next_frame(self) -> bytes | None:
+        if self._pong is not None:
+            pong, self._pong = self._pong, None
+            return framed(pong, WSMsgType.PONG)
+        text = self._protocol.next_frame()
+        return None if text is None else framed(text)
+
+    async def _write_on(self) -> None:
+        """Wait until the client has read enough, and write more."""
+        await asyncio.sleep(0)
+        timer = asyncio.get_running_loop().call_later(SEND_SECONDS, self._too_slow)
+        try:
+            await self._writer.drain()
+        except ConnectionError:
+            return  # the reader notices as well
+        finally:
+            timer.cancel()
+            self._writing = None
+        self._write()
+
+    def _too_slow(self) -> None:
+        self._closed_by_us = self._closed_by_us or CloseCode.TOO_SLOW
+        self._cut_off()
+
+    def _cut_off(self) -> None:
+        """End the connection at once, together with what waits in its buffer."""
+        if self._connection.transport is not None:
+            self._connection.transport.abort()
 
     async def _restart(self) -> None:
         await self._close(CloseCode.SERVICE_RESTART, b"this gateway is stopping: reconnect")
@@ -236,14 +342,20 @@ class Session:
 
     async def _close(self, code: CloseCode, message: bytes) -> None:
         self._closed_by_us = self._closed_by_us or code
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._socket.close(code=code, message=message)
+        # Not asyncio.timeout: it would cancel the future in which others wait for the client to read.
+        timer = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._cut_off)
+        try:
+            await self._socket.close(code=code, message=message)
+        except ConnectionError:
+            pass  # it is closed already
+        finally:
+            timer.cancel()
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _code_of(error: problems.RequestError) -> CloseCode:

@@ -1,7 +1,9 @@
 """API keys on requests: none is served without a key, and an owner sees only its own tasks."""
 
+import asyncio
 import re
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,13 @@ import pytest
 
 from common import errors
 from common.broker.memory import MemoryBroker
-from common.domain import api_keys
+from common.domain import ApiKey, api_keys
 from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from gateway.access import Access
 from gateway.api.routes import ROUTES
 from gateway.app import create_app
+from gateway.websocket.close_codes import CloseCode
 from tests import waiting
 from tests.access.conftest import Client, MakeKey, bearer
 
@@ -238,3 +241,29 @@ async def test_no_secret_is_stored_logged_or_answered(
     assert 256 <= 6 * len(ann.secret.removeprefix("fl_"))
     for made in (ann, wrong):
         assert made.secret not in logged + "".join(said) + stored
+
+
+async def test_a_key_that_cannot_be_read_is_refused_and_hides_no_other(
+    client: Client, make_key: MakeKey, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer version has written it: its sockets are closed, and those of a key that is revoked now."""
+    bad, revoked, good = [await make_key(name) for name in ("bad", "revoked", "good")]
+    sockets = [await client.ws_connect("/ws", headers=bearer(key)) for key in (bad, revoked, good)]
+    method = store.find_keys
+
+    async def find_keys(digests: Sequence[str]) -> list[ApiKey]:
+        if bad.key.digest in digests:
+            raise errors.UnknownVersion(what="ApiKey", got=99, known=1)
+        return await method(digests)
+
+    monkeypatch.setattr(store, "find_keys", find_keys)
+    await store.revoke_key(revoked.key.key_id, 2.0)
+    async with asyncio.timeout(20):
+        for socket in sockets[:2]:
+            async for _ in socket:
+                pass
+
+    assert [CloseCode.KEY_REVOKED] * 2 == [socket.close_code for socket in sockets[:2]]
+    assert 401 == (await client.get("/tasks", headers=bearer(bad))).status
+    assert 200 == (await client.get("/tasks", headers=bearer(good))).status
+    assert not sockets[2].closed

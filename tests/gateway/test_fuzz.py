@@ -17,7 +17,7 @@ from gateway.api import asyncapi
 from gateway.http.bodies import parse_number, read_json
 from gateway.views.problems import BadRequest
 from gateway.websocket.messages import SERVER_MESSAGES
-from gateway.websocket.protocol import Protocol
+from gateway.websocket.protocol import Protocol, Subscription
 
 EXAMPLES = settings(
     max_examples=int(os.environ.get("FACTORLINE_TEST_EXAMPLES", "100")), deadline=None
@@ -79,14 +79,14 @@ ANSWER = Draft202012Validator(
 @given(st.lists(FRAMES, max_size=8))
 def test_any_frames_get_valid_answers(sent: list[str | bytes]) -> None:
     """Nothing raises, every answer is a message of the document, and no limit is exceeded."""
-    protocol, followed = Protocol(LIMIT, Quota(LIMIT)), set[str]()
+    protocol, followed = Protocol(LIMIT, Quota(LIMIT)), set[Subscription]()
     for frame in sent:
         watch, unwatch, _ = protocol.receive(frame)
         assert not followed & set(watch)
         assert set(unwatch) <= followed
         followed = (followed | set(watch)) - set(unwatch)
         assert len(followed) <= LIMIT
-        assert all(protocol.follows(task_id) for task_id in followed)
+        assert all(protocol.follows(each) for each in followed)
     answers = []
     while (answer := protocol.next_frame()) is not None:
         answers.append(json.loads(answer))

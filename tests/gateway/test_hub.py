@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from msgspec.structs import replace
 
+from common import errors
 from common.broker.memory import MemoryBroker
 from common.domain import BigInt, Certainty, Ending, Event, Factorization, Part, Status, Task
 from common.domain.factorizations import begin
@@ -197,5 +198,132 @@ async def test_subscribing_again_and_again_leaves_one_follower(
                 pass
         await until(lambda: hub.followers == 1)
     await until(lambda: hub.followers == 0)
+
+    assert 0 == hub.followers
+
+
+@pytest.fixture
+def damage(monkeypatch: pytest.MonkeyPatch) -> Callable[[object, str, str], None]:
+    """Return what makes a store's method fail for whoever asks for a certain item."""
+
+    def damaged(store: object, name: str, item: str) -> None:
+        method = getattr(store, name)
+
+        async def failing(items: Sequence[str], *rest: object) -> object:
+            if item in items:
+                raise errors.UnknownVersion(what="Document", got=99, known=1)
+            return await method(items, *rest)
+
+        monkeypatch.setattr(store, name, failing)
+
+    return damaged
+
+
+async def test_a_task_that_cannot_be_read_does_not_hide_the_others(
+    hub: Hub, store: SqliteStore, broker: MemoryBroker, damage: Callable[[object, str, str], None]
+) -> None:
+    """A newer version has written one of three tasks: whoever follows the other two hears of the end."""
+    await store.create_factorization(begin(HARD, 1.0))
+    first, bad, last = await follow(hub, store, [HARD] * 3)
+    assert bad.task is not None
+    damage(store, "get_tasks", bad.task.task_id)
+    for version in (2, 3):  # the reader survives it
+        after = ended(HARD, part(10**33 + 61), part(10**40 + 121))
+        after = replace(after, version=version) if version == 3 else begin(HARD, 1.0).touched(2.0)
+        assert await store.swap_factorization(after)
+        await broker.tell(Event(number=HARD, version=version, urgent=True))
+        await until(lambda version=version: first.known and first.known.version == version)
+    await until(lambda: last.status is Status.SUCCEEDED)
+
+    assert Status.SUCCEEDED is first.status
+    assert bad.status is None
+
+
+async def test_a_number_that_cannot_be_read_does_not_end_the_rechecks(
+    hub: Hub,
+    store: SqliteStore,
+    damage: Callable[[object, str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other groups of numbers are looked at as before."""
+    monkeypatch.setattr(hub_module, "RECHECK_SECONDS", 0.05)
+    monkeypatch.setattr(hub_module, "RECHECK_NUMBERS", 1)
+    await hub.stop()
+    await hub.start()
+    numbers = [10**60, 10**60 + 1]
+    for number in numbers:
+        await store.create_factorization(begin(number, 1.0))
+    followers = await follow(hub, store, numbers)
+    damage(store, "list_versions", numbers[0])  # type: ignore[arg-type]
+    known = await store.get_factorization(numbers[1])
+    assert known is not None
+    assert await store.swap_factorization(known.touched(2.0))
+
+    await until(lambda: followers[1].known and followers[1].known.version == 2)
+
+
+async def test_a_follower_that_raises_does_not_hide_the_news_from_the_others(
+    hub: Hub, store: SqliteStore, broker: MemoryBroker
+) -> None:
+    """It is logged, and they are told."""
+    await store.create_factorization(begin(HARD, 1.0))
+    tasks = await store.insert_tasks([new_task(HARD, "", "ann", at=store.now()) for _ in range(3)])
+    told: list[str] = []
+
+    def on_change(task: Task, views: Views) -> None:
+        if views.known and views.known.version == 2:
+            told.append(task.task_id)
+            raise ZeroDivisionError
+
+    for task in tasks:
+        await hub.watch(task.task_id, "ann", on_change)
+    assert await store.swap_factorization(begin(HARD, 1.0).touched(2.0))
+    await broker.tell(Event(number=HARD, version=2, urgent=True))
+    await until(lambda: len(told) == 3)
+
+    assert {task.task_id for task in tasks} == set(told)
+
+
+async def test_several_tasks_are_looked_up_together(
+    hub: Hub, store: SqliteStore, reads: Counter[str]
+) -> None:
+    """Each gets a watcher or an error, in order; another owner's task is an unknown one."""
+    await store.create_factorization(begin(HARD, 1.0))
+    mine = await store.insert_tasks([new_task(HARD, "", "ann", at=store.now()) for _ in range(100)])
+    [other] = await store.insert_tasks([new_task(HARD, "", "bob", at=store.now())])
+    reads.clear()
+    asked = ["nobody", *(task.task_id for task in mine), other.task_id]
+    found = await hub.watch_all(asked, "ann", Follower().on_change)
+
+    assert {"get_tasks": 2, "get_factorization": 1} == reads
+    assert [errors.UnknownTask] * 2 == [type(found[0]), type(found[-1])]
+    assert 100 == hub.followers
+
+
+async def test_a_look_up_that_is_given_up_leaves_no_follower(
+    hub: Hub, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The socket closed while the numbers were being read, some of them read already."""
+    numbers = [10**60 + i for i in range(20)]
+    for number in numbers:
+        await store.create_factorization(begin(number, 1.0))
+    tasks = await store.insert_tasks(
+        [new_task(number, "", "ann", at=store.now()) for number in numbers]
+    )
+    method, reading = store.get_factorization, asyncio.Event()
+
+    async def endless(number: int) -> Factorization | None:
+        if number == numbers[12]:
+            reading.set()
+            await asyncio.Event().wait()
+        return await method(number)
+
+    monkeypatch.setattr(store, "get_factorization", endless)
+    asked = [task.task_id for task in tasks]
+    watching = asyncio.create_task(hub.watch_all(asked, "ann", Follower().on_change))
+    await reading.wait()
+    assert 20 == hub.followers
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
 
     assert 0 == hub.followers

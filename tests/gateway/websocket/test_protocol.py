@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,8 @@ from common.lifecycle import new_task
 from gateway.access import Quota
 from gateway.views import problems, representation
 from gateway.views.models import TaskView
-from gateway.websocket.protocol import JUNK_LIMIT, Asked, Protocol
+from gateway.websocket.messages import Authenticate
+from gateway.websocket.protocol import JUNK_LIMIT, WAITING_LIMIT, Asked, Protocol
 
 TASK = new_task(91, "91", "anonymous", at=1.7e9)
 VIEW = representation.view(TASK, factorizations.begin(91, 0.0))
@@ -76,7 +78,7 @@ def test_updates_that_wait_coalesce() -> None:
         protocol.show(view(version))
 
     assert [1, 499] == [frame["task"]["version"] for frame in frames(protocol)]
-    assert not protocol.behind
+    assert not protocol.crowded
 
 
 def test_junk_gets_an_error_up_to_a_limit() -> None:
@@ -90,6 +92,67 @@ def test_junk_gets_an_error_up_to_a_limit() -> None:
     assert {"hello", "error"} == {frame["type"] for frame in frames(protocol)}
     protocol.receive("x")
     assert protocol.too_much_junk
+
+
+def test_before_a_key_every_frame_counts() -> None:
+    """A stranger gets a few answers, whatever it asks for; with the key the count begins anew."""
+    protocol = Protocol(10, None)
+    for _ in range(JUNK_LIMIT - 1):
+        protocol.receive('{"type": "ping"}')
+    protocol.receive_control()
+    counted = [protocol.too_much_junk]
+    protocol.receive('{"type": "ping"}')
+    counted += [protocol.too_much_junk]
+    protocol.authenticate(Quota(10), Authenticate(key="k"))
+    protocol.receive('{"type": "ping"}')
+
+    assert [False, True, False] == [*counted, protocol.too_much_junk]
+
+
+def test_while_many_frames_wait_nothing_more_is_to_be_read() -> None:
+    """Answers, errors and endings all count."""
+    protocol = Protocol(10, Quota(10))
+    for _ in range(WAITING_LIMIT - 1):  # and the hello
+        protocol.receive('{"type": "ping"}')
+    crowded = [protocol.crowded]
+    protocol.next_frame()
+
+    assert [True, False] == [*crowded, protocol.crowded]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "ping", "id": 65 * "x"},
+        {"type": "ping", "id": 2**63},
+        {"type": "ping", "id": -(2**63) - 1},
+        {"type": "subscribe", "task_ids": [65 * "x"]},
+    ],
+)
+def test_what_is_sent_back_is_short(message: dict[str, Any]) -> None:
+    """Ids of 64 characters come back; longer ones are refused, and the error does not repeat them."""
+    protocol = Protocol(10, Quota(10))
+    protocol.receive(json.dumps({"type": "ping", "id": 64 * "x"}))
+    assert 64 * "x" == frames(protocol)[-1]["id"]
+    protocol.receive(json.dumps(message))
+    [refused] = frames(protocol)
+
+    assert ("error", 400) == (refused["type"], refused["problem"]["status"])
+    assert len(json.dumps(refused)) < 1000
+
+
+def test_a_subscription_of_before_is_not_the_one_of_now() -> None:
+    """What is found out for a subscription that was given up does not concern the next one."""
+    protocol = Protocol(10, Quota(10))
+    subscribe = json.dumps({"type": "subscribe", "task_ids": [TASK.task_id]})
+    [old] = protocol.receive(subscribe).watch
+    protocol.receive(json.dumps({"type": "unsubscribe", "task_ids": [TASK.task_id]}))
+    [new] = protocol.receive(subscribe).watch
+    protocol.fail(old, problems.of_kind(problems.INTERNAL_ERROR, ""))
+
+    assert not protocol.follows(old)
+    assert protocol.follows(new)
+    assert ["hello"] == [frame["type"] for frame in frames(protocol)]
 
 
 def test_errors_are_the_problems_that_http_has() -> None:
@@ -119,14 +182,15 @@ def test_too_many_subscriptions_are_refused_and_old_ones_stay() -> None:
     assert Asked([], []) == protocol.receive('{"type": "subscribe", "task_ids": ["a", "b"]}')
 
     assert "error" == frames(protocol)[-1]["type"]
-    assert protocol.follows(TASK.task_id)
+    assert protocol.show(view(1))
 
 
 def test_nothing_is_sent_about_an_unsubscribed_task() -> None:
     """Nothing is sent about a task after its unsubscribe."""
     protocol = subscribed()
     message = {"type": "unsubscribe", "task_ids": [TASK.task_id]}
-    assert Asked([], [TASK.task_id]) == protocol.receive(json.dumps(message))
+    asked = protocol.receive(json.dumps(message))
+    assert [TASK.task_id] == [each.task_id for each in asked.unwatch]
 
     assert not protocol.show(view(3))
     assert [] == frames(protocol)
