@@ -57,15 +57,18 @@ class Drawn(NamedTuple):
     next_in_s: float
 
 
-def draw(account: Account, limits: KeyLimits, now: float) -> Drawn:
-    """Return the account after leasing requests from it; the same account if none is left."""
+def draw(account: Account, limits: KeyLimits, now: float, *, owed: int = 0) -> Drawn:
+    """Return the account after leasing requests from it; the same account if none is left.
+
+    Requests that are owed, because they cost more than was known when they were let in, are leased besides.
+    """
     rate = limits.requests_per_second
     if rate is None:
         raise ValueError("limits without a rate have no requests to lease")
     burst = limits.largest_burst
     used = min(burst, max(0.0, account.used - rate * max(0.0, now - account.at)))
     free = math.floor(burst - used + 1e-9)
-    granted = min(free, max(1, math.floor(rate * LEASE_SECONDS)))
+    granted = min(free, owed + max(1, math.floor(rate * LEASE_SECONDS)))
     if granted == 0:
         return Drawn(account, 0, 0, (used + 1 - burst) / rate)
     after = replace(

@@ -3,7 +3,7 @@
 import re
 from typing import Final, NamedTuple, Never
 
-from common.numbers.bounded import Arithmetic
+from common.numbers.bounded import Arithmetic, Effort
 from common.numbers.errors import ExpressionError, NotANumber, NumberTooLarge
 
 MAX_TOKENS: Final = 256
@@ -23,13 +23,23 @@ class Token(NamedTuple):
     position: int
 
 
-def evaluate(text: str, *, max_digits: int) -> int:
+def evaluate(text: str, *, max_digits: int, effort: Effort) -> int:
     """Return the value of `text`; intermediate results may have a few times `max_digits` digits.
+
+    Args:
+        text: The expression.
+        max_digits: The limit for the number that is asked for.
+        effort: Gets what this costs, also if it is refused.
 
     Raises:
         NumberError: The text is not an expression, has no integer value, or takes too much work.
+
     """
-    return _Parser(_tokens(text), max_digits).value()
+    arithmetic = Arithmetic(max_digits)
+    try:
+        return _Parser(_tokens(text), max_digits, arithmetic).value()
+    finally:
+        effort.spent += arithmetic.share_spent
 
 
 def _tokens(text: str) -> list[Token]:
@@ -69,12 +79,12 @@ def _unexpected(char: str) -> str:
 class _Parser:
     """A precedence-climbing parser (Pratt 1973) that computes as it reads. One is made for each text."""
 
-    def __init__(self, tokens: list[Token], max_digits: int) -> None:
+    def __init__(self, tokens: list[Token], max_digits: int, arithmetic: Arithmetic) -> None:
         self._tokens = tokens
         self._next = 0
         self._depth = 0
         self._max_digits = max_digits
-        self._arithmetic = Arithmetic(max_digits)
+        self._arithmetic = arithmetic
 
     def value(self) -> int:
         result = self._expression(0)
@@ -137,7 +147,7 @@ class _Parser:
                 limit_digits=self._max_digits,
                 position=token.position,
             )
-        return int(digits)
+        return self._arithmetic.literal(digits, token.position)
 
     def _postfixed(self, value: int) -> int:
         last = ""

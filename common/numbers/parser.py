@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from common.numbers import expressions
+from common.numbers.bounded import Effort
 from common.numbers.errors import ExpressionError, NotANumber, NumberError, NumberTooLarge
 
 DEFAULT_DIGITS = 1000
@@ -22,8 +23,12 @@ class ParsedNumber:
     expression: str
 
 
-def parse(source: str | int, *, max_digits: int = DEFAULT_DIGITS) -> ParsedNumber:
+def parse(
+    source: str | int, *, max_digits: int = DEFAULT_DIGITS, effort: Effort | None = None
+) -> ParsedNumber:
     """Return the number that `source` stands for. The time that takes is bounded by `max_digits`.
+
+    Whoever reads many numbers passes one `effort`, to which each expression adds what it cost.
 
     >>> parse("2^11-1").value
     2047
@@ -41,10 +46,10 @@ def parse(source: str | int, *, max_digits: int = DEFAULT_DIGITS) -> ParsedNumbe
         return ParsedNumber(_within(source, max_digits), str(source))
     if not isinstance(source, str):
         raise NotANumber("Give an integer, or a string with an integer or an expression.")
-    return _from_text(source, max_digits)
+    return _from_text(source, max_digits, effort or Effort())
 
 
-def _from_text(source: str, max_digits: int) -> ParsedNumber:
+def _from_text(source: str, max_digits: int, effort: Effort) -> ParsedNumber:
     if len(source) > 2 * max_digits + _SPARE_CHARACTERS:
         raise _too_long(source, max_digits)
     text = source.strip(" ")
@@ -52,7 +57,7 @@ def _from_text(source: str, max_digits: int) -> ParsedNumber:
         raise NotANumber("The text is empty: give an integer or an expression such as 2^128+1.")
     decimal = _DECIMAL.fullmatch(text)
     if decimal is None:
-        value = expressions.evaluate(source, max_digits=max_digits)
+        value = expressions.evaluate(source, max_digits=max_digits, effort=effort)
         return ParsedNumber(_within(value, max_digits), text)
     digits = decimal[2].lstrip("0") or "0"
     if len(digits) > max_digits:

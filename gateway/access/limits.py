@@ -32,6 +32,7 @@ class _Lease:
     """Requests that this gateway has drawn from an owner's account in advance, with monotonic times."""
 
     granted: int = 0
+    """Below zero it is what requests have cost besides, which is drawn before the next one is let in."""
     left: int = 0
     """Requests that remained in the account."""
     drawn_at: float = 0.0
@@ -62,11 +63,11 @@ class Limiter:
             return {}
         lease = self._leases.setdefault((identity.owner, limits), _Lease())
         async with lease.lock:
-            if lease.granted and time.monotonic() - lease.drawn_at > 2 * accounts.LEASE_SECONDS:
+            if lease.granted > 0 and time.monotonic() - lease.drawn_at > 2 * accounts.LEASE_SECONDS:
                 lease.granted = 0  # it was drawn for a time that is over
-            if not lease.granted:
+            if lease.granted <= 0:
                 await self._draw(identity.owner, lease, limits)
-            if lease.granted:
+            if lease.granted > 0:
                 lease.granted -= 1
                 return _request_fields(limits, lease)
             fields = _request_fields(limits, lease)
@@ -77,15 +78,29 @@ class Limiter:
             )
         )
 
+    def charge(self, identity: Identity, requests: int) -> None:
+        """Count more requests for one that was let in and turned out to cost as much as these.
+
+        It is answered all the same; the key's next requests to this gateway wait until they are paid for.
+        """
+        limits = identity.key.limits if identity.key else None
+        if limits is not None and limits.requests_per_second is not None:
+            lease = self._leases.setdefault((identity.owner, limits), _Lease())
+            lease.granted -= requests
+
     async def _draw(self, owner: str, lease: _Lease, limits: KeyLimits) -> None:
         began = time.monotonic()
-        while began >= lease.closed_until:
-            drawn = accounts.draw(await self._store.get_account(owner), limits, self._store.now())
+        while began >= lease.closed_until and lease.granted <= 0:
+            account, owed = await self._store.get_account(owner), -lease.granted
+            drawn = accounts.draw(account, limits, self._store.now(), owed=owed)
             if drawn.granted == 0:
-                lease.left, lease.closed_until = 0, began + drawn.next_in_s
+                lease.left = 0
+                lease.closed_until = (
+                    began + drawn.next_in_s + owed / (limits.requests_per_second or 1.0)
+                )
             elif await self._store.swap_account(drawn.account):
-                lease.granted, lease.left, lease.drawn_at = drawn.granted, drawn.left, began
-                return
+                lease.granted += drawn.granted
+                lease.left, lease.drawn_at = drawn.left, began
 
     @contextlib.asynccontextmanager
     async def submission(
@@ -171,7 +186,8 @@ def _counted(error: problems.Limited) -> problems.Limited:
 
 def _request_fields(limits: KeyLimits, lease: _Lease) -> dict[str, str]:
     rate = limits.requests_per_second or 1.0
-    burst, left = math.floor(limits.largest_burst), lease.granted + lease.left
+    burst = math.floor(limits.largest_burst)
+    left = max(0, lease.granted + lease.left)
     window = max(1, math.ceil(burst / rate))
     full = max(0, math.ceil((burst - left) / rate))
     return {

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 from aiohttp import HttpVersion11, web
 
-from common.numbers import NotANumber, ParsedNumber, parse
+from common.numbers import Effort, NotANumber, ParsedNumber, parse
 from gateway.http import connections
 from gateway.http.deadline import DEADLINE
 from gateway.views.problems import BadRequest, BatchTooLarge, BodyTooLarge, NotHttp, TooSlow
@@ -146,15 +146,15 @@ def read_json(body: bytes, *, most_values: int) -> Any:
         raise BadRequest("The body is nested too deeply.") from error
 
 
-def parse_number(value: object, max_digits: int) -> ParsedNumber:
-    """Return the number that a JSON value stands for.
+def parse_number(value: object, max_digits: int, *, effort: Effort | None = None) -> ParsedNumber:
+    """Return the number that a JSON value stands for; `effort` gets what that cost.
 
     Raises:
         NumberError: It is not an integer, nor a text that `common.numbers` reads.
 
     """
     if isinstance(value, str):
-        return parse(value, max_digits=max_digits)
+        return parse(value, max_digits=max_digits, effort=effort)
     if isinstance(value, FloatLiteral):
         raise NotANumber(
             f"{value.text[:40]} is written with a fraction or an exponent: send an integer, "

@@ -14,7 +14,7 @@ from aiohttp import web
 from common import errors
 from common.domain import Task
 from common.lifecycle import Lifecycle, State, Submission
-from common.numbers import NumberError, ParsedNumber, parse
+from common.numbers import Effort, NumberError, ParsedNumber, parse
 from common.runtime import failpoints
 from common.runtime.concurrency import gather_limited
 from gateway import metrics
@@ -27,6 +27,10 @@ from gateway.hub import Hub
 from gateway.views import models, problems, representation
 
 CONCURRENT_READS = 16
+MOST_EFFORT = 100.0
+"""What the expressions of a batch may cost together: a tenth of a second for numbers of 1000 digits."""
+NUMBERS_A_REQUEST = 100
+"""A batch counts as a request for each so many numbers, and for each unit of its expressions' `Effort`."""
 
 
 async def submit(request: web.Request) -> web.Response:
@@ -112,7 +116,12 @@ async def submit_batch(request: web.Request) -> web.Response:
     key = parameters.idempotency_key(request.headers)
     values = await bodies.read_batch(request, max_numbers=settings.max_batch)
     with request[DEADLINE].paused():
-        parsed, refused = await _parse_all(values, settings.max_digits)
+        effort = Effort()
+        try:
+            parsed, refused = await _parse_all(values, settings.max_digits, effort)
+        finally:
+            more = len(values) // NUMBERS_A_REQUEST + int(effort.spent)
+            app[LIMITER].charge(identity, more)
         submission = Submission(
             owner=identity.owner,
             numbers=tuple(parsed.values()),
@@ -132,17 +141,24 @@ async def submit_batch(request: web.Request) -> web.Response:
 
 
 async def _parse_all(
-    values: Sequence[object], max_digits: int
+    values: Sequence[object], max_digits: int, effort: Effort
 ) -> tuple[dict[int, ParsedNumber], dict[int, models.Problem]]:
-    """Return the numbers, and the problems of what is not a number, by position in the batch."""
+    """Return the numbers, and the problems of what is not a number, by position in the batch.
+
+    Raises:
+        problems.BatchTooLarge: The expressions take too much work together.
+
+    """
     parsed: dict[int, ParsedNumber] = {}
     refused: dict[int, models.Problem] = {}
     for index, value in enumerate(values):
         await asyncio.sleep(0)  # a thousand expressions must not hold up other requests
         try:
-            parsed[index] = bodies.parse_number(value, max_digits)
+            parsed[index] = bodies.parse_number(value, max_digits, effort=effort)
         except NumberError as error:
             refused[index] = problems.problem_of(error)
+        if effort.spent > MOST_EFFORT:
+            raise problems.BatchTooLarge("The expressions of this batch take too much work")
     return parsed, refused
 
 

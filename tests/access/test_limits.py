@@ -107,6 +107,33 @@ async def test_requests_a_second_hold_over_two_gateways(
     assert {200, 429} == set(statuses)
 
 
+async def test_a_batch_counts_as_the_requests_that_it_saves(
+    client: Client, make_key: MakeKey
+) -> None:
+    """It is accepted whatever its size; what comes next waits until it is paid for."""
+    made = await make_key("ann", requests_per_second=0.5, burst=3)
+    numbers = [str(number) for number in range(250)]
+    batch = await client.post("/tasks/batch", json={"numbers": numbers}, headers=bearer(made))
+    assert 200 == batch.status
+    refused = await client.get("/tasks", headers=bearer(made))
+
+    assert 429 == refused.status
+    assert 1 <= int(refused.headers["Retry-After"]) <= 2
+    assert '"requests";r=0' in refused.headers["RateLimit"]
+
+
+async def test_a_debt_is_paid_before_the_next_request(store: SqliteStore) -> None:
+    """The longer the more was owed: the key waits as if it had made that many requests."""
+    made = new_key("ann", limits=KeyLimits(requests_per_second=1.0, burst=5), now=1.0)
+    limiter, identity = Limiter(store), Identity("ann", made.key)
+    await limiter.request(identity)
+    limiter.charge(identity, 10)
+    with pytest.raises(problems.TooManyRequests) as refused:
+        await limiter.request(identity)
+
+    assert 6 <= int(refused.value.headers["Retry-After"]) <= 7
+
+
 async def test_one_owners_requests_are_not_anothers(client: Client, make_key: MakeKey) -> None:
     """One owner is at its limit; another one, whose key has no limits, is served without RateLimit fields."""
     ann, bob = await make_key("ann", requests_per_second=0.01), await make_key("bob")

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import capture_logs
 
 from common import errors
 from common.broker import Queue
 from common.broker.memory import MemoryBroker
 from common.domain import Task, new_task_id
+from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
+from gateway.app import create_app
 from gateway.context import READINESS
 from gateway.http import deadline
 from tests.gateway.work import finish, part
@@ -223,6 +225,23 @@ async def test_batch_over_the_limit_is_refused(client: Client) -> None:
 
     assert (413, "/problems/batch-too-large") == await problem(over)
     assert 200 == empty.status
+
+
+async def test_a_batch_of_dear_expressions_is_refused(
+    store: SqliteStore, broker: MemoryBroker
+) -> None:
+    """Each alone would be refused beside the others; all together cost too much to go on."""
+    dear = "-".join(f"{1300 - k}!" for k in range(60))
+    app = create_app(Settings(), store=store, broker=broker)
+    async with TestClient(TestServer(app)) as client:
+        few = await client.post("/tasks/batch", json={"numbers": ["15", *[dear] * 10]})
+        many = await client.post("/tasks/batch", json={"numbers": ["21", *[dear] * 200]})
+        listed = (await (await client.get("/tasks")).json())["tasks"]
+        assert (200, 10) == (few.status, (await few.json())["refused"])
+        assert (413, "/problems/batch-too-large") == await problem(many)
+        assert "expressions of this batch take too much work" in (await many.json())["detail"]
+
+    assert ["15"] == [task["number"] for task in listed]
 
 
 @pytest.mark.usefixtures("every_number_queued")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import numbers
+from common.numbers import bounded
 from tests.corpora import BAD_NUMBERS, GOOD_NUMBERS
 
 SLOWEST_S = 0.05
@@ -116,6 +117,48 @@ def test_any_text_is_a_number_or_a_number_error(text: str) -> None:
         value = 0
 
     assert abs(value) < 10**50
+
+
+HOSTILE = {
+    "powers": "-".join(f"{3 + k}^{3500 // len(str(3 + k))}" for k in range(60)),
+    "products": "+".join(["9^2000*9^2000*0"] * 20),
+    "factorials": "-".join(f"{1300 - k}!" for k in range(60)),
+    "quotients": "+".join(f"9^4000/3^{4000 + k}" for k in range(30)),
+    "remainders": "+".join(f"9^4000%7^{2200 + k}" for k in range(30)),
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_every_operator_is_paid_for(text: str) -> None:
+    """Whatever is repeated until it costs much, the expression is refused before it does."""
+    effort = numbers.Effort()
+    with pytest.raises(numbers.ExpressionError, match="takes too much work"):
+        numbers.parse(text, effort=effort)
+
+    assert 1.0 == effort.spent
+
+
+def test_an_expression_costs_in_proportion_to_its_numbers() -> None:
+    """Ordinary ones cost next to nothing, and digits nothing at all."""
+    effort = numbers.Effort()
+    numbers.parse("9" * 1000, effort=effort)
+    assert 0.0 == effort.spent
+    for _ in range(1000):
+        numbers.parse("2^331-1", effort=effort)
+    assert 0.1 < effort.spent < 1.0
+    before = effort.spent
+    numbers.parse("500!/(250!*250!)", effort=effort)
+    numbers.parse("-".join(f"{1800 - k}#" for k in range(85)), effort=effort)
+
+    assert effort.spent < before + 0.3
+
+
+@pytest.mark.parametrize("bound", [0, 1, 2, 3, 311, 312, 313, 1000, 9199, 30_000])
+def test_a_primorial_is_the_product_of_its_primes(bound: int) -> None:
+    """The table has one product for each 64 primes: 311 is the 64th of them."""
+    primes = [p for p in range(2, bound + 1) if all(p % d for d in range(2, math.isqrt(p) + 1))]
+
+    assert math.prod(primes) == bounded.Arithmetic(4300).postfix("#", bound, 1)
 
 
 @given(st.integers(-(10**60), 10**60))
