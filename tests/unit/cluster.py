@@ -13,6 +13,7 @@ from common.domain import (
     Counted,
     Curves,
     Factorization,
+    Failure,
     Outcome,
     Piece,
     Prove,
@@ -93,8 +94,10 @@ class Cluster:
     """
 
     def __init__(self, luck: random.Random, *, trouble: float = 0.0) -> None:
-        self._luck = luck
-        self._trouble = trouble
+        self.luck = luck
+        """Decides which unit is next, what it finds, and what goes wrong. It may be replaced at any time."""
+        self.trouble = trouble
+        """How probable it is for each thing that can go wrong."""
         self._step = 0.0
         self.known: dict[int, Factorization] = {}
         self.tasks: set[int] = set()
@@ -131,7 +134,7 @@ class Cluster:
         if not self.queue:
             self.sweep()
             return
-        unit = self.queue.pop(self._luck.randrange(len(self.queue)))
+        unit = self.queue.pop(self.luck.randrange(len(self.queue)))
         if self._unlucky():
             return
         for _ in range(2 if self._unlucky() else 1):
@@ -148,10 +151,12 @@ class Cluster:
                 self._take_in_parts(number, begin=False)
                 self._pass_on(number)
 
-    def settle(self, unit: Unit) -> None:
-        """Compute a unit and settle its outcome."""
+    def settle(self, unit: Unit, failure: Failure | None = None) -> None:
+        """Compute a unit, or have it fail, and settle its outcome."""
+        outcome = answer(unit, self.luck)
+        if failure is not None:
+            outcome = Outcome(unit_id=unit.unit_id, failure=failure)
         before = self.known[unit.number]
-        outcome = answer(unit, self._luck)
         others = plan.worth_comparing(self.tasks) if isinstance(unit.work, Survey) else []
         after = plan.settle(
             before, outcome, capacity=self._capacity(), now=self._now(), others=others
@@ -166,6 +171,16 @@ class Cluster:
             self._follow_up(unit.number, begin=True)
             for other in plan.multiples(after, others):
                 self._divide(other, after)
+
+    def settle_together(self, number: int) -> None:
+        """Compute all outstanding units of a number, and settle their outcomes in one swap."""
+        before = self.known[number]
+        outcomes = [answer(entry.unit, self.luck) for entry in before.outstanding.values()]
+        after = plan.settle(before, *outcomes, capacity=self._capacity(), now=self._now())
+        if after is not before:
+            self._swap(before, after)
+            if not self._unlucky():
+                self._follow_up(number, begin=True)
 
     def _divide(self, number: int, by: Factorization) -> None:
         before = self.known[number]
@@ -255,14 +270,14 @@ class Cluster:
         self.known[number] = replace(known, outbox=())
 
     def _capacity(self) -> plan.Capacity:
-        return plan.Capacity(self._luck.randint(1, 6))
+        return plan.Capacity(self.luck.randint(1, 6))
 
     def _now(self) -> float:
         self._step += 1.0
         return self._step
 
     def _unlucky(self) -> bool:
-        return self._luck.random() < self._trouble
+        return self.luck.random() > 1 - self.trouble  # examples shrink towards what is whole
 
 
 def run_to_the_end(number: int, luck: random.Random, *, trouble: float) -> Factorization:

@@ -197,49 +197,6 @@ def test_no_sigma_is_issued_twice() -> None:
     assert len(seen) == sum(level.curves for level in policy.LEVELS) + len(policy.FIRST_RUNS)
 
 
-families = st.lists(
-    st.tuples(
-        st.integers(1, 6),
-        st.lists(st.sampled_from(LARGE_PRIMES[:5]), min_size=1, max_size=4, unique=True),
-        st.sampled_from([1, 1, 2]),
-    ).map(lambda made: made[0] * math.prod(made[1]) ** made[2]),
-    min_size=1,
-    max_size=6,
-    unique=True,
-)
-"""Numbers that have composites in common."""
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    family=families,
-    luck=seeds,
-    trouble=st.sampled_from([0.0, 0.05, 0.3]),
-    cancelled=st.sets(st.integers(0, 5)),
-)
-def test_numbers_with_common_composites_all_end(
-    family: list[int], luck: random.Random, trouble: float, cancelled: set[int]
-) -> None:
-    """Whatever is lost, doubled, reordered, cut off or cancelled, and whoever asks when."""
-    cluster = Cluster(luck, trouble=trouble)
-    for number in family:
-        cluster.submit(number)
-        for _ in range(luck.randrange(10)):
-            cluster.step()
-    for index in cancelled:
-        if index < len(family):
-            cluster.cancel(family[index])
-            cluster.step()
-    cluster.run()
-    wanted = [number for index, number in enumerate(family) if index not in cancelled]
-
-    for number in wanted:
-        expected = [(piece.value, piece.exponent) for piece in primes_in(number)]
-        assert expected == primes_of(cluster.known[number])
-    assert not any(known.outstanding for known in cluster.known.values())
-    assert not any(known.waits_for for known in cluster.known.values())
-
-
 @settings(max_examples=50, deadline=None)
 @given(luck=seeds)
 def test_a_composite_is_sieved_once_whoever_contains_it(luck: random.Random) -> None:
