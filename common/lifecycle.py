@@ -25,7 +25,6 @@ events are only hints: gateways read again whatever they have subscribers for.
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -43,6 +42,7 @@ from common.domain import (
     Ending,
     Event,
     Factorization,
+    KeyedRequest,
     Lane,
     Status,
     Task,
@@ -51,6 +51,7 @@ from common.domain import (
     shortened,
     small,
 )
+from common.domain.keyed_requests import digest_of_numbers, request_id_of
 from common.numbers import ParsedNumber
 from common.places import Places
 from common.runtime import failpoints
@@ -77,8 +78,10 @@ class Submission:
 
     owner: str
     numbers: tuple[ParsedNumber, ...]
-    idempotency_keys: tuple[str, ...] = ()
-    """One for each number, or none at all."""
+    idempotency_key: str | None = None
+    """The client's name for the request, the same when it is repeated."""
+    positions: tuple[int, ...] | None = None
+    """The positions of the numbers in a batch, in which some were none; None for a single number."""
     wait_seconds: float = 0.0
     """How long the client stays for the answer."""
     expires_at: float | None = None
@@ -91,16 +94,37 @@ class Submission:
 
     def new_tasks(self, *, at: float) -> list[Task]:
         """Return a new task for each number, created at a time by the store's clock."""
-        keys = self.idempotency_keys or itertools.repeat(None, len(self.numbers))
         return [
-            new_task(number.value, number.expression, self.owner, at=at, idempotency_key=key)
-            for number, key in zip(self.numbers, keys, strict=True)
+            new_task(number.value, number.expression, self.owner, at=at) for number in self.numbers
         ]
 
+    def keyed(self, tasks: Sequence[Task], *, at: float) -> KeyedRequest | None:
+        """Return the request to be stored before the tasks that it makes, or None if it has no key."""
+        if self.idempotency_key is None:
+            return None
+        return KeyedRequest(
+            request_id=request_id_of(
+                self.owner, self.idempotency_key, batch=self.positions is not None
+            ),
+            digest=digest_of_numbers(
+                [number.value for number in self.numbers],
+                (0,) if self.positions is None else self.positions,
+            ),
+            task_ids=tuple(task.task_id for task in tasks),
+            made_at=at,
+        )
 
-def new_task(
-    number: int, expression: str, owner: str, *, at: float, idempotency_key: str | None = None
-) -> Task:
+    @property
+    def keys_of_0_1(self) -> list[str]:
+        """The keys that version 0.1 stored in the tasks of this request, in order."""
+        if self.idempotency_key is None:
+            return []
+        if self.positions is None:
+            return [self.idempotency_key]
+        return [f"{self.idempotency_key} #{position}" for position in self.positions]
+
+
+def new_task(number: int, expression: str, owner: str, *, at: float) -> Task:
     """Return a new task; one for a small number (`common.domain.small`) has ended already."""
     answered = abs(number) < small.LIMIT
     return Task(
@@ -110,7 +134,6 @@ def new_task(
         expression=expression,
         created_at=at,
         joined=answered,
-        idempotency_key=idempotency_key,
         ended=Ending(status=Status.SUCCEEDED, at=at) if answered else None,
     )
 
@@ -143,22 +166,25 @@ class Lifecycle:
     async def accept(self, submission: Submission) -> list[Task]:
         """Store a task for each number; return the tasks as they are stored, in order.
 
-        A number whose idempotency key was used before gets the task of that time. As many tasks are
-        joined as their owner has places for; what could not be joined before the submission expires,
-        or because the store went away, is joined later.
+        A request that was made before gets the tasks of that time. As many tasks are joined as their
+        owner has places for; what could not be joined before the submission expires, or because the
+        store went away, is joined later.
 
         Raises:
-            errors.KeyReused: A key was used before for another number.
+            errors.KeyReused: The key was used before for another request. Nothing was inserted.
             errors.StoreUnavailable: Perhaps nothing was accepted; the same call can be repeated.
 
         """
         new = submission.new_tasks(at=self._store.now())
-        free, aimed = await asyncio.gather(
-            self._take_places(new), gather_limited(self._aimed, new, limit=CONCURRENT_STEPS)
+        new, free, aimed = await asyncio.gather(
+            self._with_ids_of_before(submission, new),
+            self._take_places(new),
+            gather_limited(self._aimed, new, limit=CONCURRENT_STEPS),
         )
-        stored = await self._store.insert_tasks(aimed)
+        stored = await self._store.insert_tasks(
+            [replace(task, task_id=named.task_id) for task, named in zip(aimed, new, strict=True)]
+        )
         failpoints.hit("accept.inserted")
-        _require_same_numbers(new, stored)
         _log_accepted(stored)
         fresh = [task for task in stored if not task.joined and task.ended is None]
         begun = [task for lane in Lane for task in _of_lane(fresh, lane)[: free[lane]]]
@@ -167,26 +193,55 @@ class Lifecycle:
                 await gather_limited(self.join, begun, limit=CONCURRENT_STEPS)
         return stored
 
+    async def _with_ids_of_before(self, submission: Submission, new: list[Task]) -> list[Task]:
+        """Return new tasks with the ids that an earlier attempt of the same request gave to them."""
+        request = submission.keyed(new, at=self._store.now())
+        if request is None:
+            return new
+        older = await self._made_by_0_1(submission, new)
+        stored = await self._store.insert_request(request)
+        if stored.digest != request.digest:
+            raise errors.KeyReused
+        return [
+            replace(task, task_id=older[place].task_id if place in older else task_id)
+            for place, (task, task_id) in enumerate(zip(new, stored.task_ids, strict=True))
+        ]
+
+    async def _made_by_0_1(self, submission: Submission, new: Sequence[Task]) -> dict[int, Task]:
+        """Return the tasks that a gateway of version 0.1 made of a request, by their places in it."""
+        keys = submission.keys_of_0_1
+        found = await self._store.list_keyed(submission.owner, keys)
+        by_key = {task.idempotency_key: task for task in found}
+        older = {place: by_key[key] for place, key in enumerate(keys) if key in by_key}
+        if any(new[place].number != task.number for place, task in older.items()):
+            raise errors.KeyReused
+        return older
+
     async def accepted_before(self, submission: Submission) -> list[Task] | None:
         """Return the tasks of an earlier attempt of the same request, or None unless it made them all.
 
         Its answer was lost, and the tasks that it made may be what fills the owner's limit now.
 
         Raises:
-            errors.KeyReused: A key was used before for another number.
+            errors.KeyReused: The key was used before for another request.
             errors.StoreUnavailable: The store does not answer.
 
         """
-        keys = submission.idempotency_keys
-        if not keys:
+        new = submission.new_tasks(at=self._store.now())
+        request = submission.keyed(new, at=self._store.now())
+        if request is None:
             return None
-        found = await self._store.list_keyed(submission.owner, keys)
-        by_key = {task.idempotency_key: task for task in found}
-        if len(by_key) < len(keys):
+        older = await self._made_by_0_1(submission, new)
+        if len(older) == len(new):
+            return list(older.values())
+        stored = await self._store.get_request(request.request_id)
+        if stored is None:
             return None
-        stored = [by_key[key] for key in keys]
-        _require_same_numbers(submission.new_tasks(at=self._store.now()), stored)
-        return stored
+        if stored.digest != request.digest:
+            raise errors.KeyReused
+        found = {task.task_id: task for task in await self._store.get_tasks(stored.task_ids)}
+        made = [found[task_id] for task_id in stored.task_ids if task_id in found]
+        return made if len(made) == len(new) else None
 
     async def _aimed(self, task: Task) -> Task:
         return task if task.ended else aim(task, await self._store.get_factorization(task.key))
@@ -401,11 +456,6 @@ class Lifecycle:
         """
         with contextlib.suppress(errors.BrokerUnavailable):
             await self._broker.control(Control(number=BigInt(number)))
-
-
-def _require_same_numbers(new: Iterable[Task], stored: Iterable[Task]) -> None:
-    if any(wanted.number != task.number for wanted, task in zip(new, stored, strict=True)):
-        raise errors.KeyReused
 
 
 def _log_accepted(stored: Sequence[Task]) -> None:

@@ -20,6 +20,7 @@ from common.domain.factorizations import (
     SieveState,
     Solving,
 )
+from common.domain.keyed_requests import KeyedRequest
 from common.domain.relation_batch import RelationBatch
 from common.domain.shards import ALL_SHARDS, SHARDS, shard_of
 from common.domain.tasks import SHORT_DIGITS, Ending, Lane, Status, Task, new_task_id
@@ -66,6 +67,7 @@ __all__ = [
     "Failure",
     "Fault",
     "KeyLimits",
+    "KeyedRequest",
     "Lane",
     "Method",
     "NewKey",

@@ -67,6 +67,7 @@ class Task(Versioned, frozen=True, kw_only=True):
     joined: bool = False
     """Whether its factorization is known to exist and to be wanted; admission joins the other tasks."""
     idempotency_key: str | None = None
+    """Version 0.1 kept a request's key here, batches with " #" and the position added; see `KeyedRequest`."""
     ended: Ending | None = None
 
     @property

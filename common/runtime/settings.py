@@ -94,6 +94,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The largest composite that is sieved, in decimal digits. Larger ones only get curves."""
     grace_seconds: float = 10.0
     """How many seconds a stopping worker waits for units to finish."""
+    keep_tasks_days: float = 90.0
+    """How many days a task is kept after it has ended; 0 is for ever. What is known of numbers stays."""
+    keep_keys_hours: float = 24.0
+    """How many hours an Idempotency-Key is kept. Repeated later, the request is a new one."""
+    keep_relations_days: float = 30.0
+    """How many days the relations of a cancelled sieve are kept, so that it can go on; 0 is for ever."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
     version: str = "unknown"
@@ -157,6 +163,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "memory_mb": (128, 1 << 20),
             "unit_seconds": (1, 3600),
             "grace_seconds": (0, 3600),
+            "keep_tasks_days": (0, 36_500),
+            "keep_keys_hours": (1, 8760),
+            "keep_relations_days": (0, 36_500),
         }
         for field, (low, high) in limits.items():
             value = getattr(self, field)

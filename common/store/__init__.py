@@ -13,6 +13,7 @@ from common.domain import (
     ApiKey,
     Ending,
     Factorization,
+    KeyedRequest,
     Lane,
     Outcome,
     Task,
@@ -25,6 +26,20 @@ class TaskCursor(NamedTuple):
 
     created_at: float
     task_id: str
+
+
+class Retention(NamedTuple):
+    """How long a store keeps what is not knowledge of numbers. 0 days are for ever."""
+
+    key_hours: float = 24
+    """Requests that came with an Idempotency-Key, after they were made."""
+    task_days: float = 90
+    """Tasks, after they have ended."""
+    relation_days: float = 30
+    """Relations of a sieve that nobody wants, after it was last worked on."""
+
+
+DEFAULT_RETENTION = Retention()
 
 
 class Store(Protocol):
@@ -53,10 +68,9 @@ class Store(Protocol):
     # --- tasks ---
 
     async def insert_tasks(self, tasks: Sequence[Task]) -> list[Task]:
-        """Insert the tasks; return, for each, the task that is stored now.
+        """Insert the tasks; return, for each, the one with its id that is stored now.
 
-        That is an earlier one if the owner used the same idempotency key before, or if a task with that id
-        exists already (the insert was retried).
+        That is an earlier one if the insert was repeated.
         """
 
     async def get_task(self, task_id: str, owner: str) -> Task:
@@ -66,7 +80,7 @@ class Store(Protocol):
         """Return those of the tasks that exist, whoever owns them, in any order, in a few large reads."""
 
     async def list_keyed(self, owner: str, keys: Sequence[str]) -> list[Task]:
-        """Return the owner's tasks that have one of these idempotency keys, in any order."""
+        """Return the owner's tasks in which version 0.1 stored one of these keys, in any order."""
 
     async def list_tasks(self, owner: str, *, before: TaskCursor | None, limit: int) -> list[Task]:
         """Return up to ``limit`` of the owner's tasks, newest first, older than the cursor."""
@@ -115,6 +129,14 @@ class Store(Protocol):
 
     async def list_owners(self, numbers: Sequence[int], *, since: float) -> dict[int, set[str]]:
         """Return, for each number, the owners of its tasks that are live or ended after ``since``."""
+
+    # --- requests that came with an Idempotency-Key ---
+
+    async def insert_request(self, request: KeyedRequest) -> KeyedRequest:
+        """Store a request unless it was made before and is still kept; return the one that is stored now."""
+
+    async def get_request(self, request_id: str) -> KeyedRequest | None:
+        """Return a request that is still kept."""
 
     # --- factorizations ---
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from common.runtime.settings import Settings
-from common.store import Store
+from common.store import Retention, Store
 from common.store.sqlite import SqliteStore
 
 
@@ -21,8 +21,13 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
 
 
 def _new_store(settings: Settings) -> Store:
+    keep = Retention(
+        key_hours=settings.keep_keys_hours,
+        task_days=settings.keep_tasks_days,
+        relation_days=settings.keep_relations_days,
+    )
     if not settings.mongodb_uri:
-        return SqliteStore(Path(settings.data) / "factorline.sqlite3")
+        return SqliteStore(Path(settings.data) / "factorline.sqlite3", keep=keep)
     from common.store.mongo import MongoStore  # noqa: PLC0415 embedded mode starts without it
 
-    return MongoStore(settings.mongodb_uri, name=settings.name or "factorline")
+    return MongoStore(settings.mongodb_uri, name=settings.name or "factorline", keep=keep)

@@ -54,7 +54,7 @@ _HELD = Parameter("If-None-Match", "header", "The entity tag of what the client 
 _KEY = Parameter(
     "Idempotency-Key",
     "header",
-    "A request that is repeated with the same key creates no second task.",
+    "A request that is repeated within a day with the same key creates no second task.",
     _PRINTABLE,
 )
 _PREFER = Parameter(

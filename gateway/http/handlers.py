@@ -58,7 +58,7 @@ async def _read_submission(request: web.Request) -> Submission:
     return Submission(
         owner=request[IDENTITY].owner,
         numbers=(number,),
-        idempotency_keys=() if key is None else (key,),
+        idempotency_key=key,
         wait_seconds=parameters.preferred_wait(request.headers.getall("Prefer", ())),
         expires_at=request[DEADLINE].expires_at,
     )
@@ -125,7 +125,8 @@ async def submit_batch(request: web.Request) -> web.Response:
         submission = Submission(
             owner=identity.owner,
             numbers=tuple(parsed.values()),
-            idempotency_keys=() if key is None else tuple(f"{key} #{index}" for index in parsed),
+            idempotency_key=key,
+            positions=tuple(parsed),
         )
         accepted = await _accept(submission, identity, app[LIMITER], lifecycle)
         responses.add_fields(request, accepted.fields)

@@ -201,8 +201,8 @@ async def test_a_request_is_repeated_at_the_limit_that_it_has_filled(
 
     assert first == [await ask(*one, "a"), await ask(*many, "b")]
     assert 429 == (await ask(*one, "c"))[0]
-    longer = {"numbers": [92, 93, 94]}  # its third task was never made
-    assert 429 == (await ask("/tasks/batch", longer, "b"))[0]
+    longer = {"numbers": [92, 93, 94]}  # another request, however full its owner is
+    assert 422 == (await ask("/tasks/batch", longer, "b"))[0]
 
 
 async def test_a_refused_request_leaves_its_room_to_the_next_one(

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 from pymongo import monitoring
 
-from common.domain import Ending, Lane, Outcome, Status, accounts, factorizations
+from common.domain import Ending, KeyedRequest, Lane, Outcome, Status, accounts, factorizations
 from common.lifecycle import new_task
 from common.store import Store, TaskCursor
 from common.store.mongo import INDEXES, MongoStore
@@ -62,11 +62,13 @@ def asked() -> Asked:
 async def call_everything(store: Store) -> None:
     """Call each method about tasks, numbers, relations and accounts."""
     ending = Ending(status=Status.CANCELLED, at=5.0)
-    tasks = [new_task(90 + i, "", "ann", at=store.now(), idempotency_key=f"k{i}") for i in range(9)]
+    tasks = [new_task(90 + i, "", "ann", at=store.now()) for i in range(9)]
     await store.insert_tasks(tasks)
-    await store.insert_tasks(
-        [replace(tasks[0], task_id=new_task(1, "", "ann", at=store.now()).task_id)]
-    )
+    await store.insert_tasks(tasks[:1])
+    request = KeyedRequest(request_id="r", digest="d", task_ids=(), made_at=store.now())
+    await store.insert_request(request)
+    await store.insert_request(replace(request, made_at=1.0))
+    await store.get_request("r")
     await store.get_task(tasks[0].task_id, "ann")
     await store.get_tasks([task.task_id for task in tasks])
     await store.list_keyed("ann", ["k0", "k1"])

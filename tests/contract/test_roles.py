@@ -16,6 +16,7 @@ from pymongo import monitoring
 from common.broker.memory import MemoryBroker
 from common.domain import (
     BigInt,
+    KeyedRequest,
     KeyLimits,
     Outcome,
     Part,
@@ -25,6 +26,7 @@ from common.domain import (
     factorizations,
     new_key,
 )
+from common.domain.keyed_requests import request_id_of
 from common.lifecycle import Lifecycle, Submission, new_task
 from common.numbers import ParsedNumber
 from common.runtime.settings import Settings
@@ -117,6 +119,8 @@ async def test_the_role_of_gateways(
     limits = KeyLimits(requests_per_second=100, tasks=100)
     made = new_key("somebody", operator=True, limits=limits, now=1.0)
     await store.insert_key(made.key)
+    used = request_id_of(made.key.owner, "used long ago", batch=False)
+    await store.insert_request(KeyedRequest(request_id=used, digest="", task_ids=(), made_at=1.0))
     headers = {"Authorization": f"Bearer {made.secret}"}
     server = TestServer(app)
     async with TestClient[web.Request, web.Application](server, headers=headers) as client:
@@ -124,6 +128,8 @@ async def test_the_role_of_gateways(
         for number in (1234, 1235, 1236):
             response = await client.post("/factor", json={"number": number})
             submitted.append(await response.json())
+        key = {"Idempotency-Key": "used long ago"}
+        await client.post("/factor", json={"number": 1237}, headers=key)
         await client.post("/tasks/batch", json={"numbers": [91, "x"]})
         for task in submitted:
             await client.get(f"/get/{task['task_id']}")

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from common import errors
 from common.broker import Queue
 from common.broker.memory import MemoryBroker
 from common.domain import Task, new_task_id
+from common.lifecycle import new_task
 from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from gateway.app import create_app
@@ -114,6 +116,57 @@ async def test_idempotency_key_makes_one_task(client: Client) -> None:
             "/factor", json={"number": 5}, headers={"Idempotency-Key": bad}
         )
         assert (400, "/problems/bad-request") == await problem(response)
+
+
+async def batch(client: Client, numbers: Sequence[object], key: str) -> tuple[int, list[str]]:
+    """Post a batch under a key; return the status, and the ids of its tasks."""
+    headers = {"Idempotency-Key": key}
+    response = await client.post("/tasks/batch", json={"numbers": numbers}, headers=headers)
+    items = (await response.json()).get("items", [])
+    return response.status, [item["task"]["task_id"] for item in items if "task" in item]
+
+
+async def count_tasks(client: Client) -> int:
+    """Return how many tasks there are."""
+    return len((await (await client.get("/tasks")).json())["tasks"])
+
+
+async def test_a_batch_is_the_same_only_as_a_whole(client: Client) -> None:
+    """Longer, shorter, in another order, with another number: refused before anything is inserted."""
+    first = await batch(client, ["15", "x", "21"], "k")
+
+    assert (200, 2) == (first[0], len(first[1]))
+    assert first == await batch(client, ["3*5", "y", 21], "k")
+    for other in (["33", "35", "2^331-1"], ["15", "x", "21", "33"], ["15"], ["21", "x", "15"]):
+        assert (422, []) == await batch(client, other, "k")
+    assert (422, []) == await batch(client, ["15", "21"], "k")
+    assert 2 == await count_tasks(client)
+
+
+async def test_keys_of_batches_and_of_single_numbers_are_apart(client: Client) -> None:
+    """Whatever the keys look like."""
+    await submit(client, 91, **{"Idempotency-Key": "k #0"})
+    await submit(client, 91, **{"Idempotency-Key": "k"})
+
+    assert 200 == (await batch(client, ["33", "35"], "k"))[0]
+    assert 4 == await count_tasks(client)
+
+
+async def test_keys_of_version_0_1_are_honoured(client: Client, store: SqliteStore) -> None:
+    """A gateway was upgraded between a request and its repetition."""
+    old = [new_task(number, str(number), "anonymous", at=store.now()) for number in (91, 15, 21)]
+    keys = ("one", "many #0", "many #2")
+    await store.insert_tasks(
+        [replace(each, idempotency_key=key) for each, key in zip(old, keys, strict=True)]
+    )
+
+    for _ in range(2):
+        one = await submit(client, 91, **{"Idempotency-Key": "one"})
+        assert old[0].task_id == one["task_id"]
+        many = await batch(client, ["15", "x", "21"], "many")
+        assert (200, [each.task_id for each in old[1:]]) == many
+    assert (422, []) == await batch(client, ["15", "x", "22"], "many")
+    assert 3 == await count_tasks(client)
 
 
 @pytest.mark.usefixtures("every_number_queued")

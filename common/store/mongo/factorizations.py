@@ -6,6 +6,7 @@ from pymongo import ASCENDING, UpdateOne
 
 from common import errors
 from common.domain import ALL_SHARDS, Factorization, shard_of
+from common.store import DEFAULT_RETENTION, Retention
 from common.store.mongo.server import (
     KEYS_A_FIND,
     Document,
@@ -20,8 +21,10 @@ from common.store.mongo.server import (
 class Factorizations(Server):
     """The verbs of the port that are about factorizations."""
 
-    def __init__(self, uri: str, *, name: str = "factorline") -> None:
-        super().__init__(uri, name=name)
+    def __init__(
+        self, uri: str, *, name: str = "factorline", keep: Retention = DEFAULT_RETENTION
+    ) -> None:
+        super().__init__(uri, name=name, keep=keep)
         self._find_factorization = batched(self._find_factorizations)
         self._create_factorization = batched(self._create_factorizations)
         self._clear_outbox = batched(self._clear_outboxes)

@@ -4,11 +4,14 @@ from typing import Final
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
+EXPIRY: Final = IndexModel([("expires_on", ASCENDING)], name="expiry", expireAfterSeconds=0)
+"""The server removes a document at the time in this field; one without it stays."""
+
 INDEXES: Final = {
     "tasks": [
         IndexModel(
             [("owner", ASCENDING), ("idempotency_key", ASCENDING)],
-            name="keyed",
+            name="keyed",  # for the keys of version 0.1
             unique=True,
             # Not `$type`: MongoDB would not recognise that a query for a key is covered by it.
             partialFilterExpression={"idempotency_key": {"$gt": ""}},
@@ -39,7 +42,9 @@ INDEXES: Final = {
         IndexModel(
             [("key", ASCENDING), ("ended.at", ASCENDING), ("owner", ASCENDING)], name="ended"
         ),
+        EXPIRY,
     ],
+    "requests": [EXPIRY],
     "keys": [IndexModel([("key_id", ASCENDING)], name="key_id", unique=True)],
     "factorizations": [
         IndexModel(

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from bson.errors import BSONError
@@ -14,6 +15,7 @@ from common.domain import Factorization
 from common.runtime.clock import Clock, elapsed
 from common.runtime.concurrency import Batcher
 from common.runtime.metrics import CLOCK_SKEW
+from common.store import DEFAULT_RETENTION, Retention
 from common.store.mongo.indexes import INDEXES
 
 Item = TypeVar("Item")
@@ -52,7 +54,9 @@ class Server:
     not: a gateway that starts without its store answers 503 until the store is there.
     """
 
-    def __init__(self, uri: str, *, name: str = "factorline") -> None:
+    def __init__(
+        self, uri: str, *, name: str = "factorline", keep: Retention = DEFAULT_RETENTION
+    ) -> None:
         try:
             self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
                 uri,
@@ -72,6 +76,7 @@ class Server:
             ) from error
         self._db: AsyncIOMotorDatabase[Document] = self._client.get_default_database(DATABASE)
         self._prepared = False
+        self._keep = keep
         self._clock = Clock()
         self._asked_for_time_at = -math.inf
         self._preparing = asyncio.Lock()
@@ -175,6 +180,11 @@ def _reasons(failures: Sequence[Document]) -> str:
     """Return why writes failed, without the documents that the driver puts into its own message."""
     reasons = (f"{failure.get('code')} {failure.get('errmsg', '')}"[:200] for failure in failures)
     return "; ".join(dict.fromkeys(reasons)) or "a write failed"
+
+
+def date(seconds: float) -> datetime:
+    """Return a time as the server's own type, which its indexes for expiry need."""
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 async def find_by_id(

@@ -7,9 +7,9 @@ import msgspec
 from pymongo import ASCENDING, DESCENDING, UpdateMany
 
 from common import errors
-from common.domain import Ending, Lane, Task
+from common.domain import Ending, KeyedRequest, Lane, Task
 from common.runtime.concurrency import gather_limited
-from common.store import TaskCursor
+from common.store import DEFAULT_RETENTION, Retention, TaskCursor
 from common.store.mongo.server import (
     KEYS_A_FIND,
     Document,
@@ -17,6 +17,7 @@ from common.store.mongo.server import (
     Server,
     answered,
     batched,
+    date,
     find_by_id,
 )
 
@@ -27,8 +28,10 @@ CONCURRENT_FINDS: Final = 32
 class Tasks(Server):
     """The verbs of the port that are about tasks."""
 
-    def __init__(self, uri: str, *, name: str = "factorline") -> None:
-        super().__init__(uri, name=name)
+    def __init__(
+        self, uri: str, *, name: str = "factorline", keep: Retention = DEFAULT_RETENTION
+    ) -> None:
+        super().__init__(uri, name=name, keep=keep)
         self._insert_task = batched(self._insert_tasks)
         self._find_task = batched(self._find_tasks)
         self._mark_joined = batched(self._mark_all_joined)
@@ -42,7 +45,7 @@ class Tasks(Server):
 
     async def _insert_tasks(self, tasks: Sequence[Task]) -> list[Task]:
         db = await self._ready()
-        documents = [_task_document(task) for task in tasks]
+        documents = [self._document(task) for task in tasks]
         taken: list[int] = []
         try:
             await answered(db.tasks.insert_many(documents, ordered=False))
@@ -55,8 +58,6 @@ class Tasks(Server):
 
     async def _stored_instead(self, task: Task) -> Task:
         stored = await self._find_task(task.task_id)
-        if stored is None and task.idempotency_key is not None:
-            stored = next(iter(await self.list_keyed(task.owner, [task.idempotency_key])), None)
         if stored is None:
             raise errors.StoreUnavailable("a task that existed a moment ago is gone")
         return stored
@@ -86,7 +87,7 @@ class Tasks(Server):
         return found
 
     async def list_keyed(self, owner: str, keys: Sequence[str]) -> list[Task]:
-        """Return the owner's tasks with these idempotency keys."""
+        """Return the owner's tasks with these keys of version 0.1."""
         db = await self._ready()
 
         async def find(key: str) -> Document | None:
@@ -115,7 +116,7 @@ class Tasks(Server):
         """Write the ending unless there is one; return the task as it is now."""
         db = await self._ready()
         await answered(
-            db.tasks.update_one({"_id": task_id, "live": True}, {"$set": _ended(ending)})
+            db.tasks.update_one({"_id": task_id, "live": True}, {"$set": self._ended(ending)})
         )
         found = await answered(db.tasks.find_one({"_id": task_id}))
         if found is None:
@@ -125,7 +126,7 @@ class Tasks(Server):
     async def end_tasks(self, number: int, *, up_to_round: int, ending: Ending) -> None:
         """End the live tasks of a number."""
         which = {"key": str(int(number)), "live": True, "round": {"$lte": up_to_round}}
-        await self._end_tasks(UpdateMany(which, {"$set": _ended(ending)}))
+        await self._end_tasks(UpdateMany(which, {"$set": self._ended(ending)}))
 
     async def _end_all(self, updates: Sequence[UpdateMany]) -> list[None]:
         db = await self._ready()
@@ -231,24 +232,58 @@ class Tasks(Server):
                 found[int(document["_id"]["key"])].add(document["_id"]["owner"])
         return found
 
+    # --- requests that came with an Idempotency-Key ---
 
-def _task_document(task: Task) -> Document:
-    live = task.ended is None
-    return {
-        **task.to_document(),
-        "_id": task.task_id,
-        "key": str(int(task.key)),
-        "lane": task.lane.value,
-        "live": live,
-        "unjoined": live and not task.joined,
-    }
+    async def insert_request(self, request: KeyedRequest) -> KeyedRequest:
+        """Store a request unless it is there; return the one that is stored now."""
+        db = await self._ready()
+        expires_at = request.made_at + 3600 * self._keep.key_hours
+        document = {
+            **request.to_document(),
+            "_id": request.request_id,
+            "expires_on": date(expires_at),
+        }
+        while True:
+            try:
+                await answered(db.requests.insert_many([document]))
+            except Duplicates:
+                if stored := await self.get_request(request.request_id):
+                    return stored
+                # It has expired, and the server, which looks once a minute, has not removed it yet.
+                expired = {"_id": request.request_id, "expires_on": {"$lte": date(self.now())}}
+                await answered(db.requests.delete_one(expired))
+            else:
+                return request
+
+    async def get_request(self, request_id: str) -> KeyedRequest | None:
+        """Return a request that has not expired."""
+        db = await self._ready()
+        kept = {"_id": request_id, "expires_on": {"$gt": date(self.now())}}
+        found = await answered(db.requests.find_one(kept))
+        return KeyedRequest.from_document(found) if found else None
+
+    # --- documents ---
+
+    def _document(self, task: Task) -> Document:
+        return {
+            **task.to_document(),
+            "_id": task.task_id,
+            "key": str(int(task.key)),
+            "lane": task.lane.value,
+            "live": task.ended is None,
+            "unjoined": task.ended is None and not task.joined,
+            **({} if task.ended is None else self._ended(task.ended)),
+        }
+
+    def _ended(self, ending: Ending) -> Document:
+        """Return the fields of a task that change when it ends."""
+        fields = {"ended": msgspec.to_builtins(ending), "live": False, "unjoined": False}
+        if self._keep.task_days:
+            fields["expires_on"] = date(ending.at + 86_400 * self._keep.task_days)
+        return fields
 
 
 def _unjoined(owner: str, lane: Lane, created_before: float) -> Document:
     """Return the query for the unjoined tasks of an owner's lane."""
     queue = {"owner": owner, "lane": str(lane), "unjoined": True}
     return {**queue, "created_at": {"$lt": created_before}}
-
-
-def _ended(ending: Ending) -> Document:
-    return {"ended": msgspec.to_builtins(ending), "live": False, "unjoined": False}

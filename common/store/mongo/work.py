@@ -7,6 +7,7 @@ from typing import Final
 from pymongo import ASCENDING
 
 from common.domain import Outcome, WorkerStatus
+from common.store import DEFAULT_RETENTION, Retention
 from common.store.mongo.server import Document, Duplicates, Server, answered, batched
 
 BATCHES_A_PAGE: Final = 16
@@ -15,8 +16,10 @@ BATCHES_A_PAGE: Final = 16
 class Work(Server):
     """The verbs of the port that are about outcomes, relation batches and workers."""
 
-    def __init__(self, uri: str, *, name: str = "factorline") -> None:
-        super().__init__(uri, name=name)
+    def __init__(
+        self, uri: str, *, name: str = "factorline", keep: Retention = DEFAULT_RETENTION
+    ) -> None:
+        super().__init__(uri, name=name, keep=keep)
         self._insert_outcome = batched(self._insert_outcomes)
 
     async def insert_outcome(self, number: int, outcome: Outcome) -> None:

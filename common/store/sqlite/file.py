@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar, cast
 
 from common import errors
 from common.domain import shard_of
+from common.store import DEFAULT_RETENTION, Retention
 from common.store.sqlite.schema import SCHEMA, upgrade
 from common.store.sqlite.transaction import Memory, Transaction
 
@@ -30,8 +31,9 @@ class File:
     until the next transaction, which is at most a worker's heartbeat away.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keep: Retention = DEFAULT_RETENTION) -> None:
         self._path = path
+        self._keep = keep
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
         self._lookups: sqlite3.Connection | None = None

@@ -29,6 +29,11 @@ CREATE INDEX IF NOT EXISTS tasks_waiting ON tasks (owner, {LONG}, created_at)
 DROP INDEX IF EXISTS tasks_live;
 DROP INDEX IF EXISTS tasks_number;
 DROP INDEX IF EXISTS tasks_unjoined;
+CREATE INDEX IF NOT EXISTS tasks_ended_at ON tasks ({ENDED_AT})
+    WHERE NOT live;
+CREATE TABLE IF NOT EXISTS requests (
+    request_id TEXT PRIMARY KEY, made_at REAL NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS requests_made ON requests (made_at);
 CREATE TABLE IF NOT EXISTS factorizations (
     number TEXT PRIMARY KEY, version INTEGER NOT NULL, touched_at REAL NOT NULL,
     active INTEGER NOT NULL, unpublished INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from common import errors
-from common.domain import Ending, Lane, Task
+from common.domain import Ending, KeyedRequest, Lane, Task
 from common.store import TaskCursor
 from common.store.sqlite.file import File, rows_of
 from common.store.sqlite.schema import ENDED_AT, LONG
@@ -47,7 +47,7 @@ class Tasks(File):
         return held + await self._read(find)
 
     async def list_keyed(self, owner: str, keys: Sequence[str]) -> list[Task]:
-        """Return the owner's tasks with these idempotency keys."""
+        """Return the owner's tasks with these keys of version 0.1."""
 
         def find(db: sqlite3.Connection) -> list[Task]:
             found = (find_keyed(db, owner, key) for key in keys)
@@ -194,6 +194,30 @@ class Tasks(File):
             return found
 
         return await self._read(look)
+
+    # --- requests that came with an Idempotency-Key ---
+
+    async def insert_request(self, request: KeyedRequest) -> KeyedRequest:
+        """Store a request unless it is there; return the one that is stored now."""
+
+        def insert(transaction: Transaction) -> KeyedRequest:
+            db = transaction.db
+            if stored := self._find_request(request.request_id, db):
+                return stored
+            values = (request.request_id, request.made_at, request.encode())
+            db.execute("REPLACE INTO requests VALUES (?, ?, ?)", values)
+            return request
+
+        return await self._write(insert)
+
+    async def get_request(self, request_id: str) -> KeyedRequest | None:
+        """Return a request that has not expired."""
+        return await self._read(functools.partial(self._find_request, request_id))
+
+    def _find_request(self, request_id: str, db: sqlite3.Connection) -> KeyedRequest | None:
+        query = "SELECT body FROM requests WHERE request_id = ? AND made_at > ?"
+        row = db.execute(query, (request_id, self.now() - 3600 * self._keep.key_hours)).fetchone()
+        return KeyedRequest.decode(row[0]) if row else None
 
 
 def _is_wanted(number: int, db: sqlite3.Connection) -> bool:

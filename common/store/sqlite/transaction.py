@@ -86,12 +86,8 @@ class Transaction:
         return self.tasks.get(task_id) or self._memory.tasks.get(task_id)
 
     def insert_task(self, task: Task) -> Task:
-        """Insert a task unless its id, or its owner's idempotency key, is there; return what is stored."""
-        if stored := self.task(task.task_id):
-            return stored
-        if key := task.idempotency_key:
-            stored = find_keyed(self.db, task.owner, key)
-        return stored or self.put_task(task)
+        """Insert a task unless its id is there; return what is stored."""
+        return self.task(task.task_id) or self.put_task(task)
 
     def end_task(self, task: Task, ending: Ending) -> Task:
         """Write the ending of a task."""
@@ -149,7 +145,7 @@ def find_task(db: sqlite3.Connection, task_id: str) -> Task | None:
 
 
 def find_keyed(db: sqlite3.Connection, owner: str, key: str) -> Task | None:
-    """Return the stored task with an owner's idempotency key."""
+    """Return the task in which version 0.1 stored an owner's idempotency key."""
     query = "SELECT body FROM tasks WHERE owner = ? AND idempotency_key = ?"
     return _task(db.execute(query, (owner, key)))
 
