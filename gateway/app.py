@@ -46,7 +46,8 @@ def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Appli
         middlewares=[middlewares.measure, middlewares.answer_errors],
     )
     app[SETTINGS], app[STORE], app[BROKER] = settings, store, broker
-    app[DOORKEEPER], app[LIMITER] = Doorkeeper(settings, store), Limiter(store)
+    app[DOORKEEPER] = Doorkeeper(settings, store)
+    app[LIMITER] = Limiter(store, max_waits=settings.max_key_waits)
     app[LIFECYCLE] = Lifecycle(store, broker)
     app[HUB] = Hub(store, broker, app[LIFECYCLE])
     app[READINESS] = Readiness()

@@ -24,6 +24,11 @@ CONNECTIONS_CLOSED = Counter(
     "Connections closed or refused because of what their client did not do, by reason",
     ["why"],
 )
+WAITS = Gauge("factorline_waits", "Requests that wait for news (?wait= and Prefer: wait=)")
+WAITS_SHORTENED = Counter(
+    "factorline_waits_shortened",
+    "Requests that asked to wait and were answered at once, because their key had too many waiting",
+)
 SOCKETS = Gauge("factorline_websockets", "Open WebSockets")
 SOCKETS_CLOSED = Counter(
     "factorline_websockets_closed", "WebSockets that have closed, by close code", ["code"]

@@ -86,6 +86,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The most WebSockets of one key in one gateway."""
     max_key_subscriptions: int = 20_000
     """The most tasks that all WebSockets of one key may watch in one gateway."""
+    max_key_waits: int = 200
+    """The most requests of one key that wait for news (`?wait=`, `Prefer: wait=`) at a time in one gateway;
+    more are answered at once."""
+    trust_traces: bool = False
+    """Whether a request becomes part of the trace that its `traceparent` names, which then decides whether it
+    is recorded. Otherwise it gets a trace of its own, with a link to that one."""
     unit_seconds: float = 900.0
     """The wall-clock limit of one unit."""
     memory_mb: int = 2048

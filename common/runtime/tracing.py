@@ -85,10 +85,7 @@ def _span(
     No span is started if nobody records spans and the caller has no trace to pass on.
     """
     theirs = trace.get_current_span(caller).get_span_context()
-    unrecorded = isinstance(_tracer, ProxyTracer) and isinstance(
-        trace.get_tracer_provider(), ProxyTracerProvider
-    )
-    if unrecorded and not theirs.is_valid:
+    if _unrecorded() and not theirs.is_valid:
         yield INVALID_SPAN
         return
     with _tracer.start_as_current_span(
@@ -101,15 +98,32 @@ def _span(
         yield span
 
 
+def _unrecorded() -> bool:
+    """Return whether there is no SDK that could record a span."""
+    provider = trace.get_tracer_provider()
+    return isinstance(_tracer, ProxyTracer) and isinstance(provider, ProxyTracerProvider)
+
+
 def serving(
-    method: str, route: str, headers: Mapping[str, str]
+    method: str, route: str, headers: Mapping[str, str], *, trusted: bool
 ) -> contextlib.AbstractContextManager[Span]:
-    """Trace a request, as part of the trace that its headers name, if any."""
+    """Trace a request, if its headers name a trace as part of that one or with a link to it.
+
+    Args:
+        method: The method of the request.
+        route: The pattern that its path matches.
+        headers: Its header fields.
+        trusted: Whether the client's trace may decide whether the request is recorded. A stranger's must
+            not: it could have every request recorded, or none. Where nothing is recorded its ids are
+            passed on all the same, so that log lines have them.
+
+    """
     return _span(
         f"{method} {route}",
         SpanKind.SERVER,
         {"http.request.method": method, "http.route": route},
         caller=_propagator.extract(headers),
+        linked=not trusted and not _unrecorded(),
     )
 
 

@@ -13,11 +13,13 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from common import errors
 from common.domain import KeyLimits, accounts
+from common.runtime.settings import Settings
 from common.store import Store
 from gateway import metrics
 from gateway.access.doorkeeper import Identity
@@ -44,8 +46,11 @@ class _Lease:
 class Limiter:
     """Draws on the accounts of owners whose keys have limits. Other owners cost nothing."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, max_waits: int = Settings().max_key_waits) -> None:
         self._store = store
+        self._max_waits = max_waits
+        self._waits: Counter[str] = Counter()
+        """Requests that wait for news, by the digest of their key."""
         self._leases: dict[tuple[str, KeyLimits], _Lease] = {}
         """By owner and limits: a key of few requests a second must not hold up another one of many."""
         self._submitting: dict[str, asyncio.Lock] = {}
@@ -77,6 +82,31 @@ class Limiter:
                 rate=limits.requests_per_second, headers={**fields, "Retry-After": str(wait)}
             )
         )
+
+    @contextlib.contextmanager
+    def waiting(self, identity: Identity, seconds: float) -> Iterator[float]:
+        """Count a request that asks to wait for news; yield how long it may, which is all or nothing.
+
+        One too many is answered with what is known, and told to poll by its Retry-After: a client that
+        waits can do that, and would not know what to do with a refusal.
+        """
+        key = identity.key.digest if identity.key else ""
+        if not seconds:
+            yield 0.0
+            return
+        if self._waits[key] >= self._max_waits:
+            metrics.WAITS_SHORTENED.inc()
+            yield 0.0
+            return
+        self._waits[key] += 1
+        metrics.WAITS.inc()
+        try:
+            yield seconds
+        finally:
+            metrics.WAITS.dec()
+            self._waits[key] -= 1
+            if not self._waits[key]:
+                del self._waits[key]
 
     def charge(self, identity: Identity, requests: int) -> None:
         """Count more requests for one that was let in and turned out to cost as much as these.

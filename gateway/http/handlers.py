@@ -41,14 +41,15 @@ async def submit(request: web.Request) -> web.Response:
     responses.add_fields(request, accepted.fields)
     failpoints.hit("submit.reply")
     [task] = accepted.tasks
-    async with while_connected(request):
-        state = await _outcome(task, submission, deadline, app[HUB], app[LIFECYCLE])
+    asked = submission.wait_seconds
+    with app[LIMITER].waiting(identity, asked) as seconds:
+        async with while_connected(request):
+            state = await _outcome(task, seconds, deadline, app[HUB], app[LIFECYCLE])
     shown = representation.view(*state)
     headers = {"Location": shown.links.self_}
-    seconds = submission.wait_seconds
     if seconds:
         headers["Preference-Applied"] = f"wait={seconds:.0f}"
-    status = 200 if seconds and shown.done else 202
+    status = 200 if asked and shown.done else 202
     return responses.of_task(shown, status=status, headers=headers)
 
 
@@ -94,16 +95,16 @@ async def _accept(
 
 
 async def _outcome(
-    task: Task, submission: Submission, deadline: Deadline, hub: Hub, lifecycle: Lifecycle
+    task: Task, seconds: float, deadline: Deadline, hub: Hub, lifecycle: Lifecycle
 ) -> State:
-    """Return the state of a task that was just accepted, after waiting for it if the client asked to.
+    """Return the state of a task that was just accepted, after waiting so many seconds for its end.
 
     The client must learn that its task is accepted, so a store that stops answering now is no error.
     """
     with contextlib.suppress(TimeoutError, errors.StoreUnavailable):
-        if submission.wait_seconds:
+        if seconds:
             with deadline.paused():
-                return await hub.wait_done(task, submission.wait_seconds)
+                return await hub.wait_done(task, seconds)
         async with asyncio.timeout_at(deadline.expires_at):
             return await lifecycle.read_current(task)
     return task, None
@@ -178,15 +179,17 @@ async def get_result(request: web.Request) -> web.Response:
 async def get_task(request: web.Request) -> web.Response:
     """Show a task. ``?wait=`` waits until it is done, or newer than the version in If-None-Match."""
     app, task_id = request.app, parameters.task_id(request.match_info)
-    seconds = parameters.wait(request.query)
+    asked = parameters.wait(request.query)
     held = parameters.versions_held(request.if_none_match)
     task = await app[STORE].get_task(task_id, request[IDENTITY].owner)
-    if seconds:
-        async with while_connected(request):
-            with request[DEADLINE].paused():
-                state = await app[HUB].wait_done(task, seconds, newer_than=max(held, default=None))
-    else:
-        state = await app[LIFECYCLE].read_current(task)
+    with app[LIMITER].waiting(request[IDENTITY], asked) as seconds:
+        if seconds:
+            async with while_connected(request):
+                with request[DEADLINE].paused():
+                    newest = max(held, default=None)
+                    state = await app[HUB].wait_done(task, seconds, newer_than=newest)
+        else:
+            state = await app[LIFECYCLE].read_current(task)
     shown = representation.view(*state)
     return responses.not_modified(shown) if shown.version in held else responses.of_task(shown)
 

@@ -12,7 +12,7 @@ from yarl import URL
 from common.runtime import tracing
 from gateway import metrics
 from gateway.access import Access
-from gateway.context import DOORKEEPER, IDENTITY, LIMITER
+from gateway.context import DOORKEEPER, IDENTITY, LIMITER, SETTINGS
 from gateway.http import parameters, responses
 from gateway.http.deadline import DEADLINE, Deadline
 from gateway.views import problems
@@ -31,9 +31,10 @@ async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "unknown"
     method = request.method if request.method in hdrs.METH_ALL else "other"
+    trusted = request.app[SETTINGS].trust_traces
     started = time.perf_counter()
     with (
-        tracing.serving(method, route, request.headers) as span,
+        tracing.serving(method, route, request.headers, trusted=trusted) as span,
         bound_contextvars(method=method, route=route, **_task_fields(request.match_info)),
     ):
         response = await handler(request)

@@ -67,6 +67,10 @@ is asked for the body only if it is wanted.
 A request line and a header field may have 8190 bytes, and a header 128 fields. Long numbers belong into
 the body of `POST /factor`.
 
+A key may have 200 requests that wait (`?wait=`, `Prefer: wait=`) in each gateway. One more is answered at
+once with what is known, without `Preference-Applied`; its `Retry-After` says when to ask again. WebSockets
+and their subscriptions are also counted for each gateway, not over all of them.
+
 `GET /` answers `curl` with `Hello Factor app!`, and a browser with the page.
 
 ## Calls

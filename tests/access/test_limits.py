@@ -5,17 +5,24 @@ import time
 from collections import Counter
 
 import pytest
+from aiohttp import ClientResponse, web
+from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common import errors
-from common.domain import Account, Ending, KeyLimits, Status, accounts, new_key
+from common.broker.memory import MemoryBroker
+from common.domain import Account, Ending, KeyLimits, NewKey, Status, accounts, new_key
 from common.domain.accounts import LEASE_SECONDS
 from common.lifecycle import new_task
+from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from factor_worker.metering import Meter
+from gateway import metrics
 from gateway.access import Identity, Limiter
+from gateway.app import create_app
 from gateway.views import problems
+from tests import waiting
 from tests.access.conftest import Client, MakeKey, bearer
 
 
@@ -120,6 +127,38 @@ async def test_a_batch_counts_as_the_requests_that_it_saves(
     assert 429 == refused.status
     assert 1 <= int(refused.headers["Retry-After"]) <= 2
     assert '"requests";r=0' in refused.headers["RateLimit"]
+
+
+@pytest.mark.usefixtures("every_number_queued")
+async def test_waits_of_a_key_are_counted(store: SqliteStore, broker: MemoryBroker) -> None:
+    """One too many is answered at once and told when to ask again; another key waits beside it."""
+    keys = [new_key(name, owner="ann", limits=KeyLimits(), now=1.0) for name in "ab"]
+    for made in keys:
+        await store.insert_key(made.key)
+    app = create_app(Settings(keys=True, max_key_waits=2), store=store, broker=broker)
+    async with TestClient[web.Request, web.Application](TestServer(app)) as client:
+        first = await client.post("/factor", json={"number": 91}, headers=bearer(keys[0]))
+        url = (await first.json())["links"]["self"]
+
+        async def poll(made: NewKey, seconds: int) -> ClientResponse:
+            return await client.get(url, params={"wait": seconds}, headers=bearer(made))
+
+        waits = [asyncio.create_task(poll(keys[0], 30)) for _ in range(2)]
+        await waiting.until(lambda: metrics.WAITS._value.get() == 2, "two long polls")  # noqa: SLF001 no other way
+        early = await poll(keys[0], 30)
+        prefers = {**bearer(keys[0]), "Prefer": "wait=30"}
+        posted = await client.post("/factor", json={"number": 77}, headers=prefers)
+        other = asyncio.create_task(poll(keys[1], 30))
+        await waiting.until(lambda: metrics.WAITS._value.get() == 3, "the third one")  # noqa: SLF001
+        ended = await client.delete(url, headers=bearer(keys[0]))
+        told = [await (await wait).json() for wait in (*waits, other)]
+
+    assert (200, "1") == (early.status, early.headers["Retry-After"])
+    assert 202 == posted.status
+    assert "Preference-Applied" not in posted.headers
+    assert 200 == ended.status
+    assert ["cancelled"] * 3 == [task["status"] for task in told]
+    assert 0 == metrics.WAITS._value.get()  # noqa: SLF001
 
 
 async def test_a_debt_is_paid_before_the_next_request(store: SqliteStore) -> None:

@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler
 from opentelemetry.trace import SpanKind
 
 from common.broker import Broker, Queue
@@ -40,7 +41,7 @@ if len(sys.argv) > 1:
     sys.modules[sys.argv[1]] = None
 try:
     with tracing.configure_tracing(Settings(name="number-7"), service="factorline-test"):
-        with tracing.serving("GET", "/healthz", {}):
+        with tracing.serving("GET", "/healthz", {}, trusted=False):
             pass
 except errors.SettingError as error:
     sys.exit(str(error))
@@ -79,7 +80,7 @@ async def test_a_unit_is_linked_to_the_request_that_set_it_off(
     heartbeat, meter = Heartbeat(sqlite_store, worker_id="w"), Meter(sqlite_store)
     settlement = Settlement(sqlite_store, broker, heartbeat, meter=meter, sieve_digits=0)
     consumer = Consumer(sqlite_store, settlement, worker_id="w")
-    app = create_app(Settings(), store=sqlite_store, broker=broker)
+    app = create_app(Settings(trust_traces=True), store=sqlite_store, broker=broker)
     async with TestClient[web.Request, web.Application](TestServer(app)) as client:
         headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "baggage": "secret=1"}
         await client.post("/factor", json={"number": str(NUMBER)}, headers=headers)
@@ -107,11 +108,45 @@ async def test_a_unit_is_linked_to_the_request_that_set_it_off(
     assert not any(str(NUMBER) in span.to_json() for span in (request, publish, unit))
 
 
+@pytest.mark.parametrize("flag", ["00", "01"])
+@pytest.mark.parametrize(
+    ("sampler", "trusted", "recorded"),
+    [
+        (ALWAYS_OFF, False, {"00": 0, "01": 0}),
+        (ALWAYS_ON, False, {"00": 1, "01": 1}),
+        (ALWAYS_OFF, True, {"00": 0, "01": 1}),
+        (ALWAYS_ON, True, {"00": 0, "01": 1}),
+    ],
+)
+def test_a_stranger_does_not_decide_what_is_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+    sampler: Sampler,
+    *,
+    trusted: bool,
+    recorded: dict[str, int],
+    flag: str,
+) -> None:
+    """Its flag counts only where the operator trusts traces; otherwise our own sampler decides."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider(sampler=ParentBased(sampler))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(tracing, "_tracer", provider.get_tracer("test"))
+    caller = {"traceparent": f"00-{TRACE}-{PARENT}-{flag}"}
+    with tracing.serving("GET", "/tasks", caller, trusted=trusted):
+        pass
+    spans = exporter.get_finished_spans()
+
+    assert recorded[flag] == len(spans)
+    for span in spans:
+        assert trusted == (span.parent is not None)
+        assert trusted or [int(TRACE, 16)] == [link.context.trace_id for link in span.links]
+
+
 def test_unrecorded_a_callers_trace_is_handed_on() -> None:
     """Nobody here records spans, but whoever gets the units may; without a caller there is no trace."""
     traces = []
     for parent in ({"traceparent": f"00-{TRACE}-{PARENT}-01"}, {}):
-        with tracing.serving("POST", "/factor", parent), tracing.publishing("memory", []) as sent:
+        serving = tracing.serving("POST", "/factor", parent, trusted=False)
+        with serving, tracing.publishing("memory", []) as sent:
             traces.append(sent.get("traceparent", "").split("-")[1:2])
 
     assert [[TRACE], []] == traces

@@ -29,7 +29,7 @@ log.debug("nobody asked for this")
 log.info("A unit was stopped", unit_id="u-1", **about(-(10**999)))
 logging.getLogger("library").warning("GET %s", "/\\n{} \\x1b[2J")
 logging.getLogger("aiohttp.server").error("no HTTP", exc_info=BadHttpMessage("junk"))
-with tracing.serving("GET", "/", {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}):
+with tracing.serving("GET", "/", {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}, trusted=False):
     log.info("in a trace")
 try:
     raise ValueError("first\\n{second} " + "7" * 1000)
