@@ -54,6 +54,7 @@ from common.domain import (
 from common.domain.keyed_requests import digest_of_numbers, request_id_of
 from common.numbers import ParsedNumber
 from common.places import Places
+from common.quotas import Quotas
 from common.runtime import failpoints
 from common.runtime.concurrency import gather_limited
 from common.runtime.logs import about
@@ -162,6 +163,7 @@ class Lifecycle:
         self._broker = broker
         self._announcer = Announcer(broker)
         self._places = Places(store)
+        self.quotas = Quotas(store)
 
     async def accept(self, submission: Submission) -> list[Task]:
         """Store a task for each number; return the tasks as they are stored, in order.
@@ -358,7 +360,13 @@ class Lifecycle:
         known = await self.look_up(task.key, at=task.created_at)
         if task.ended is None and known is not None and known.ended and task.round <= known.round:
             task = await self._store.end_task(task.task_id, known.ended)
-        return task, known
+        return await self._with_rest(task), known
+
+    async def _with_rest(self, task: Task) -> Task:
+        """Return a task to be shown: with the time until which it has to wait, if it has."""
+        if task.joined or task.ended is not None:
+            return task
+        return replace(task, rests_until=await self.quotas.owner_rests_until(task.owner))
 
     async def read_tasks(
         self, key: int, task_ids: Sequence[str]
@@ -373,7 +381,7 @@ class Lifecycle:
         tasks = await self._store.get_tasks(task_ids)
         known = await self.look_up(key, at=tasks[0].created_at if tasks else 0.0)
         if known is None or known.ended is None:
-            return tasks, known
+            return [await self._with_rest(task) for task in tasks], known
         if any(task.ended is None and task.round <= known.round for task in tasks):
             await self.end_live_tasks(known)
             tasks = await self._store.get_tasks(task_ids)

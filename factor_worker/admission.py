@@ -2,6 +2,7 @@
 
 An owner is served by the worker who looks after the owner's shard, so at most `SHARDS` workers look for what
 waits. If they disagree for a moment about who is alive, two of them begin the same task, which does no harm.
+An owner who has used up the CPU seconds of the day (`common.quotas`) has to wait until the next one begins.
 """
 
 import asyncio
@@ -103,7 +104,8 @@ class Admission:
                 serve all owners: nobody else is at work.
 
         Returns:
-            Whether any owner that this worker serves had tasks waiting, and how many tasks were begun.
+            Whether any owner that this worker serves had tasks waiting that may be begun today, and how
+            many tasks were begun.
 
         Raises:
             errors.Unavailable: The store does not answer.
@@ -113,7 +115,9 @@ class Admission:
         before = self._store.now() - (0 if ignore_age else LEFT_SECONDS)
         shards = ALL_SHARDS if ignore_age else self._heartbeat.share
         found = await self._store.list_waiting_owners()
-        owners = [owner for owner in found if shard_of(owner) in shards]
+        mine = [owner for owner in found if shard_of(owner) in shards]
+        used_up = await self._lifecycle.quotas.used_up(mine)
+        owners = [owner for owner in mine if owner not in used_up]
         queues = await self._store.list_queues(owners, created_before=before) if owners else []
         turns: list[list[Task]] = []
         for owner, lane in queues:

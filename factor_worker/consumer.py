@@ -166,9 +166,13 @@ class Consumer:
         except UnitFailed as error:
             label = error.failure.fault.value
             log.warning("Unit failed", why=str(error))
-            return Outcome(unit_id=unit.unit_id, failure=error.failure)
-        except UnitStopped:
+            return Outcome(
+                unit_id=unit.unit_id, failure=error.failure, cpu_seconds=error.cpu_seconds
+            )
+        except UnitStopped as error:
             log.info("Unit stopped")
+            if not self._requeuing:  # else it is computed again, and charged then
+                self._settlement.charge(unit.number, error.cpu_seconds)
             return None
         except SlotBroken as error:
             label = "broken"

@@ -9,6 +9,7 @@ import structlog
 
 from common import errors
 from common.domain import SHORT_DIGITS, accounts
+from common.quotas import MOST_WAITING, Quotas
 from common.store import Store
 
 log = structlog.stdlib.get_logger(__name__)
@@ -19,15 +20,12 @@ LATELY_SECONDS = 10.0
 """The owner of a task that ended this long before the charge still pays for the unit that ended it."""
 
 
-MOST_WAITING = 1000
-"""Numbers that share the cost of one that they contain."""
-
-
 class Meter:
     """CPU seconds that have not been charged yet. A worker that is killed forgets its last ones."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.quotas = Quotas(store)
         self._spent: dict[int, float] = {}
         """CPU seconds by number."""
         self._since = 0.0
@@ -84,7 +82,9 @@ class Meter:
         for number in numbers:
             cpu_seconds = self._spent.pop(number)
             containing = self._shared.pop(number, set())
-            paying = set[str]().union(*(owners[each] for each in (number, *containing)))
+            wanting = set[str]().union(*(owners[each] for each in (number, *containing)))
+            # Those who have nothing left today do not take a part of the bill off those who have.
+            paying = wanting - await self.quotas.used_up(wanting) or wanting
             for owner in paying:
                 self._bills[owner] += cpu_seconds / len(paying)
 

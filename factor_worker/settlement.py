@@ -45,6 +45,7 @@ import structlog
 
 from common.broker import Broker
 from common.domain import (
+    SHORT_DIGITS,
     BigInt,
     Factorization,
     Outcome,
@@ -174,7 +175,8 @@ class Settlement:
         outcomes = await until_store_answers(functools.partial(self._store.list_outcomes, number))
         fresh = [outcome for outcome in outcomes if outcome.unit_id in known.outstanding]
         if fresh:
-            after = plan.settle(known, *fresh, capacity=self._capacity(), now=self._store.now())
+            capacity = await self._capacity(number)
+            after = plan.settle(known, *fresh, capacity=capacity, now=self._store.now())
             if not await until_store_answers(
                 functools.partial(self._store.swap_factorization, after)
             ):
@@ -243,13 +245,13 @@ class Settlement:
         while True:
             if known is None:
                 known = await self._require(number)
-            after = plan.settle(known, outcome, capacity=self._capacity(), now=self._store.now())
+            capacity = await self._capacity(number)
+            now = self._store.now()
+            after = plan.settle(known, outcome, capacity=capacity, now=now)
             others: Sequence[int] = ()
             if after is not known and _surveyed(known, outcome) and plan.has_hard(after):
                 others = await self._list_others(number)
-                after = plan.settle(
-                    known, outcome, capacity=self._capacity(), now=self._store.now(), others=others
-                )
+                after = plan.settle(known, outcome, capacity=capacity, now=now, others=others)
             if after is known:
                 if tried:  # a swap of ours may have settled it, and only its answer was lost
                     await self.complete(known)
@@ -284,8 +286,8 @@ class Settlement:
         while known := await until_store_answers(
             functools.partial(self._store.get_factorization, number)
         ):
-            now = self._store.now()
-            after = plan.divide(known, by, capacity=self._capacity(), now=now)
+            capacity = await self._capacity(number)
+            after = plan.divide(known, by, capacity=capacity, now=self._store.now())
             if after is known:
                 return
             if await until_store_answers(functools.partial(self._store.swap_factorization, after)):
@@ -295,9 +297,28 @@ class Settlement:
                 return
             metrics.SWAPS_LOST.inc()
 
-    def _capacity(self) -> plan.Capacity:
-        cluster = self._heartbeat.cluster
-        return plan.Capacity(cluster.slots, cluster.numbers, self._sieve_digits)
+    async def _capacity(self, number: int) -> plan.Capacity:
+        cluster, until = self._heartbeat.cluster, None
+        if len(str(int(number))) > SHORT_DIGITS:
+            quotas = self._meter.quotas
+            until = await until_store_answers(functools.partial(quotas.rests_until, number))
+        return plan.Capacity(cluster.slots, cluster.numbers, self._sieve_digits, until)
+
+    async def go_on(self, known: Factorization) -> bool:
+        """Have a number that rests go on if it may by now; return whether its next version was written."""
+        capacity = await self._capacity(known.number)
+        if not known.active or capacity.rests_until == known.rests_until:
+            return False
+        after = plan.advance(known, capacity=capacity, now=self._store.now())
+        if not await until_store_answers(functools.partial(self._store.swap_factorization, after)):
+            metrics.SWAPS_LOST.inc()
+            return False
+        await self._follow_up(after, left_before=math.inf, begin=False)
+        return True
+
+    def charge(self, number: int, cpu_seconds: float) -> None:
+        """Charge what a unit has cost whose outcome nobody will settle: it was stopped."""
+        self._meter.add(number, cpu_seconds)
 
     async def _follow_swap(
         self, before: Factorization, after: Factorization, cpu_seconds: float
@@ -355,7 +376,8 @@ class Settlement:
     async def _take_in(self, known: Factorization, part: Factorization) -> Factorization:
         """Swap in what has become of a part that a number waits for; return the newest version."""
         while True:
-            after = plan.take_in(known, part, capacity=self._capacity(), now=self._store.now())
+            capacity = await self._capacity(known.number)
+            after = plan.take_in(known, part, capacity=capacity, now=self._store.now())
             if after is known:
                 return known
             if await until_store_answers(functools.partial(self._store.swap_factorization, after)):

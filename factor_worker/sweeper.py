@@ -2,9 +2,10 @@
 
 Every worker runs one for its share of the numbers, and two at once do no harm. It looks for outboxes that
 were not published, for units that nobody has any more, for work that nobody wants, for numbers that have
-missed what became of the composites that they wait for, for tasks that have missed the end of their number
-and would hold their owner's places for ever, and for outcomes and relations that nobody needs. A long queue
-is not a fault. (Tasks that have not met their factorization yet are begun by `admission`.)
+missed what became of the composites that they wait for, for numbers that have rested and may go on, for tasks
+that have missed the end of their number and would hold their owner's places for ever, and for outcomes and
+relations that nobody needs. A long queue is not a fault. (Tasks that have not met their factorization yet
+are begun by `admission`.)
 """
 
 import asyncio
@@ -170,6 +171,10 @@ class Sweeper:
         if known.number not in wanted:
             await self._lifecycle.release(known.number)
             metrics.SWEPT.labels("unwanted").inc()
+            return
+        if known.rests_until is not None and (
+            await self._settlement.go_on(known) or not known.outstanding
+        ):
             return
         entries = known.outstanding.values()
         could = any(entry.issued_at < delivered[queue_for(entry.unit)] for entry in entries)

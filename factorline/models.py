@@ -85,6 +85,17 @@ class TaskLinks(msgspec.Struct, frozen=True, kw_only=True):
     legacy: str
 
 
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """Why nothing is computed for a task at present, and when that is over."""
+
+    why: str
+    """``cpu-used-up``, or a newer one."""
+    detail: str
+    """The reason in a sentence."""
+    until: str
+    """When it goes on by itself (RFC 3339)."""
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """A task, with everything known about its number."""
 
@@ -100,6 +111,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     composites: list[Composite]
     progress: Progress
     reason: str | None
+    waiting: Waiting | None = None
+    """Why it waits although it could be worked on; None if it does not, or if the service does not say."""
     version: int
     created_at: str
     ended_at: str | None

@@ -107,6 +107,11 @@ def day_of(now: float) -> int:
     return int(now // DAY_SECONDS)
 
 
+def next_day(now: float) -> float:
+    """Return when the next UTC day begins."""
+    return float((day_of(now) + 1) * DAY_SECONDS)
+
+
 def seconds_to_tomorrow(now: float) -> float:
     """Return the seconds until the UTC day ends."""
     return DAY_SECONDS - now % DAY_SECONDS

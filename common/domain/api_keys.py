@@ -6,6 +6,7 @@ A plain SHA-256 is enough for a secret that nobody can guess; slow hashes are fo
 import hashlib
 import re
 import secrets
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -31,7 +32,8 @@ class KeyLimits(msgspec.Struct, frozen=True, kw_only=True):
     tasks: int | None = None
     """Tasks in progress."""
     cpu_seconds_a_day: float | None = None
-    """Per UTC day. Once they are used up no more tasks are accepted; those in progress go on."""
+    """Per UTC day. Once they are used up no more tasks are accepted, what waits is not begun, and long
+    numbers rest until the day is over."""
 
     @property
     def largest_burst(self) -> float:
@@ -53,6 +55,12 @@ class ApiKey(Versioned, frozen=True, kw_only=True):
     limits: KeyLimits = KeyLimits()
     created_at: float
     revoked_at: float | None = None
+    expires_at: float | None = None
+    """When it stops to give access; None if it never does."""
+
+    def is_valid(self, now: float) -> bool:
+        """Return whether the key gives access at a time."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
 class NewKey(NamedTuple):
@@ -83,6 +91,24 @@ def new_key(
         created_at=now,
     )
     return NewKey(secret, key)
+
+
+def cpu_limits(keys: Iterable[ApiKey], now: float) -> dict[str, float]:
+    """Return the CPU seconds that owners may use in a day; owners without this limit are left out.
+
+    That is the largest limit among the keys of an owner that are valid, or among all if none is.
+    """
+    of_owner: dict[str, list[ApiKey]] = {}
+    for key in keys:
+        of_owner.setdefault(key.owner, []).append(key)
+    found: dict[str, float] = {}
+    for owner, every in of_owner.items():
+        valid = [key for key in every if key.is_valid(now)] or every
+        limits = [key.limits.cpu_seconds_a_day for key in valid]
+        bounded = [limit for limit in limits if limit is not None]
+        if len(bounded) == len(limits):
+            found[owner] = max(bounded)
+    return found
 
 
 def digest_of_secret(secret: str) -> str:

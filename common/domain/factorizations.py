@@ -167,6 +167,9 @@ class Factorization(Versioned, frozen=True, kw_only=True):
     slowness: float = 1.0
     """Of the machine that computed the last settled unit (`Outcome.slowness`); it scales estimates."""
     ended: Ending | None = None
+    rests_until: float | None = None
+    """If everybody who wants it has used up the CPU seconds of the day: when it goes on. Until then nothing
+    is issued."""
     packed: tuple[PackedUnits, ...] = ()
     """Only in what is stored: the sieve units of `outstanding`."""
 
@@ -315,6 +318,7 @@ class Factorization(Versioned, frozen=True, kw_only=True):
             outbox=(),
             wanted=True,
             ended=None,
+            rests_until=None,
         )
         return fresh.with_issued([Survey(self.number)] if self.own_part else [], now)
 
@@ -327,6 +331,7 @@ class Factorization(Versioned, frozen=True, kw_only=True):
             outstanding={},
             outbox=(),
             wanted=False,
+            rests_until=None,
         )
 
     def claimed(self, now: float, *, resume: bool) -> "Factorization":
@@ -370,6 +375,7 @@ class Factorization(Versioned, frozen=True, kw_only=True):
             cpu_seconds=self.cpu_seconds + other.cpu_seconds,
             workers={**self.workers, **other.workers},
             slowness=other.slowness,
+            rests_until=self.rests_until or other.rests_until,
         )
 
     def touched(self, now: float) -> "Factorization":

@@ -69,6 +69,8 @@ class Task(Versioned, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     """Version 0.1 kept a request's key here, batches with " #" and the position added; see `KeyedRequest`."""
     ended: Ending | None = None
+    rests_until: float | None = None
+    """Only in what is shown: when a task may be begun whose owner has used up the CPU seconds of the day."""
 
     @property
     def key(self) -> BigInt:

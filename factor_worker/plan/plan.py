@@ -18,7 +18,8 @@ the same stages, and a part that a unit has taken to pieces is replaced by these
 a unit whose faults have used up their budget is given up on. It learns from any other outcome: pieces,
 curves done, relations counted. Then it advances: units that have become unnecessary are dropped, and new ones
 are issued, so that the number has one unit more outstanding than its share of the slots, and no slot
-waits for the plan. If nothing is outstanding then, the number has ended.
+waits for the plan. If nothing is outstanding then, the number has ended. (If everybody who wants it has used
+up the CPU seconds of the day, nothing is issued, and it rests until the day is over: `rests_until`.)
 
 What a survey leaves is compared with other numbers first (`shared`): a common divisor costs nothing.
 
@@ -78,6 +79,9 @@ class Capacity(NamedTuple):
     """Numbers that share these."""
     sieve_digits: int = policy.SIEVE_LIMIT_DIGITS
     """The largest composite that is sieved, in decimal digits."""
+    rests_until: float | None = None
+    """If everybody who wants the number has used up the CPU seconds of the day: when that is over, in seconds
+    since the epoch. Then nothing is issued."""
 
     @property
     def share(self) -> int:
@@ -211,7 +215,8 @@ def advance(known: Factorization, *, capacity: Capacity, now: float) -> Factoriz
     """
     known.check()
     issued = _with_works(known, capacity, now)
-    ended = None if issued.outstanding or issued.waits_for else _ending(issued.parts, now)
+    going_on = issued.outstanding or issued.waits_for or issued.rests_until
+    ended = None if going_on else _ending(issued.parts, now)
     return replace(issued, version=known.version + 1, touched_at=now, ended=ended)
 
 
@@ -219,13 +224,15 @@ def _with_works(known: Factorization, capacity: Capacity, now: float) -> Factori
     """Return the factorization with units outstanding for its own part, unless that is split or settled."""
     own = known.own_part
     if own is None:
-        return known
+        return replace(known, rests_until=None)
     # More units than it has slots, so that no slot waits for the plan.
     room = max(0, capacity.share + 1 + capacity.share // SPARE_SHARE - len(known.outstanding))
     pending = [entry.unit.work for entry in known.outstanding.values()]
     works = list(itertools.islice(_works_for(own, pending, capacity), room))
+    if works and capacity.rests_until is not None:
+        return replace(known, rests_until=capacity.rests_until)
     own = sieve.after_issue(_with_curves(own, capacity), works)
-    return replace(known, parts=(own,)).with_issued(works, now)
+    return replace(known, parts=(own,), rests_until=None).with_issued(works, now)
 
 
 def _refusal(unit: Unit, outcome: Outcome) -> Failure | None:

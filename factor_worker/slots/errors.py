@@ -20,6 +20,9 @@ from factor_worker.engine import verify
 class SlotError(FactorlineError):
     """Base of every error that a slot raises."""
 
+    cpu_seconds: float = 0.0
+    """What the call had cost by then, as far as it is known: its unit's owners pay for it too."""
+
 
 class UnitFailed(SlotError):
     """A unit gave no result; ``failure`` says why, in the words that are kept with the unit."""

@@ -44,6 +44,7 @@ class Child(asyncio.Protocol):
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         """To the last question. A new child reports the slowness of the machine without being asked."""
         self.pid = cast("int", process.pid)
+        self._observed: psutil.Process | None = None
         self.alive = True
         self.slowness = 1.0
         """Of this machine, as the child's code measured it."""
@@ -109,6 +110,22 @@ class Child(asyncio.Protocol):
         await asyncio.to_thread(self._process.join, JOIN_SECONDS)
         code = self._process.exitcode
         return signal.Signals(-code).name if code is not None and code < 0 else f"status {code}"
+
+    def cpu_seconds(self, *, programs: bool = False) -> float:
+        """Return the CPU seconds of the child and of the programs that it has run; 0 if it is gone.
+
+        Args:
+            programs: Whether to count those that it runs now, too: every process is looked at for that.
+
+        """
+        try:
+            self._observed = self._observed or psutil.Process(self.pid)
+            running = self._observed.children(recursive=True) if programs else []
+            times = [each.cpu_times() for each in (self._observed, *running)]
+        except psutil.Error:
+            return 0.0
+        ended = times[0].children_user + times[0].children_system
+        return float(ended + sum(each.user + each.system for each in times))
 
     def resident_bytes(self) -> int:
         """Return how much memory the child takes, programs that it has started not included."""

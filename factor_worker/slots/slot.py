@@ -9,7 +9,7 @@ one child process and treats it as expendable:
     compute  The slot sends a function with its arguments through a pair of sockets (`process`). The
              child calls it (`child`, `compute`) and sends back what it returned or raised.
     watch    Meanwhile a timer enforces the wall-clock limit, and the slot looks at the child's memory
-             every quarter of a second. A child that exceeds either limit is killed.
+             and CPU seconds every quarter of a second. A child that exceeds either limit is killed.
     stop     The slot sets a flag in shared memory. A sieve unit looks at it between polynomials and
              ends early, which keeps the child and its tables. A child that is still busy 0.8 s later
              is killed.
@@ -35,7 +35,13 @@ from common.runtime.backoff import Backoff
 from factor_worker.slots import child, forkserver
 from factor_worker.slots.child import ChildLimits, Shared
 from factor_worker.slots.compute import Result, StoredBatches
-from factor_worker.slots.errors import ChildDied, SlotBroken, UnitFailed, UnitStopped
+from factor_worker.slots.errors import (
+    ChildDied,
+    SlotBroken,
+    SlotError,
+    UnitFailed,
+    UnitStopped,
+)
 from factor_worker.slots.process import Child
 
 log = structlog.stdlib.get_logger(__name__)
@@ -78,6 +84,8 @@ class Slot:
         )
         self._child: Child | None = None
         self._answer: asyncio.Future[Any] | None = None
+        self._cpu_before = self._cpu_seconds = 0.0
+        """The child's CPU seconds when the call began, and when they were last looked at."""
 
     async def start(self) -> float:
         """Start the child; return this machine's slowness.
@@ -154,6 +162,16 @@ class Slot:
         running = await self._live_child()
         if self._shared.stop_flag.value:  # while the child was started
             raise UnitStopped
+        self._cpu_before = self._cpu_seconds = running.cpu_seconds()
+        try:
+            return await self._call_child(running, seconds, function, *args)
+        except SlotError as error:
+            error.cpu_seconds = max(self._cpu_seconds, running.cpu_seconds()) - self._cpu_before
+            raise
+
+    async def _call_child(
+        self, running: Child, seconds: float, function: Callable[..., Returned], *args: object
+    ) -> Returned:
         self._shared.progress[:] = [0] * len(self._shared.progress)
         self._answer = answer = running.ask(function, args)
         late = UnitFailed.timed_out(seconds=seconds)
@@ -184,7 +202,10 @@ class Slot:
         limit = self._limits.memory_bytes
         while not answer.done():
             await asyncio.wait({answer}, timeout=MEMORY_POLL_SECONDS)
-            if not answer.done() and running.resident_bytes() > limit:
+            if answer.done():
+                return
+            self._cpu_seconds = running.cpu_seconds()  # in case it crashes
+            if running.resident_bytes() > limit:
                 self._kill_busy(answer, UnitFailed.out_of_memory(limit_bytes=limit))
 
     def _kill_busy(self, answer: asyncio.Future[Any], why: UnitFailed | UnitStopped) -> None:
@@ -193,6 +214,7 @@ class Slot:
             return
         if isinstance(why, UnitFailed):
             self._on_death(why.failure.fault.value)
+        self._cpu_seconds = self._child.cpu_seconds(programs=True)
         self._child.kill(why)
 
     def stop(self) -> None:

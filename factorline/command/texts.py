@@ -74,6 +74,8 @@ def description(task: Task) -> Iterable[str]:
         yield "certainty  some of the factors are only probable primes"
     if not task.done:
         yield f"stage      {task.progress.stage}"
+    if task.waiting:
+        yield f"waiting    {task.waiting.detail}"
     yield f"CPU time   {duration(task.progress.cpu_seconds)}"
     yield f"created    {task.created_at}"
     if task.ended_at:

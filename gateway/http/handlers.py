@@ -191,7 +191,8 @@ async def get_task(request: web.Request) -> web.Response:
         else:
             state = await app[LIFECYCLE].read_current(task)
     shown = representation.view(*state)
-    return responses.not_modified(shown) if shown.version in held else responses.of_task(shown)
+    unchanged = shown.version in held and shown.waiting is None
+    return responses.not_modified(shown) if unchanged else responses.of_task(shown)
 
 
 async def list_tasks(request: web.Request) -> web.Response:

@@ -49,7 +49,8 @@ def not_modified(shown: TaskView) -> web.Response:
 
 
 def _etag(shown: TaskView) -> str:
-    return f'"{shown.version}"'
+    # What a task that has not begun waits for is not a part of its version.
+    return f'"{shown.version}{"-waiting" if shown.waiting else ""}"'
 
 
 def of_error(error: Exception) -> web.Response:

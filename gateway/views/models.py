@@ -95,6 +95,17 @@ class TaskLinks(msgspec.Struct, frozen=True, kw_only=True):
     legacy: str
 
 
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """Why nothing is computed for a task at present, and when that is over."""
+
+    why: str
+    """The name of a type of problem, as in ``/problems/cpu-used-up``."""
+    detail: str
+    """The reason in a sentence."""
+    until: str
+    """When it goes on by itself (RFC 3339)."""
+
+
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     """A task with everything that is known about its number."""
 
@@ -115,8 +126,11 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     progress: Progress
     reason: str | None
     """Why it failed, is partial or was cancelled."""
+    waiting: Waiting | None
+    """Why it waits although it could be worked on; null if it does not. While a task has not begun, this is
+    as of the time of reading and does not change the version."""
     version: int
-    """Grows with every change. It is also the entity tag."""
+    """Grows with every change. The entity tag is made from it."""
     created_at: str
     """When it was accepted (RFC 3339)."""
     ended_at: str | None

@@ -1,6 +1,7 @@
 """Turns tasks and factorizations into the models that clients see, over HTTP and WebSocket alike."""
 
 import math
+import time
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from common.domain import (
 from gateway.views import models
 
 CALCULATING = "Calculating..."
+CPU_USED_UP = "cpu-used-up"
 _MINUS_ONE = models.Factor(prime="-1", exponent=1, certainty="unit")
 
 
@@ -67,6 +69,7 @@ class Views:
             composites=shared.composites,
             progress=shared.progress,
             reason=task.ended.reason if task.ended else None,
+            waiting=_waiting(task, self.known),
             version=version_of(task, self.known),
             created_at=rfc3339(task.created_at),
             ended_at=rfc3339(task.ended.at) if task.ended else None,
@@ -76,6 +79,21 @@ class Views:
                 legacy=f"/get/{task.task_id}",
             ),
         )
+
+
+def _waiting(task: Task, known: Factorization | None) -> models.Waiting | None:
+    """Return why a task waits: the CPU seconds of those who want its number are used up."""
+    if task.ended is not None:
+        return None
+    if task.rests_until is not None:
+        until, what = task.rests_until, "The task begins"
+    elif known is not None and known.rests_until is not None and not known.outstanding:
+        until, what = known.rests_until, "The task goes on"
+    else:
+        return None
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(until))
+    detail = f"Today's CPU seconds are used up. {what} by itself after {when}."
+    return models.Waiting(why=CPU_USED_UP, detail=detail, until=rfc3339(until))
 
 
 def view(task: Task, known: Factorization | None) -> models.TaskView:

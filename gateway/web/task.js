@@ -48,7 +48,7 @@ export function enter(id) {
     if (progress.sieve && !task.done) history.add(progress.sieve);
     view.classList.toggle("done", task.done);
     part("title", task.expression, () => title(task));
-    part("state", [task.status, task.reason, isPrime(task)], () => state(task));
+    part("state", [task.status, task.reason, task.waiting, isPrime(task)], () => state(task));
     part("stages", [task.status, stage, [...seen]], () => stageLine(task, seen));
     part("answer", [task.factors, task.composites, task.done], () => answer(task));
     part("panel", task.done ? null : progress, () => panel(task, stage, history, parts.panel.clientWidth || 640));
@@ -109,6 +109,7 @@ function title(task) {
 function state(task) {
   const word = isPrime(task) ? "Prime" : statusName(task.status);
   return [h("span", {class: `state ${task.status}`}, word),
+    task.waiting ? h("span", {class: "reason"}, task.waiting.detail) : null,
     task.reason && task.status !== "cancelled" ? h("span", {class: "reason"}, task.reason) : null]; // "Cancelled" says it all
 }
 

@@ -39,6 +39,7 @@ def task(version: int, **progress: Any) -> models.TaskView:
         ],
         progress=models.Progress(units_issued=9, units_outstanding=2, **progress),
         reason=None,
+        waiting=None,
         version=version,
         created_at="2026-01-01T00:00:00.000+00:00",
         ended_at=None,

@@ -24,6 +24,7 @@ OURS = {
     "CurveProgress": models.CurveProgress,
     "SieveProgress": models.SieveProgress,
     "MatrixProgress": models.MatrixProgress,
+    "Waiting": models.Waiting,
     "TaskLinks": models.TaskLinks,
     "NumberLinks": models.NumberLinks,
 }

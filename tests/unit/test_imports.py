@@ -28,7 +28,7 @@ LAYERS = {
         {"domain", "numbers"},
         {"runtime"},
         {"broker", "store"},
-        {"announcer", "places", "program"},
+        {"announcer", "places", "program", "quotas"},
         {"lifecycle"},
     ],
     "gateway": [

@@ -57,10 +57,11 @@ async def test_a_unit_can_be_stopped_and_its_slot_computes_the_next_one(slot: Sl
     await until_busy(slot)
     started = time.monotonic()
     slot.stop()
-    with pytest.raises(UnitStopped):
+    with pytest.raises(UnitStopped) as caught:
         await computing
     result = await slot.compute(Survey(BigInt(15)))
 
+    assert 0.05 <= caught.value.cpu_seconds < 60
     assert len(result.pieces) == 2
     assert time.monotonic() - started < 5
 
@@ -97,6 +98,7 @@ async def test_an_endless_unit_runs_out_of_time() -> None:
         await slot.close()
 
     assert caught.value.failure.fault is Fault.TIMEOUT
+    assert 0 < caught.value.cpu_seconds < 60
 
 
 async def test_a_child_that_outgrows_its_memory_limit_is_killed() -> None:
@@ -118,8 +120,9 @@ async def test_a_stopped_sieve_unit_keeps_its_child(slot: Slot) -> None:
     computing = asyncio.create_task(slot.compute(work))
     await until_busy(slot)
     slot.stop()
-    with pytest.raises(UnitStopped):
+    with pytest.raises(UnitStopped) as caught:
         await computing
+    assert 0.05 <= caught.value.cpu_seconds < 60
     result = await slot.compute(replace(work, count=1))
 
     assert result.sieved is not None
