@@ -16,8 +16,12 @@ def server_of(key: str, servers: Sequence[str]) -> str:
     return max(servers, key=lambda server: _rank(server, key))
 
 
-def place_of(server: str, key: str, servers: Sequence[str]) -> int:
-    """Return how many of the servers come before one of them for a key: 0 for the one that serves it."""
+@functools.lru_cache(maxsize=256)
+def place_of(server: str, key: str, servers: tuple[str, ...]) -> int:
+    """Return how many of the servers come before one of them for a key: 0 for the one that serves it.
+
+    Each of them is hashed, so what was computed lately is remembered.
+    """
     rank = _rank(server, key)
     return sum(_rank(other, key) > rank for other in servers)
 
