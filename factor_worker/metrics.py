@@ -31,7 +31,7 @@ QUEUE_WAITING = Gauge(
 )
 CHILDREN_DIED = Counter(
     "factorline_children_died",
-    "Child processes that died: of a crash, of their memory or time limit, or while idle",
+    "Child processes that died: of a crash, a limit of memory or time, a refused answer, or while idle",
     ["how"],
 )
 STORE_RETRIES = Counter(
@@ -90,7 +90,7 @@ def begin_at_zero() -> None:
         UNITS.labels(kind_named(kind), Fault.WRONG.value)
     for reason in ("rejected", "delivery_limit"):
         DEAD_LETTERS.labels(reason)
-    for how in (Fault.CRASH.value, Fault.MEMORY.value, Fault.TIMEOUT.value, "idle"):
+    for how in ("crash", "memory", "timeout", "wrong", "idle"):
         CHILDREN_DIED.labels(how)
     for what in ("ended", "leftovers", "outbox", "unit", "unwanted", "waiting"):
         SWEPT.labels(what)

@@ -27,13 +27,15 @@ def shortened(number: int) -> str:
     return digits if len(digits) <= 2 * kept + 4 else f"{digits[:kept]}…{digits[-kept:]}"
 
 
-def _encode_hook(value: object) -> str:
+def encode_hook(value: object) -> str:
+    """Return a `BigInt` as it is written; msgspec calls this for what it does not know."""
     if isinstance(value, BigInt):
         return str(int(value))
     raise NotImplementedError(f"a {type(value).__name__} cannot be encoded")
 
 
-def _decode_hook(kind: type, value: object) -> object:
+def decode_hook(kind: type, value: object) -> object:
+    """Read what `encode_hook` wrote."""
     if kind is BigInt and isinstance(value, str):
         return BigInt(value)
     raise ValueError(f"expected a decimal string, got {type(value).__name__}")
@@ -48,11 +50,11 @@ class Versioned(msgspec.Struct, frozen=True, kw_only=True):
 
     def encode(self) -> bytes:
         """Return the value as UTF-8 JSON."""
-        return msgspec.json.encode(self, enc_hook=_encode_hook)
+        return msgspec.json.encode(self, enc_hook=encode_hook)
 
     def to_document(self) -> dict[str, Any]:
         """Return the value as plain dicts, lists and strings, for a document store."""
-        document: dict[str, Any] = msgspec.to_builtins(self, str_keys=True, enc_hook=_encode_hook)
+        document: dict[str, Any] = msgspec.to_builtins(self, str_keys=True, enc_hook=encode_hook)
         return document
 
     @classmethod
@@ -66,7 +68,7 @@ class Versioned(msgspec.Struct, frozen=True, kw_only=True):
         """
         try:
             cls._check_version(msgspec.json.decode(data, type=_Envelope).v)
-            return msgspec.json.decode(data, type=cls, dec_hook=_decode_hook)
+            return msgspec.json.decode(data, type=cls, dec_hook=decode_hook)
         except errors.UnknownVersion:
             raise
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -77,7 +79,7 @@ class Versioned(msgspec.Struct, frozen=True, kw_only=True):
         """Read what :meth:`to_document` wrote; the errors are those of :meth:`decode`."""
         try:
             cls._check_version(msgspec.convert(document, type=_Envelope).v)
-            return msgspec.convert(document, type=cls, strict=False, dec_hook=_decode_hook)
+            return msgspec.convert(document, type=cls, strict=False, dec_hook=decode_hook)
         except errors.UnknownVersion:
             raise
         except (msgspec.ValidationError, ValueError) as error:

@@ -4,18 +4,17 @@ import contextlib
 import ctypes
 import gc
 import os
-import pickle
 import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from common.domain import Solving, Work
 from common.runtime import failpoints
-from factor_worker.slots import compute, forkserver, process
+from factor_worker.engine import verify
+from factor_worker.slots import compute, forkserver, messages
 
 KEPT_ENVIRONMENT = (
     "PATH",
@@ -67,10 +66,10 @@ def serve(
     server_pid: int,
     slowness: float,
 ) -> None:
-    """Report that the child is ready, then call whatever the worker asks for, until it hangs up.
+    """Report that the child is ready, then compute whatever the worker asks for, until it hangs up.
 
     Args:
-        channel: This end of the channel to the worker, see `factor_worker.slots.process`.
+        channel: This end of the channel to the worker, see `factor_worker.slots.messages`.
         shared: The memory that the child shares with its worker.
         limits: What the child may take.
         server_pid: The fork server, whose end must end the child too.
@@ -81,47 +80,39 @@ def serve(
     _shared = shared
     _prepare(channel, limits, server_pid)
     with channel, channel.makefile("rwb") as stream, contextlib.suppress(ConnectionError):
-        stream.write(process.pack((True, slowness)))
+        stream.write(messages.frame(messages.Greeting(slowness)))
         stream.flush()
-        while length := stream.read(process.LENGTH.size):
-            [size] = process.LENGTH.unpack(length)
-            stream.write(_answer(*pickle.loads(stream.read(size))))  # noqa: S301 from our own worker
+        while length := stream.read(messages.LENGTH.size):
+            [size] = messages.LENGTH.unpack(length)
+            question = messages.read_question(stream.read(size))
+            for work in question.works:
+                stream.write(messages.frame(_answer(work, question.batches, limits)))
+            del question  # an idle child keeps nothing of it
             stream.flush()
 
 
-def _answer(function: Callable[..., object], args: tuple[object, ...]) -> bytes:
-    """Call a function; return its packed result or error. An idle child keeps nothing of either."""
+def _answer(work: Work, batches: compute.StoredBatches, limits: ChildLimits) -> messages.Answer:
+    """Compute one piece of work; return its result, or what was raised."""
+    before = compute.cpu_seconds()
     try:
-        return process.pack((True, function(*args)))
+        failpoints.hit("child.unit", work.target)
+        return compute.perform(work, batches, _report, _is_stopped)
     except Exception as error:  # noqa: BLE001 whatever it is, the worker must be told
-        return _pack_error(error)
+        fault, detail = _described(error, limits)
+        spent = compute.cpu_seconds() - before
+        return messages.Raised(fault, detail[: messages.LONGEST_DETAIL], spent)
 
 
-def _pack_error(error: Exception) -> bytes:
-    """Return an error packed as an answer, replaced by a description if it cannot be pickled."""
-    try:
-        packed = process.pack((False, error))
-        pickle.loads(packed[process.LENGTH.size :])  # noqa: S301 some can be written but not read
-    except Exception as problem:  # noqa: BLE001 whatever it is, the worker must be told
-        return process.pack((False, RuntimeError(f"{error!r} cannot be sent: {problem!r}")))
-    return packed
-
-
-def compute_unit(work: Work, batches: compute.StoredBatches) -> compute.Result:
-    """Compute one piece of work. Raises whatever the engine raises."""
-    failpoints.hit("child.unit", work.target)
-    return compute.perform(work, batches, _report, _is_stopped)
-
-
-def compute_group(works: Sequence[Work]) -> list[compute.Result | Exception]:
-    """Compute several pieces of work; where one raises, its error takes the place of its result."""
-    results: list[compute.Result | Exception] = []
-    for work in works:
-        try:
-            results.append(compute_unit(work, ()))
-        except Exception as error:  # noqa: BLE001 whatever it is, it belongs to this one
-            results.append(error)
-    return results
+def _described(
+    error: Exception, limits: ChildLimits
+) -> tuple[Literal["crash", "memory", "wrong"], str]:
+    match error:
+        case MemoryError():
+            return "memory", f"more than {limits.memory_bytes >> 20} MiB"
+        case verify.WrongDecomposition():
+            return "wrong", str(error)
+        case _:
+            return "crash", f"{type(error).__name__}: {error}"
 
 
 def _report(solving: Solving) -> None:

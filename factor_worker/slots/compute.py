@@ -6,7 +6,9 @@ worker's own process, which imports this module too, has no use for it.
 
 import resource
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from common.domain import (
     BigInt,
@@ -33,7 +35,7 @@ SIEVE_SECONDS = 60.0
 """A sieve unit that a slow machine has not finished within this time returns what it has."""
 
 
-class Result(NamedTuple):
+class Result(msgspec.Struct, frozen=True, tag="result"):
     """What came of a piece of work; ``cpu_seconds`` includes the programs that it ran."""
 
     pieces: tuple[Piece, ...] = ()
@@ -57,9 +59,9 @@ def measure_slowness() -> float:
     """Return how many CPU seconds this machine takes for one CPU second of the reference machine."""
     from factor_worker.engine.siqs import complete  # noqa: PLC0415 see above
 
-    before = _cpu_seconds()
+    before = cpu_seconds()
     complete.factor(CALIBRATION)
-    return (_cpu_seconds() - before) / CALIBRATION_SECONDS
+    return (cpu_seconds() - before) / CALIBRATION_SECONDS
 
 
 def perform(
@@ -77,7 +79,7 @@ def perform(
         stopped: Asked now and then during `Sieve`, which ends with what it has once this returns True.
 
     """
-    before = _cpu_seconds()
+    before = cpu_seconds()
     match work:
         case Sieve():
             result = _sieve(work, stopped)
@@ -85,7 +87,7 @@ def perform(
             result = _solve(work, batches, report)
         case _:
             result = _decompose(work)
-    return result._replace(cpu_seconds=_cpu_seconds() - before)
+    return replace(result, cpu_seconds=cpu_seconds() - before)
 
 
 def _decompose(work: Work) -> Result:
@@ -140,7 +142,8 @@ def _verified(target: int, found: parts.Decomposition) -> tuple[Piece, ...]:
     )
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process and of the programs that it has run."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 

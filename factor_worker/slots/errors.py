@@ -5,16 +5,17 @@
         ├── UnitFailed      the unit gave no result, and one of its faults is spent
         ├── UnitStopped     the unit was stopped on purpose, and nobody is to blame
         ├── SlotBroken      this machine starts no child process: not the fault of any unit
-        └── ChildDied       a child process ended without an answer; a slot turns it into one of the above
+        ├── ChildDied       a child process ended without an answer
+        └── AnswerRefused   a child process answered something that is not believed, and was killed
 
-What the engine raises in a child process reaches the worker as a `UnitFailed`.
+A slot turns the last two into one of the others. What the engine raises in a child process reaches the worker
+as a `UnitFailed`.
 """
 
 from typing import Self
 
 from common.domain import Failure, Fault
 from common.errors import FactorlineError
-from factor_worker.engine import verify
 
 
 class SlotError(FactorlineError):
@@ -47,15 +48,9 @@ class UnitFailed(SlotError):
         return cls(Failure(Fault.CRASH, f"the child process died: {cause}"))
 
     @classmethod
-    def raised(cls, error: Exception, *, limit_bytes: int) -> Self:
-        """Return the error of a unit whose computation raised this one."""
-        match error:
-            case MemoryError():
-                return cls.out_of_memory(limit_bytes=limit_bytes)
-            case verify.WrongDecomposition():
-                return cls(Failure(Fault.WRONG, str(error)))
-            case _:
-                return cls(Failure(Fault.CRASH, f"{type(error).__name__}: {error}"))
+    def refused(cls, *, why: str) -> Self:
+        """Return the error of a unit whose child process did not give an answer that can be true."""
+        return cls(Failure(Fault.WRONG, f"the child process gave no valid answer: {why}"))
 
 
 class UnitStopped(SlotError):
@@ -81,3 +76,11 @@ class ChildDied(SlotError):
 
     def __init__(self) -> None:
         super().__init__("The child process ended without an answer.")
+
+
+class AnswerRefused(SlotError):
+    """A child process answered something that is not believed, and was killed."""
+
+    def __init__(self, *, why: str) -> None:
+        self.why = why
+        super().__init__(f"The child process gave no valid answer ({why}), and was killed.")

@@ -1,35 +1,27 @@
 """A child process as its worker sees it: it is asked one thing at a time, and it answers or dies.
 
-Questions and answers are pickles, each preceded by its length, over a pair of sockets. The kernel closes
-the child's end when the child dies, whatever the cause. So nobody has to poll whether it is alive, and
-nobody waits for an answer that cannot come.
+They talk over a pair of sockets, see `factor_worker.slots.messages`. The kernel closes the child's end when
+the child dies, whatever the cause. So nobody has to poll whether it is alive, and nobody waits for an answer
+that cannot come. A child that says anything but the answer to its question is killed.
 """
 
 import asyncio
-import pickle
 import select
 import signal
 import socket
-import struct
-from collections.abc import Callable
 from multiprocessing.process import BaseProcess
-from typing import Any, cast
+from typing import cast
 
 import psutil
+import structlog
 
-from factor_worker.slots import forkserver
-from factor_worker.slots.errors import ChildDied
+from factor_worker.slots import forkserver, messages
+from factor_worker.slots.errors import AnswerRefused, ChildDied
 
-LENGTH = struct.Struct("!Q")
-"""The length of a message in bytes, which is sent before it."""
+log = structlog.stdlib.get_logger(__name__)
+
 JOIN_SECONDS = 5.0
 """How long to wait for the end of a child that has died or was killed."""
-
-
-def pack(message: object) -> bytes:
-    """Return a message as it is sent."""
-    packed = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-    return LENGTH.pack(len(packed)) + packed
 
 
 class Child(asyncio.Protocol):
@@ -40,8 +32,8 @@ class Child(asyncio.Protocol):
         self._readable = select.poll()
         self._readable.register(ours, select.POLLIN)
         self._transport: asyncio.WriteTransport | None = None
-        self._received = bytearray()
-        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._inbox = messages.Inbox()
+        self.answer: asyncio.Future[list[object]] = asyncio.get_running_loop().create_future()
         """To the last question. A new child reports the slowness of the machine without being asked."""
         self.pid = cast("int", process.pid)
         self._observed: psutil.Process | None = None
@@ -57,7 +49,7 @@ class Child(asyncio.Protocol):
             args: What `factor_worker.slots.child.serve` takes after its end of the channel.
 
         Raises:
-            ChildDied: It ended before it was ready.
+            ChildDied, AnswerRefused: It ended before it was ready, or was not what it should be.
             OSError, EOFError: The machine, or the fork server, gives us no process.
 
         """
@@ -71,10 +63,11 @@ class Child(asyncio.Protocol):
             raise
         _, child = await loop.create_unix_connection(lambda: cls(process, ours), sock=ours)
         try:
-            child.slowness = await child.answer
+            [greeting] = cast("list[messages.Greeting]", await child.answer)
         except asyncio.CancelledError:
             child.kill(ChildDied())
             raise
+        child.slowness = greeting.slowness
         return child
 
     def is_idle(self) -> bool:
@@ -83,15 +76,16 @@ class Child(asyncio.Protocol):
         # question must not be blamed for it.
         return self.alive and self.answer.done() and not self._readable.poll(0)
 
-    def ask(self, function: Callable[..., Any], args: tuple[object, ...]) -> asyncio.Future[Any]:
-        """Have the child call a function; return the future of what it returns or raises.
+    def ask(self, question: messages.Question) -> asyncio.Future[list[object]]:
+        """Send a question; return the future of its answers, one `messages.Answer` for each work.
 
-        If there will be no answer, the future gets `ChildDied` or what `kill` was given. Nothing may
-        be asked before the last answer has come.
+        If there will be no answer, the future gets `ChildDied`, `AnswerRefused`, or what `kill` was given.
+        Nothing may be asked before the last answer has come.
         """
         self.answer = asyncio.get_running_loop().create_future()
+        self._inbox.expect(question.works)
         if self.alive and self._transport is not None:
-            self._transport.write(pack((function, args)))
+            self._transport.write(messages.frame(question))
         else:
             self.answer.set_exception(ChildDied())
         return self.answer
@@ -143,21 +137,21 @@ class Child(asyncio.Protocol):
         self._transport = cast("asyncio.WriteTransport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Collect bytes; once the answer is complete, hand it over."""
-        self._received += data
-        begin = LENGTH.size
-        if len(self._received) < begin:
+        """Collect bytes; once all answers are complete, hand them over."""
+        if not self.alive:
             return
-        if len(self._received) < begin + LENGTH.unpack_from(self._received)[0]:
+        try:
+            answers = self._inbox.receive(data)
+        except messages.NotBelieved as error:
+            log.error(  # noqa: TRY400 the trace would show our own code
+                "Child process killed, because it gave no valid answer",
+                pid=self.pid,
+                why=str(error),
+            )
+            self.kill(AnswerRefused(why=str(error)))
             return
-        succeeded, value = pickle.loads(memoryview(self._received)[begin:])  # noqa: S301 from our own child
-        self._received = bytearray()
-        if self.answer.done():  # nobody waits for it any more
-            return
-        if succeeded:
-            self.answer.set_result(value)
-        else:
-            self.answer.set_exception(value)
+        if answers is not None and not self.answer.done():
+            self.answer.set_result(answers)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Notice that the child has died."""

@@ -6,8 +6,9 @@ one child process and treats it as expendable:
 
     start    The fork server (`forkserver`), which has loaded every kernel (`preload`), forks a child
              within milliseconds.
-    compute  The slot sends a function with its arguments through a pair of sockets (`process`). The
-             child calls it (`child`, `compute`) and sends back what it returned or raised.
+    compute  The slot sends works through a pair of sockets (`process`). The child computes them
+             (`child`, `compute`) and sends back a result or an error for each. The slot believes only what
+             can be an answer to the question (`messages`), and kills a child that says anything else.
     watch    Meanwhile a timer enforces the wall-clock limit, and the slot looks at the child's memory
              and CPU seconds every quarter of a second. A child that exceeds either limit is killed.
     stop     The slot sets a flag in shared memory. A sieve unit looks at it between polynomials and
@@ -25,17 +26,20 @@ kills the server's children.
 
 import asyncio
 import ctypes
+import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import cast
 
 import structlog
+from msgspec.structs import replace
 
 from common.domain import Fault, Solving, Work
 from common.runtime.backoff import Backoff
-from factor_worker.slots import child, forkserver
+from factor_worker.slots import child, forkserver, messages
 from factor_worker.slots.child import ChildLimits, Shared
 from factor_worker.slots.compute import Result, StoredBatches
 from factor_worker.slots.errors import (
+    AnswerRefused,
     ChildDied,
     SlotBroken,
     SlotError,
@@ -58,8 +62,6 @@ A machine that has run out of memory or processes may soon have some again.
 GROUP_SECONDS = 5.0
 """A group that takes longer contains something that is not short after all."""
 
-Returned = TypeVar("Returned")
-
 
 class Slot:
     """One child process that computes one unit at a time."""
@@ -71,8 +73,8 @@ class Slot:
 
         Args:
             limits: What the child may take.
-            on_death: Called with ``crash``, ``memory``, ``timeout`` or ``idle`` when a child dies that
-                nobody has stopped.
+            on_death: Called with ``crash``, ``memory``, ``timeout``, ``wrong`` or ``idle`` when a child dies
+                that nobody has stopped.
 
         """
         self._limits = limits
@@ -83,7 +85,7 @@ class Slot:
             forkserver.CONTEXT.RawValue(ctypes.c_byte, 0),
         )
         self._child: Child | None = None
-        self._answer: asyncio.Future[Any] | None = None
+        self._answer: asyncio.Future[list[object]] | None = None
         self._cpu_before = self._cpu_seconds = 0.0
         """The child's CPU seconds when the call began, and when they were last looked at."""
 
@@ -114,7 +116,7 @@ class Slot:
         while True:
             try:
                 return await Child.start(self._shared, self._limits)
-            except (ChildDied, OSError, EOFError) as error:
+            except (ChildDied, AnswerRefused, OSError, EOFError) as error:
                 attempts_left -= 1
                 if not attempts_left:
                     raise SlotBroken(cause=error) from error
@@ -124,7 +126,9 @@ class Slot:
     def progress(self) -> Solving | None:
         """Return the progress of the solve unit in the child, or None if it has reported none."""
         stage, rows, done, of = self._shared.progress[:]
-        return Solving(child.STAGES[stage], rows, done, of) if of else None
+        if not (0 <= stage < len(child.STAGES) and min(rows, done) >= 0 and of > 0):
+            return None  # none yet, or none that makes sense
+        return Solving(child.STAGES[stage], rows, done, of)
 
     async def compute(self, work: Work, batches: StoredBatches = ()) -> Result:
         """Compute one piece of work in the child.
@@ -134,12 +138,17 @@ class Slot:
             batches: The stored relations, for a `Solve`.
 
         Raises:
-            UnitFailed: The child crashed, exceeded its time or memory, or raised an error.
+            UnitFailed: The child crashed, exceeded its time or memory, raised an error, or gave no answer
+                that can be true.
             UnitStopped: `stop` was called.
             SlotBroken: No child can be started to compute it.
 
         """
-        return await self._call(self._limits.unit_seconds, child.compute_unit, work, batches)
+        question = messages.Question((work,), tuple(batches))
+        [answer] = await self._ask(self._limits.unit_seconds, question)
+        if isinstance(answer, UnitFailed):
+            raise answer
+        return answer
 
     async def compute_group(self, works: Sequence[Work]) -> list[Result | UnitFailed]:
         """Compute several short pieces of work; return a result or an error for each, in order.
@@ -150,42 +159,37 @@ class Slot:
 
         """
         seconds = min(self._limits.unit_seconds, GROUP_SECONDS)
-        results = await self._call(seconds, child.compute_group, works)
-        return [
-            self._raised(result) if isinstance(result, Exception) else result for result in results
-        ]
+        return await self._ask(seconds, messages.Question(tuple(works)))
 
-    async def _call(
-        self, seconds: float, function: Callable[..., Returned], *args: object
-    ) -> Returned:
+    async def _ask(self, seconds: float, question: messages.Question) -> list[Result | UnitFailed]:
         self._shared.stop_flag.value = 0
         running = await self._live_child()
         if self._shared.stop_flag.value:  # while the child was started
             raise UnitStopped
         self._cpu_before = self._cpu_seconds = running.cpu_seconds()
         try:
-            return await self._call_child(running, seconds, function, *args)
+            return await self._ask_child(running, seconds, question)
         except SlotError as error:
             error.cpu_seconds = max(self._cpu_seconds, running.cpu_seconds()) - self._cpu_before
             raise
 
-    async def _call_child(
-        self, running: Child, seconds: float, function: Callable[..., Returned], *args: object
-    ) -> Returned:
+    async def _ask_child(
+        self, running: Child, seconds: float, question: messages.Question
+    ) -> list[Result | UnitFailed]:
         self._shared.progress[:] = [0] * len(self._shared.progress)
-        self._answer = answer = running.ask(function, args)
+        self._answer = answer = running.ask(question)
+        began = time.monotonic()
         late = UnitFailed.timed_out(seconds=seconds)
         timer = asyncio.get_running_loop().call_later(seconds, self._kill_busy, answer, late)
         try:
             await self._watch_memory(running, answer)
-            result: Returned = answer.result()
-        except (UnitFailed, UnitStopped):
-            raise
+            answers = cast("list[messages.Answer]", answer.result())
         except ChildDied as error:
             self._on_death(Fault.CRASH.value)
             raise UnitFailed.crashed(cause=await running.cause_of_death()) from error
-        except Exception as error:
-            raise self._raised(error) from error
+        except AnswerRefused as error:
+            self._on_death(Fault.WRONG.value)
+            raise UnitFailed.refused(why=error.why) from error
         finally:
             timer.cancel()
             if not answer.done():  # the caller was cancelled
@@ -195,9 +199,10 @@ class Slot:
                 self._child = None
         if self._shared.stop_flag.value:
             raise UnitStopped
-        return result
+        longest = time.monotonic() - began
+        return [_believed(one, longest) for one in answers]
 
-    async def _watch_memory(self, running: Child, answer: asyncio.Future[Any]) -> None:
+    async def _watch_memory(self, running: Child, answer: asyncio.Future[list[object]]) -> None:
         """Wait for an answer, and kill the child if it outgrows its memory limit meanwhile."""
         limit = self._limits.memory_bytes
         while not answer.done():
@@ -208,7 +213,9 @@ class Slot:
             if running.resident_bytes() > limit:
                 self._kill_busy(answer, UnitFailed.out_of_memory(limit_bytes=limit))
 
-    def _kill_busy(self, answer: asyncio.Future[Any], why: UnitFailed | UnitStopped) -> None:
+    def _kill_busy(
+        self, answer: asyncio.Future[list[object]], why: UnitFailed | UnitStopped
+    ) -> None:
         """Kill the child in the middle of a unit, unless the unit has ended."""
         if self._child is None or answer.done():
             return
@@ -231,5 +238,12 @@ class Slot:
             last.kill(UnitStopped())
             await last.cause_of_death()
 
-    def _raised(self, error: Exception) -> UnitFailed:
-        return UnitFailed.raised(error, limit_bytes=self._limits.memory_bytes)
+
+def _believed(answer: messages.Answer, longest: float) -> Result | UnitFailed:
+    """Return what a child has answered; it cannot have computed for longer than it took."""
+    cpu_seconds = min(answer.cpu_seconds, longest)
+    if isinstance(answer, Result):
+        return replace(answer, cpu_seconds=cpu_seconds)
+    failed = UnitFailed(answer.failure)
+    failed.cpu_seconds = cpu_seconds
+    return failed

@@ -17,6 +17,7 @@ from factor_worker.slots.forkserver import PRELOAD
 from factor_worker.slots.slot import Slot
 from tests import waiting
 from tests.worker.children import GENEROUS, HARD, child_of, linux_only, until_busy
+from tests.worker.probes import look
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,19 +39,21 @@ if __name__ == "__main__":
 
 
 @linux_only
-async def test_the_fork_server_has_loaded_what_its_children_need(slot: Slot) -> None:
+async def test_the_fork_server_has_loaded_what_its_children_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It ignores a module that it cannot import, and then every child would load everything again."""
-    loaded_by = await slot._call(10, _pid_that_preloaded)  # noqa: SLF001 no unit asks for this
+    loaded_by, parent = await look(monkeypatch, _pids_that_preloaded_and_forked)
 
-    assert loaded_by == child_of(slot).ppid()
+    assert loaded_by == parent
 
 
 @linux_only
-async def test_a_child_holds_its_channel_and_no_other_socket_or_pipe(slot: Slot) -> None:
+async def test_a_child_holds_its_channel_and_no_other_socket_or_pipe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """With a copy of the fork server's pipe it would keep the server alive after the worker's death."""
-    held = await slot._call(10, _sockets_and_pipes)  # noqa: SLF001 as above
-
-    assert ["socket"] == held
+    assert ["socket"] == await look(monkeypatch, _sockets_and_pipes)
 
 
 @linux_only
@@ -122,12 +125,12 @@ async def test_a_nice_child_interrupts_nobody(niceness: int, policy: str) -> Non
         await slot.close()
 
 
-async def test_a_child_sees_no_secret(slot: Slot) -> None:
+async def test_a_child_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker's environment, pytest's own variables included, stays with the worker."""
-    names = await slot._call(10, _names_in_environment)  # noqa: SLF001 as above
+    names = await look(monkeypatch, _names_in_environment)
 
     assert "PYTEST_CURRENT_TEST" in os.environ
-    assert set(KEPT_ENVIRONMENT) >= names
+    assert set(KEPT_ENVIRONMENT) >= set(names)
 
 
 @linux_only
@@ -149,8 +152,8 @@ def test_the_fork_server_is_given_no_secret() -> None:
     assert left == "mongodb://u:p@h"
 
 
-def _pid_that_preloaded() -> int:
-    return int(sys.modules[PRELOAD].SERVER_PID)
+def _pids_that_preloaded_and_forked() -> tuple[int, int]:
+    return int(sys.modules[PRELOAD].SERVER_PID), os.getppid()
 
 
 def _sockets_and_pipes() -> list[str]:
@@ -166,5 +169,5 @@ def _sockets_and_pipes() -> list[str]:
     return found
 
 
-def _names_in_environment() -> set[str]:
-    return set(os.environ)
+def _names_in_environment() -> list[str]:
+    return list(os.environ)
