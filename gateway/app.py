@@ -7,7 +7,7 @@ from common.broker import Broker
 from common.lifecycle import Lifecycle
 from common.runtime.settings import Settings
 from common.store import Store
-from gateway.access import Doorkeeper, Limiter, check_exposure
+from gateway.access import Doorkeeper, Limiter, Sites, check_exposure
 from gateway.api import asyncapi, openapi
 from gateway.api.routes import ROUTES, setup_routes
 from gateway.context import (
@@ -20,6 +20,7 @@ from gateway.context import (
     OPENAPI,
     READINESS,
     SETTINGS,
+    SITES,
     STORE,
     Readiness,
 )
@@ -43,11 +44,12 @@ def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Appli
     app = web.Application(
         client_max_size=settings.max_body_bytes,
         handler_args=connections.HANDLER_ARGS,
-        middlewares=[middlewares.measure, middlewares.answer_errors],
+        middlewares=[middlewares.measure, middlewares.answer_errors, middlewares.check_site],
     )
     app[SETTINGS], app[STORE], app[BROKER] = settings, store, broker
     app[DOORKEEPER] = Doorkeeper(settings, store)
     app[LIMITER] = Limiter(store, max_waits=settings.max_key_waits)
+    app[SITES] = Sites(settings)
     app[LIFECYCLE] = Lifecycle(store, broker)
     app[HUB] = Hub(store, broker, app[LIFECYCLE])
     app[READINESS] = Readiness()

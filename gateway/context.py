@@ -13,7 +13,7 @@ from common.broker import Broker
 from common.lifecycle import Lifecycle
 from common.runtime.settings import Settings
 from common.store import Store
-from gateway.access import Doorkeeper, Identity, Limiter
+from gateway.access import Doorkeeper, Identity, Limiter, Sites
 from gateway.hub import Hub
 
 
@@ -31,6 +31,7 @@ LIFECYCLE = web.AppKey("LIFECYCLE", Lifecycle)
 HUB = web.AppKey("HUB", Hub)
 DOORKEEPER = web.AppKey("DOORKEEPER", Doorkeeper)
 LIMITER = web.AppKey("LIMITER", Limiter)
+SITES = web.AppKey("SITES", Sites)
 READINESS = web.AppKey("READINESS", Readiness)
 OPENAPI = web.AppKey("OPENAPI", bytes)
 ASYNCAPI = web.AppKey("ASYNCAPI", bytes)

@@ -45,7 +45,7 @@ EVENT_GAPS = Counter(
 )
 REFUSED = Counter(
     "factorline_refused",
-    "Requests and WebSockets refused because of the API key or its limits",
+    "Requests and WebSockets refused because of the API key, its limits, or a wrong name or site",
     ["why"],
 )
 ASYNCIO_TASKS = Gauge("factorline_asyncio_tasks", "Asyncio tasks in this gateway")

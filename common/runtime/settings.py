@@ -26,6 +26,11 @@ UNVERIFIED = {
     },
 }
 """Options in addresses, in lower case, that would accept any certificate as the server's."""
+LISTS = {
+    "hosts": (r"[a-z0-9._-]+|[0-9a-f:.]+", "factor.lan, without a scheme or a port"),
+    "origins": (r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", "https://app.example"),
+}
+"""Settings that are lists: what an entry looks like, in lower case, and an example of one."""
 
 PROMISED = {
     "w",
@@ -56,8 +61,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether clients need an API key (`factorline keys make`). Without keys everybody may do everything."""
     insecure: bool = False
     """Whether to serve on a public address without keys."""
+    hosts: str = ""
+    """Names by which a service without keys may be called, besides localhost, loopback addresses and
+    FACTORLINE_HOST, separated by commas, such as factor.lan. A service with keys answers to every name."""
     origins: str = ""
-    """Other sites whose pages may open WebSockets, separated by commas, such as https://app.example."""
+    """Other sites whose pages may call the service (CORS) and open WebSockets, separated by commas, such as
+    https://app.example. If the service has keys, their pages need one too."""
     data: str = ".factorline"
     """The folder of the embedded store."""
     amqp_url: str = ""
@@ -157,6 +166,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return (host.strip("[]"), int(port)) if self.metrics else None
 
     def _check(self) -> None:
+        for field, (pattern, example) in LISTS.items():
+            value = getattr(self, field)
+            if not all(re.fullmatch(pattern, entry, re.ASCII) for entry in listed(value)):
+                raise errors.SettingError(
+                    name=f"FACTORLINE_{field.upper()}",
+                    value=value,
+                    why=f"each entry must be one such as {example}; separate several by commas",
+                )
         if self.metrics and not re.fullmatch(r".+:[0-9]{1,5}", self.metrics, re.ASCII):
             why = "it must be a host and a port, such as 127.0.0.1:9100"
             raise errors.SettingError(name="FACTORLINE_METRICS", value=self.metrics, why=why)
@@ -199,6 +216,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def _options(url: str) -> list[tuple[str, str]]:
     return urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query, keep_blank_values=True)
+
+
+def listed(value: str) -> list[str]:
+    """Return the entries of a setting that is a list, in lower case."""
+    return [entry.strip().lower() for entry in value.split(",") if entry.strip()]
 
 
 def forget_secrets() -> None:

@@ -15,7 +15,6 @@ import contextlib
 import enum
 import re
 import time
-import urllib.parse
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -101,7 +100,6 @@ class Doorkeeper:
         self._settings = settings
         self._store = store
         self._known: dict[str, _Known] = {}
-        self._origins = {origin.strip() for origin in settings.origins.split(",")} - {""}
         self._rechecking: asyncio.Task[None] | None = None
         self.unauthenticated = 0
         """Sockets that have not shown a key yet."""
@@ -189,22 +187,6 @@ class Doorkeeper:
             known = self._known.setdefault(digest, _Known(valid[0], now, now, quota))
         known.key, known.checked_at = valid[0], now
         return known
-
-    def check_origin(self, origin: str | None, *, host: str) -> None:
-        """Refuse a WebSocket of a web page of another site, unless FACTORLINE_ORIGINS allows it.
-
-        Args:
-            origin: The header Origin; browsers send it, other clients do not.
-            host: The header Host, under which the caller reached this gateway.
-
-        Raises:
-            problems.OriginRefused: The page is of another site.
-
-        """
-        if origin is None or origin in self._origins:
-            return
-        if urllib.parse.urlsplit(origin).netloc != host:
-            raise problems.OriginRefused(origin=origin)
 
     def open_socket(self, identity: Identity, close: Callable[[], Awaitable[None]]) -> Quota:
         """Count a socket of a key; return the subscriptions that the key's sockets share.

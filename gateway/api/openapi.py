@@ -31,9 +31,10 @@ _LIMIT_HEADERS = {
         ("Retry-After", "Seconds to wait before the next attempt."),
     )
 }
-_KEYED = ("unauthenticated", "too-many-requests", "store-unavailable")
+_SITES = ("origin-refused", "host-refused")
+_KEYED = (*_SITES, "unauthenticated", "too-many-requests", "store-unavailable")
 _AT_THE_DOOR = {
-    Access.PUBLIC: (),
+    Access.PUBLIC: _SITES,
     Access.OWNER: _KEYED,
     Access.OPERATOR: (*_KEYED, "not-allowed"),
 }

@@ -131,9 +131,7 @@ ROUTES = (
         (*_NO_NUMBER, "store-unavailable"),
         parameters=(_NUMBER,),
     ),
-    Route(
-        "GET", "/ws", websocket, {101: None}, ("upgrade-required", "origin-refused"), socket=True
-    ),
+    Route("GET", "/ws", websocket, {101: None}, ("upgrade-required",), socket=True),
     Route("GET", "/healthz", pages.healthz, {200: models.Health}, access=Access.PUBLIC),
     Route(
         "GET",

@@ -1,4 +1,4 @@
-"""What surrounds every handler: metrics, problems instead of errors, the key, its limits, the deadline."""
+"""What surrounds every handler: metrics, problems instead of errors, sites, keys, limits, the deadline."""
 
 import functools
 import time
@@ -11,8 +11,8 @@ from yarl import URL
 
 from common.runtime import tracing
 from gateway import metrics
-from gateway.access import Access
-from gateway.context import DOORKEEPER, IDENTITY, LIMITER, SETTINGS
+from gateway.access import PREFLIGHT, Access
+from gateway.context import DOORKEEPER, IDENTITY, LIMITER, SETTINGS, SITES
 from gateway.http import parameters, responses
 from gateway.http.deadline import DEADLINE, Deadline
 from gateway.views import problems
@@ -23,6 +23,9 @@ CLIENT_GONE = 499
 """The status under which a request is counted whose client hung up; nobody receives it."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+PROBES = {"/healthz", "/readyz"}
+"""Balancers call these under names of their own, and the answers say nothing of anybody."""
 
 
 @web.middleware
@@ -76,6 +79,22 @@ async def _meant(request: web.Request) -> str | None:
         return None
     found = await request.app.router.resolve(request.clone(rel_url=URL(path, encoded=True)))
     return path if found.http_exception is None else None
+
+
+@web.middleware
+async def check_site(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse wrong names and pages of other sites, and answer the preflight of a listed site."""
+    sites = request.app[SITES]
+    try:
+        if request.path not in PROBES:
+            sites.check_host(request.host, *request.headers.getall("Host", ()))
+        sites.check_page(request.method, request.host, request.headers)
+    except problems.RequestError as error:
+        metrics.REFUSED.labels(problems.name_of(error)).inc()
+        raise
+    if request.method == "OPTIONS" and sites.fields(request.headers.get("Origin")):
+        return web.Response(status=204, headers=PREFLIGHT)
+    return await handler(request)
 
 
 def guarded(handler: Handler, access: Access, query: Collection[str] | None = None) -> Handler:

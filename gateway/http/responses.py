@@ -8,7 +8,7 @@ import structlog
 from aiohttp import web
 
 from common import errors
-from gateway.context import ANSWER_FIELDS
+from gateway.context import ANSWER_FIELDS, SITES
 from gateway.views import problems
 from gateway.views.models import Problem, TaskView
 
@@ -18,6 +18,14 @@ POLL_SECONDS = "1"
 """How soon a client that polls should look at an unfinished task again."""
 UNAVAILABLE_RETRY_SECONDS = "2"
 _ENCODER = msgspec.json.Encoder()
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""What every answer tells a browser. A page has a policy of its own, which allows it its files."""
 
 
 def of_model(
@@ -85,7 +93,10 @@ def _of_aiohttp_error(error: web.HTTPException) -> web.Response:
 
 def _of_problem(problem: Problem) -> web.Response:
     return web.Response(
-        body=_ENCODER.encode(problem), status=problem.status, content_type=problems.CONTENT_TYPE
+        body=_ENCODER.encode(problem),
+        status=problem.status,
+        content_type=problems.CONTENT_TYPE,
+        headers=HEADERS,  # some are sent before there is an application
     )
 
 
@@ -103,9 +114,13 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
 
     If the client is still sending a body that nobody has read, the connection closes after the answer.
     """
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    for name, value in request.get(ANSWER_FIELDS, {}).items():
+    for name, value in (*HEADERS.items(), *request.get(ANSWER_FIELDS, {}).items()):
         response.headers.setdefault(name, value)
+    sites = request.app[SITES]
+    if sites.depends_on_origin:
+        response.headers.update(sites.fields(request.headers.get("Origin")))
+        varies = response.headers.getall("Vary", ())
+        response.headers["Vary"] = ", ".join([*varies, "Origin"])
     if not request.content.is_eof() and not isinstance(response, web.WebSocketResponse):
         response.force_close()
         response.headers["Connection"] = "close"

@@ -15,6 +15,7 @@ FactorlineError
 │   ├── Unauthenticated     401 unauthenticated
 │   ├── NotAllowed          403 not-allowed
 │   ├── OriginRefused       403 origin-refused
+│   ├── HostRefused         421 host-refused
 │   ├── TooManySockets      429 too-many-sockets
 │   └── Limited
 │       ├── TooManyRequests 429 too-many-requests
@@ -46,6 +47,7 @@ from gateway.views.models import Problem
 
 CONTENT_TYPE = "application/problem+json"
 _LONGEST_DETAIL = 1000
+_LONGEST_NAME = 100
 
 
 class RequestError(errors.FactorlineError):
@@ -163,12 +165,24 @@ class NotAllowed(RequestError):
 
 
 class OriginRefused(RequestError):
-    """A web page of another site tried to open a WebSocket."""
+    """A web page of another site has sent the request."""
 
-    def __init__(self, *, origin: str) -> None:
+    def __init__(self, *, origin: str | None) -> None:
+        who = "other sites" if origin is None else origin[:_LONGEST_NAME]
         super().__init__(
-            f"Web pages of {origin} may not open WebSockets here. The operator can allow it "
+            f"Web pages of {who} may not use this service. The operator can allow it "
             "with FACTORLINE_ORIGINS."
+        )
+
+
+class HostRefused(RequestError):
+    """The request is for a name that may be an attacker's."""
+
+    def __init__(self, *, host: str) -> None:
+        super().__init__(
+            "Without API keys this service answers to localhost and loopback addresses, and not to "
+            f"{host[:_LONGEST_NAME]!r}. If it should, add the name to FACTORLINE_HOSTS, or set "
+            "FACTORLINE_KEYS=true."
         )
 
 
@@ -273,8 +287,17 @@ _KINDS: list[tuple[type[Exception], Kind]] = [
         Kind(
             "origin-refused",
             403,
-            "Web pages of this origin may not connect",
+            "Web pages of this origin may not use the service",
             "Ask the operator to add the origin to FACTORLINE_ORIGINS.",
+        ),
+    ),
+    (
+        HostRefused,
+        Kind(
+            "host-refused",
+            421,
+            "The service does not answer to this name",
+            "Call it as localhost, or ask the operator to add the name to FACTORLINE_HOSTS.",
         ),
     ),
     (

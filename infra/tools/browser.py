@@ -27,8 +27,8 @@ FLAGS = (
 
 
 @contextlib.asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
-    """Yield a headless browser.
+async def chromium(*flags: str) -> AsyncIterator[Browser]:
+    """Yield a headless browser, with some more flags.
 
     Raises:
         NotInstalled: Chromium is not installed.
@@ -36,7 +36,7 @@ async def chromium() -> AsyncIterator[Browser]:
     """
     program = find_program("chromium", how=HOW)
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        browser = await playwright.chromium.launch(executable_path=program, args=[*FLAGS, *flags])
         try:
             yield browser
         finally:

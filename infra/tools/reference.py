@@ -73,6 +73,18 @@ and their subscriptions are also counted for each gateway, not over all of them.
 
 `GET /` answers `curl` with `Hello Factor app!`, and a browser with the page.
 
+## Web pages
+
+The page of another site gets 403 `origin-refused`, whatever it asks for; only a link to the service is
+followed. `FACTORLINE_ORIGINS` lists the sites whose pages may call the service (CORS). They may read
+`Allow`, `ETag`, `Location`, `Preference-Applied`, `RateLimit`, `RateLimit-Policy`, `Retry-After` and
+`WWW-Authenticate`, and show their key in `Authorization` or in the first frame of a WebSocket; cookies
+play no part. An answer that a balancer gives in place of the service has no CORS headers.
+
+A service without keys answers to `localhost`, loopback addresses and the names in `FACTORLINE_HOSTS`, so
+that no attacker's name can be pointed at it. Under any other name, every call but `/healthz` and
+`/readyz` is answered with 421 `host-refused`.
+
 ## Calls
 """
 TASK = """

@@ -91,7 +91,7 @@ async def connect(serve: Callable[..., Awaitable[Connect]]) -> Connect:
 
 def request(method: str, path: str, *fields: str, body: bytes = b"") -> bytes:
     """Return a request as it goes over the wire."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: here", *fields]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *fields]
     if body:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body
