@@ -5,12 +5,13 @@
 Theory of operation. A connection is either *served*, while a handler answers its request, or *waiting* for
 its client: to send a request, to send the rest of a body, to read an answer. A client can make no connection
 wait for long (`HEADER_SECONDS`, `BODY_SECONDS`, `IDLE_SECONDS`), nor make many wait at once: one address may
-have `WAITING_PER_ADDRESS`, and all together as many as there are file descriptors. The next connection is
-accepted nevertheless, and the one that has waited longest is closed for it. Only if every connection is being
-served is the next one refused.
+have `UNFINISHED_PER_ADDRESS` from which a request, or the rest of one, is still to come, and all together as
+many as there are file descriptors. The next connection is accepted nevertheless, and the one that has waited
+longest is closed for it. Only if every connection is being served is the next one refused.
 
-What is served is bounded elsewhere: WebSockets and long polls for each key, and every other request by its
-deadline.
+A connection whose last request is answered does not count for its address: a proxy keeps many of those, and
+is about to use them. What is served is bounded elsewhere: WebSockets and long polls for each key, and every
+other request by its deadline.
 """
 
 import asyncio
@@ -38,8 +39,10 @@ BODY_SECONDS = 60.0
 """How long a body may take: of 1 MiB, 18 KB a second are enough."""
 IDLE_SECONDS = 75.0
 """How long a connection is kept for the next request, or for a client that reads its answer slowly."""
-WAITING_PER_ADDRESS = 256
-"""Connections of one address that wait for their client. Of IPv6 the first 64 bits are an address."""
+UNFINISHED_PER_ADDRESS = 256
+"""Connections of one address with a request that is still to come, or to come to its end.
+
+Of IPv6 the first 64 bits are an address."""
 SPARE_DESCRIPTORS = 256
 """File descriptors that are not for clients: store, broker, children, and what the kernel accepts at once."""
 SWEEP_SECONDS = 1.0
@@ -205,7 +208,7 @@ class Guard:
         self._open: set[Connection] = set()
         # Dictionaries keep the order: the first one has waited longest.
         self._waiting: dict[Connection, None] = {}
-        self._waiting_of: dict[str, dict[Connection, None]] = {}
+        self._unfinished: dict[str, dict[Connection, None]] = {}
         self._now = asyncio.get_running_loop().time
         self._untold: Counter[str] = Counter()
         self._told_at = -LOG_SECONDS
@@ -232,9 +235,7 @@ class Guard:
                 return
             self._close(next(iter(self._waiting)), "room")
         self._waits(connection, HEADER_SECONDS)
-        of_address = self._waiting_of[connection.address]
-        if len(of_address) > WAITING_PER_ADDRESS:
-            self._close(next(iter(of_address)), "address")
+        self._is_unfinished(connection)
 
     def forget(self, connection: Connection) -> None:
         """Drop a connection that is lost."""
@@ -248,6 +249,7 @@ class Guard:
         if connection in self._waiting:
             soon = self._now() + HEADER_SECONDS
             connection.deadline = min(connection.deadline, soon)
+            self._is_unfinished(connection)
 
     def reads(self, connection: Connection) -> None:
         """Note that the client of an answered request has read a part of the answer."""
@@ -270,9 +272,7 @@ class Guard:
         """Note that a handler waits for the rest of a body, which has a deadline of its own."""
         if connection in self._open:
             self._waits(connection, 2 * BODY_SECONDS)
-            of_address = self._waiting_of[connection.address]
-            if len(of_address) > WAITING_PER_ADDRESS:
-                self._close(next(iter(of_address)), "address")
+            self._is_unfinished(connection)
         try:
             yield
         finally:
@@ -281,16 +281,21 @@ class Guard:
     def _waits(self, connection: Connection, seconds: float) -> None:
         connection.deadline = self._now() + seconds
         self._waiting[connection] = None
-        self._waiting_of.setdefault(connection.address, {})[connection] = None
+
+    def _is_unfinished(self, connection: Connection) -> None:
+        """Count it for its address, and close the oldest one if there are too many."""
+        of_address = self._unfinished.setdefault(connection.address, {})
+        of_address[connection] = None
+        if len(of_address) > UNFINISHED_PER_ADDRESS:
+            self._close(next(iter(of_address)), "address")
 
     def _leave(self, connection: Connection) -> None:
-        if connection not in self._waiting:
-            return
-        del self._waiting[connection]
-        of_address = self._waiting_of[connection.address]
-        del of_address[connection]
-        if not of_address:
-            del self._waiting_of[connection.address]
+        self._waiting.pop(connection, None)
+        of_address = self._unfinished.get(connection.address)
+        if of_address is not None and connection in of_address:
+            del of_address[connection]
+            if not of_address:
+                del self._unfinished[connection.address]
 
     def _close(self, connection: Connection, why: str, problem: Exception | None = None) -> None:
         self._leave(connection)

@@ -264,7 +264,7 @@ _KINDS: list[tuple[type[Exception], Kind]] = [
     (TooSlow, Kind("too-slow", 408, "The request came too slowly", _REPEAT)),
     (BodyTooLarge, Kind("body-too-large", 413, "The request's body is too large", _FIX)),
     (BatchTooLarge, Kind("batch-too-large", 413, "The batch is too large", _FIX)),
-    (EncodedBody, Kind("encoded-body", 415, "The request's body is compressed", _FIX)),
+    (EncodedBody, Kind("encoded-body", 415, "The body is compressed", _FIX)),
     (
         UpgradeRequired,
         Kind(

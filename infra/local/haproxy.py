@@ -11,7 +11,8 @@ CONFIGURATION = Path(__file__).parents[1] / "haproxy" / "haproxy.cfg"
 MAX_GATEWAYS = 4
 """The number of gateways that the configuration has room for."""
 UNLIMITED = 1_000_000
-"""Requests in ten seconds. On loopback all clients share one address, and benchmarks send all they can."""
+"""Requests in ten seconds, and connections. On loopback all clients share one address, and benchmarks send
+all they can."""
 
 HOW = (
     "Install it with `apt-get install -y --no-install-recommends haproxy` (Debian, Ubuntu) "
@@ -23,9 +24,24 @@ class HAProxy(Process):
     """A load balancer in front of the gateways at the given addresses (host:port)."""
 
     def __init__(
-        self, folder: Path, gateways: Sequence[str], *, port: int = 0, rate: int = UNLIMITED
+        self,
+        folder: Path,
+        gateways: Sequence[str],
+        *,
+        port: int = 0,
+        rate: int = UNLIMITED,
+        connections: int = UNLIMITED,
     ) -> None:
-        """Prepare the balancer. ``rate``: requests that one key or address may make in ten seconds."""
+        """Prepare the balancer.
+
+        Args:
+            folder: Where its log goes.
+            gateways: Their addresses.
+            port: Where it listens; 0 takes a free port.
+            rate: Requests that one key or address may make in ten seconds.
+            connections: Connections that one address may have.
+
+        """
         if len(gateways) > MAX_GATEWAYS:
             raise ValueError(f"{CONFIGURATION} has room for {MAX_GATEWAYS} gateways only")
         listen, statistics = free_ports(2)
@@ -37,6 +53,7 @@ class HAProxy(Process):
             "FACTORLINE_PROXY_STATS": f"127.0.0.1:{statistics}",
             "FACTORLINE_PROXY_RATE": str(rate),
             "FACTORLINE_PROXY_ADDRESS_RATE": str(2 * rate),
+            "FACTORLINE_PROXY_CONNECTIONS": str(connections),
             **{f"FACTORLINE_GATEWAY_{i}": address for i, address in enumerate(gateways, 1)},
         }
         super().__init__("haproxy", command, folder=folder, env={**os.environ, **env})

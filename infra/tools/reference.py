@@ -57,8 +57,8 @@ take any.
 
 The header of a request has 10 seconds, and its body 60; after that it is answered with 408. A connection
 that waits for its client for 75 seconds is closed, and so is one whose client does not read its answer.
-At most 256 connections of one address may wait for their clients: the next one closes the one that has
-waited longest. (Of IPv6, the first 64 bits count as one address.)
+Of one address, at most 256 connections may have a request still to come or to come to its end: the next
+one closes the one that has waited longest. (Of IPv6, the first 64 bits count as one address.)
 
 A body is sent as it is: one with a `Content-Encoding` is answered with 415. If a request is refused before
 its body has arrived, the connection closes after the answer. A client that sends `Expect: 100-continue`

@@ -242,7 +242,7 @@ async def test_idle_connections_of_one_address_lock_nobody_out(
     serve: Callable[..., Awaitable[Connect]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one that has waited longest makes room, so that even this address is served."""
-    monkeypatch.setattr(connections, "WAITING_PER_ADDRESS", 20)
+    monkeypatch.setattr(connections, "UNFINISHED_PER_ADDRESS", 20)
     connect = await serve(limit=10_000)
     before = closed("address")
     idle = [await connect() for _ in range(100)]
@@ -253,11 +253,30 @@ async def test_idle_connections_of_one_address_lock_nobody_out(
     assert closed("address") - before >= 80
 
 
+async def test_a_proxy_may_keep_many_connections(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have had requests answered, and do not count until the next one has begun."""
+    monkeypatch.setattr(connections, "UNFINISHED_PER_ADDRESS", 5)
+    kept = []
+    for _ in range(20):
+        kept.append(await connect(HEALTH))
+        assert 200 == (await kept[-1].answer())[0]
+    for client in kept:
+        client.send(HEALTH)
+        assert 200 == (await client.answer())[0]
+    for client in kept:
+        client.send(b"GET /hea")
+
+    assert b"" == await kept[0].closed()
+    assert await healthy(connect)
+
+
 async def test_slow_bodies_of_one_address_lock_nobody_out(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bodies that trickle in count like connections that send nothing."""
-    monkeypatch.setattr(connections, "WAITING_PER_ADDRESS", 5)
+    monkeypatch.setattr(connections, "UNFINISHED_PER_ADDRESS", 5)
     slow = [
         await connect(request("POST", "/factor", "Content-Length: 100") + b"{") for _ in range(10)
     ]

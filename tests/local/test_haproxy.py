@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from infra.local.processes import NotInstalled
 from tests import waiting
 
 RATE = 40
+CONNECTIONS = 100
 FORGOTTEN_SECONDS = 21.0
 """HAProxy counts over ten seconds and a part of the ten before."""
 
@@ -75,7 +77,7 @@ async def front(tmp_path: Path) -> AsyncIterator[Front]:
             server = await stack.enter_async_context(TestServer(apps[-1]))
             addresses.append(f"127.0.0.1:{server.port}")
         try:
-            proxy = HAProxy(tmp_path, addresses, rate=RATE)
+            proxy = HAProxy(tmp_path, addresses, rate=RATE, connections=CONNECTIONS)
         except NotInstalled as error:
             pytest.skip(f"haproxy: {error}")
         front = Front(await stack.enter_async_context(proxy), apps)
@@ -122,15 +124,64 @@ async def test_a_draining_gateway_keeps_its_sockets(front: Front) -> None:
 
 
 async def test_half_a_header_does_not_hold_a_connection(front: Front) -> None:
-    """The connection is closed after five seconds, and no gateway hears of it."""
+    """The connection is closed after ten seconds, and no gateway hears of it."""
     port = int(front.proxy.url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /healthz HTTP/1.1\r\nHost: half")
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(20):
         answer = await reader.read()
     writer.close()
 
     assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_half_a_body_does_not_hold_a_gateway(front: Front) -> None:
+    """It waits in HAProxy until it is there, and not for long."""
+    port = int(front.proxy.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: half\r\nContent-Length: 10\r\n\r\n{")
+    async with asyncio.timeout(20):
+        answer = await reader.read()
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert [] == front.addresses
+
+
+async def test_a_compressed_body_reaches_no_gateway(front: Front) -> None:
+    """The problem is that of a gateway."""
+    bomb = gzip.compress(bytes(10 << 20))
+    headers = {"Content-Encoding": "gzip"}
+    async with front.sessions.post("/", data=bomb, headers=headers) as refused:
+        problem = await refused.json()
+
+    assert (415, "/problems/encoded-body") == (refused.status, problem["type"])
+    assert "identity" == refused.headers["Accept-Encoding"]
+    assert [] == front.addresses
+
+
+async def test_connections_of_an_address_are_counted(front: Front) -> None:
+    """Those beyond the limit are not let in; others are served, and room that is left is given again."""
+    port = int(front.proxy.url.rpartition(":")[2])
+    idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS)]
+    with contextlib.suppress(ConnectionError):
+        one_more, writer = await asyncio.open_connection("127.0.0.1", port)
+        idle.append((one_more, writer))
+        async with asyncio.timeout(5):  # one that is let in and sends nothing is closed after ten
+            assert b"" == await one_more.read()
+    other = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+    async with aiohttp.ClientSession(front.proxy.url, connector=other) as session:
+        assert (await session.get("/healthz")).ok
+    for _, opened in idle:
+        opened.close()
+
+    async def again() -> bool:
+        with contextlib.suppress(aiohttp.ClientError):
+            async with front.sessions.get("/healthz"):
+                return True
+        return False
+
+    await waiting.until(again, "HAProxy to let this address in again")
 
 
 async def test_a_client_cannot_choose_its_address(front: Front) -> None:
