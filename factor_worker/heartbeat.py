@@ -105,6 +105,17 @@ class Heartbeat:
             self._keeper, self._keepers_word = keeper, (0.0, 0.0)
         return cluster
 
+    async def forget_others(self) -> None:
+        """Remove the entries of all other workers, because they are known to be dead.
+
+        Raises:
+            errors.StoreUnavailable: Some may be there still.
+
+        """
+        for worker in await self._store.list_workers(seen_after=0.0):
+            if worker.worker_id != self.worker_id:
+                await self._store.remove_worker(worker.worker_id)
+
     async def end(self) -> None:
         """Remove the worker's entry, because it is about to stop.
 

@@ -73,7 +73,7 @@ class Worker:
 
         Args:
             alone: There is no other worker, so whatever is outstanding and not queued is published again
-                at once (embedded mode after a restart).
+                at once, and workers that are still in the store are dead (embedded mode after a restart).
 
         Raises:
             SlotBroken: A child process cannot be started.
@@ -81,6 +81,8 @@ class Worker:
         """
         _, slowness = await asyncio.gather(self._survey_pool.start(), self._work_pool.start())
         self._consumer.slowness = slowness
+        if alone:
+            await self._heartbeat.forget_others()
         await self._heartbeat.beat(self._consumer.activity())
         if alone:
             await self._admission.admit(ignore_age=True)

@@ -15,6 +15,10 @@ from common.runtime import passwords
 SECRETS = ("FACTORLINE_AMQP_URL", "FACTORLINE_MONGODB_URI")
 """Variables that may contain passwords. No child process may see them."""
 
+LONGEST_UNIT_SECONDS = 1500
+"""RabbitMQ's default `consumer_timeout` is 1800 s; this leaves five minutes to settle the unit."""
+REASONS = {"unit_seconds": ", because RabbitMQ takes away what a worker has had for half an hour"}
+"""Why a number has the bounds that it has, where that is a surprise."""
 
 UNVERIFIED = {
     "amqp_url": {"no_verify_ssl"},
@@ -102,7 +106,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a request becomes part of the trace that its `traceparent` names, which then decides whether it
     is recorded. Otherwise it gets a trace of its own, with a link to that one."""
     unit_seconds: float = 900.0
-    """The wall-clock limit of one unit."""
+    """The wall-clock limit of one unit, at most 1500: RabbitMQ gives a message to somebody else if it has not
+    been acknowledged after half an hour."""
     memory_mb: int = 2048
     """The memory limit of one child process, in MiB."""
     sieve_digits: int = 100
@@ -184,7 +189,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "max_batch": (1, 100_000),
             "sieve_digits": (0, 110),
             "memory_mb": (128, 1 << 20),
-            "unit_seconds": (1, 3600),
+            "unit_seconds": (1, LONGEST_UNIT_SECONDS),
             "grace_seconds": (0, 3600),
             "keep_tasks_days": (0, 36_500),
             "keep_keys_hours": (1, 8760),
@@ -194,7 +199,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, field)
             if not low <= value <= high:
                 name = f"FACTORLINE_{field.upper()}"
-                raise errors.SettingError(name=name, value=value, why=f"it must be {low} to {high}")
+                why = f"it must be {low} to {high}{REASONS.get(field, '')}"
+                raise errors.SettingError(name=name, value=value, why=why)
 
         for field, names in UNVERIFIED.items():
             given = {name.lower() for name, _ in _options(getattr(self, field))}

@@ -3,11 +3,13 @@
 import contextlib
 import errno
 import logging
+from pathlib import Path
 
 from aiohttp import web
 
 from common import errors
 from common.program.run import Frame, run
+from common.runtime import exclusive
 from common.runtime.settings import Settings
 from factor_worker.worker import Worker
 from gateway.access import check_exposure
@@ -52,6 +54,12 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
         ) from error
 
 
+def _check(settings: Settings) -> None:
+    check_exposure(settings)
+    if not settings.mongodb_uri:
+        exclusive.claim(Path(settings.data), setting="FACTORLINE_DATA")
+
+
 def main() -> None:
     """Run the program."""
-    run(_serve, service="factorline", check=check_exposure)
+    run(_serve, service="factorline", check=_check)

@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import functools
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -72,6 +73,7 @@ class File:
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _keep_private(self._path)
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         # FULL makes a commit survive a loss of power, not only a kill.
         connection.execute("PRAGMA journal_mode = WAL")
@@ -171,3 +173,12 @@ def rows_of(db: sqlite3.Connection, query: str, keys: Sequence[str]) -> list[Any
         some = keys[start : start + KEYS_A_QUERY]
         found += db.execute(f"{query} ({','.join('?' * len(some))})", some)
     return found
+
+
+def _keep_private(path: Path) -> None:
+    """See that a file, new or not, is for its owner alone: its folder may be one that everybody reads."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    # SQLite gives new files beside it the same mode; an older version may have left some that are public.
+    for one in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+        if one.exists() and one.stat().st_mode & 0o077:
+            one.chmod(0o600)
