@@ -199,7 +199,9 @@ class Laboratory:
         self.kept_down: set[Process] = set()
         """Processes that the supervisor lets lie."""
         self.slowest_refusal = 0.0
-        """Seconds until a client was told that a dependency is down."""
+        """Seconds until a gateway told a client that a dependency is down."""
+        self.refusals = 0
+        """Answers 503, those of the balancer included: no gateway is ready while the store is down."""
         self.base: Footprint | None = None
         self.found_elsewhere: list[Json] = []
         """Tasks of the journal that were drained from another installation, which a row had for itself."""
@@ -313,9 +315,12 @@ class Laboratory:
                 elif response.status < 500:
                     attempt.told = Told.REFUSED
                 elif response.content_type == "application/problem+json":
+                    self.refusals += 1
                     await response.read()
                     elapsed = time.monotonic() - began
                     self.slowest_refusal = max(self.slowest_refusal, elapsed)
+                elif response.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                    self.refusals += 1
 
     async def post_many(self, count: int, **how: Any) -> list[Attempt]:
         """Ask for so many numbers at once."""

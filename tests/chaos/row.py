@@ -86,7 +86,7 @@ async def run(lab: Laboratory, row: Row, *, timed: bool = True) -> Measured:
         AssertionError: The fault did not happen, or an invariant does not hold.
 
     """
-    lab.slowest_refusal = 0.0
+    lab.slowest_refusal, lab.refusals = 0.0, 0
     began = time.monotonic()
     if row.traffic:
         async with lab.traffic(row.traffic):

@@ -16,7 +16,7 @@ NEARLY = 0.7
 
 async def _refused(lab: Laboratory) -> None:
     """Return when a client has been told that the store is down."""
-    await waiting.until(lambda: lab.slowest_refusal > 0, "a 503", seconds=20)
+    await waiting.until(lambda: lab.refusals > 0, "a 503", seconds=20)
 
 
 @row("store kill -9 and started again")
