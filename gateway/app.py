@@ -32,7 +32,7 @@ def create_app(settings: Settings, *, store: Store, broker: Broker) -> web.Appli
     """Return the application.
 
         app = create_app(settings, store=store, broker=broker)
-        runner = connections.Runner(app, limit=connections.connection_limit(settings))
+        runner = connections.Runner(app)
 
     The caller has opened the store and the broker, and closes them after the application has stopped.
 

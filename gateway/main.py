@@ -8,7 +8,7 @@ from aiohttp import web
 from common.program.run import Frame, require_servers, run
 from gateway.app import create_app
 from gateway.context import READINESS
-from gateway.http.connections import Runner, connection_limit
+from gateway.http.connections import Runner
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -21,7 +21,7 @@ SHUTDOWN_SECONDS = 5.0
 async def _serve(frame: Frame) -> None:
     settings = frame.settings
     app = create_app(settings, store=frame.store, broker=frame.broker)
-    runner = Runner(app, limit=connection_limit(settings), shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = Runner(app, shutdown_timeout=SHUTDOWN_SECONDS)
     try:
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port).start()

@@ -1,6 +1,6 @@
 """Guards the connections of a gateway: none can be held for nothing, and none keeps a newcomer out.
 
-    runner = Runner(app, limit=connection_limit(), shutdown_timeout=5.0)
+    runner = Runner(app, shutdown_timeout=5.0)
 
 Theory of operation. A connection is either *served*, while a handler answers its request, or *waiting* for
 its client: to send a request, to send the rest of a body, to read an answer. A client can make no connection
@@ -28,6 +28,7 @@ from aiohttp import http_exceptions, web
 
 from common.runtime.settings import Settings
 from gateway import metrics
+from gateway.context import SETTINGS
 from gateway.http import responses
 from gateway.views import problems
 
@@ -52,6 +53,10 @@ LOG_SECONDS = 10.0
 LINE_BYTES = 8190
 """The longest request line, and the longest header field."""
 HEADER_FIELDS = 128
+HEADER_BYTES = 64 << 10
+"""The most bytes that may come before a header is complete, give or take what comes at once (256 KiB)."""
+SPARE_BYTES = 256 << 10
+"""The most bytes that may come with a body besides the body itself, such as the sizes of its chunks."""
 
 HANDLER_ARGS: dict[str, Any] = {
     "auto_decompress": False,  # a kilobyte must not become a megabyte before anybody looks at it
@@ -87,13 +92,26 @@ def connection_limit(settings: Settings) -> int:
 class Connection(web.RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_transport", "address", "begun", "deadline", "guard", "on_lost")
+    __slots__ = (
+        "_allowance",
+        "_transport",
+        "address",
+        "begun",
+        "deadline",
+        "guard",
+        "on_lost",
+        "served",
+    )
 
     def __init__(self, manager: web.Server, guard: "Guard", **handler_args: Any) -> None:
         super().__init__(manager, **handler_args)
         self.guard = guard
         self.begun = False
         """Whether a part of a request has come while the connection was waiting."""
+        self.served = False
+        """Whether a handler answers its request."""
+        self._allowance = HEADER_BYTES
+        """How many more bytes may come until a header is complete, or a body that follows one."""
         self._transport: asyncio.Transport | None = None
         self.address = ""
         self.deadline = 0.0
@@ -113,7 +131,14 @@ class Connection(web.RequestHandler):
         if not self.begun and data:
             self.begun = True
             self.guard.begins(self)
+        complete = self._request_count
         super().data_received(data)
+        if self._request_count != complete:
+            self._allowance = self.guard.body_bytes + SPARE_BYTES
+        elif not self._upgraded:
+            self._allowance -= len(data)
+            if self._allowance < 0:
+                self.guard.floods(self)
 
     def resume_writing(self) -> None:
         """Note that the client has read a part of its answer."""
@@ -127,9 +152,11 @@ class Connection(web.RequestHandler):
         if self.on_lost is not None:
             self.on_lost()
 
-    def rested(self) -> None:
-        """Note that its request is answered."""
-        self.begun = False
+    def rested(self, *, whole: bool) -> None:
+        """Note that its request is answered, which had come as a whole or not."""
+        self.begun = self.served = False
+        if whole and not self._messages:
+            self._allowance = HEADER_BYTES
 
     def close_unserved(self, problem: Exception | None) -> None:
         """Close it at once, with an answer if the client has begun a request."""
@@ -203,7 +230,9 @@ def _network(peername: object) -> str:
 class Guard:
     """All connections of a gateway, and which of them wait for their client."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, body_bytes: int) -> None:
+        self.body_bytes = body_bytes
+        """The most bytes that a body may have."""
         self._limit = limit
         self._open: set[Connection] = set()
         # Dictionaries keep the order: the first one has waited longest.
@@ -256,14 +285,20 @@ class Guard:
         if connection in self._waiting:
             connection.deadline = self._now() + IDLE_SECONDS
 
+    def floods(self, connection: Connection) -> None:
+        """Close a connection that sends more than any request has."""
+        error = problems.HeaderTooLarge(limit=LINE_BYTES, fields=HEADER_FIELDS)
+        self._close(connection, "flood", None if connection.served else error)
+
     @contextlib.contextmanager
-    def serving(self, connection: Connection) -> Iterator[None]:
+    def serving(self, request: web.BaseRequest, connection: Connection) -> Iterator[None]:
         """Note that a request is being answered."""
         self._leave(connection)
+        connection.served = True
         try:
             yield
         finally:
-            connection.rested()
+            connection.rested(whole=request.content.is_eof())
             if connection in self._open:
                 self._waits(connection, IDLE_SECONDS)
 
@@ -339,7 +374,7 @@ class _Server(web.Server):
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = cast("Connection", request.protocol)
-        with self._guard.serving(connection):
+        with self._guard.serving(request, connection):
             try:
                 return await self._answer(request)
             except (web.HTTPException, problems.RequestError) as error:  # before any middleware
@@ -349,14 +384,26 @@ class _Server(web.Server):
 class Runner(web.AppRunner):
     """Runs an application on guarded connections."""
 
-    def __init__(self, app: web.Application, *, limit: int, shutdown_timeout: float = 60.0) -> None:
+    def __init__(
+        self, app: web.Application, *, limit: int | None = None, shutdown_timeout: float = 60.0
+    ) -> None:
+        """Prepare to run an application of `gateway.app.create_app`.
+
+        Args:
+            app: The application.
+            limit: How many connections it can have. By default file descriptors set the limit.
+            shutdown_timeout: Seconds that requests in progress may still take when it stops.
+
+        """
         super().__init__(app, access_log=None, shutdown_timeout=shutdown_timeout)
         self._limit = limit
         self._guard: Guard | None = None
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        self._guard = Guard(self._limit)
+        settings = self.app[SETTINGS]
+        limit = connection_limit(settings) if self._limit is None else self._limit
+        self._guard = Guard(limit, settings.max_body_bytes)
         self._guard.start()
         return _Server(made, self._guard)
 

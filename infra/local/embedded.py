@@ -14,7 +14,7 @@ from common.runtime.settings import Settings
 from factor_worker.worker import Worker
 from gateway.access import check_exposure
 from gateway.app import create_app
-from gateway.http.connections import Runner, connection_limit
+from gateway.http.connections import Runner
 
 GRACE_SECONDS = 1.0
 """Stopping quickly matters more than finishing units: they are computed again after a restart."""
@@ -29,7 +29,7 @@ async def _serve(frame: Frame) -> None:
         await worker.start(alone=True)
         stack.push_async_callback(worker.stop, grace_seconds=GRACE_SECONDS)
         app = create_app(settings, store=store, broker=broker)
-        runner = Runner(app, limit=connection_limit(settings))
+        runner = Runner(app)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await _listen(runner, settings)

@@ -64,8 +64,8 @@ A body is sent as it is: one with a `Content-Encoding` is answered with 415. If 
 its body has arrived, the connection closes after the answer. A client that sends `Expect: 100-continue`
 is asked for the body only if it is wanted.
 
-A request line and a header field may have 8190 bytes, and a header 128 fields. Long numbers belong into
-the body of `POST /factor`.
+A request line and a header field may have 8190 bytes, and a header 128 fields and 64 KB. Long
+numbers belong into the body of `POST /factor`.
 
 A key may have 200 requests that wait (`?wait=`, `Prefer: wait=`) in each gateway. One more is answered at
 once with what is known, without `Preference-Applied`; its `Retry-After` says when to ask again. WebSockets

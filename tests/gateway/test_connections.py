@@ -359,6 +359,52 @@ async def test_what_is_no_request_is_told_so(
     assert says in problem["detail"]
 
 
+async def test_a_header_has_its_size_as_a_whole(connect: Connect) -> None:
+    """Each field may be long, and there may be many, but not both: they wait in memory."""
+    client = await connect(HEALTH)
+    assert 200 == (await client.answer())[0]
+    before = closed("flood")
+    client.send(b"GET / HTTP/1.1\r\nHost: here\r\n")
+    with contextlib.suppress(ConnectionError):
+        for field in range(100):
+            client.send(b"X%d: %s\r\n" % (field, b"1" * 8000))
+            await client.writer.drain()
+            await asyncio.sleep(0.01)
+
+    await waiting.until(lambda: closed("flood") > before, "the gateway to have enough")
+    assert await healthy(connect)
+
+
+@pytest.mark.parametrize("flood", [b"\r\n" * 50_000, b"1;" + b"x" * 100_000])
+async def test_bytes_that_say_nothing_are_not_taken_for_ever(
+    connect: Connect, flood: bytes
+) -> None:
+    """Empty lines before a request, or whatever may stand beside the size of a chunk."""
+    before = closed("flood")
+    chunked = request("POST", "/factor", "Transfer-Encoding: chunked")
+    client = await connect(chunked if flood.startswith(b"1") else b"")
+    with contextlib.suppress(ConnectionError):
+        for _ in range(100):
+            client.send(flood)
+            await client.writer.drain()
+            await asyncio.sleep(0)
+
+    await waiting.until(lambda: closed("flood") > before, "the gateway to have enough")
+    assert await healthy(connect)
+
+
+async def test_a_body_of_small_chunks_is_read(connect: Connect) -> None:
+    """As long as they are not much more than the body itself; so is what comes after it."""
+    text = b" " * 20_000 + b'{"number": 15}'
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in text) + b"0\r\n\r\n"
+    client = await connect(request("POST", "/factor", "Transfer-Encoding: chunked") + chunks)
+    assert 202 == (await client.answer())[0]
+    body = b'{"number": 15, "more": "' + b"1" * 1_000_000 + b'"}'
+    for _ in range(3):
+        client.send(request("POST", "/factor", body=body))
+        assert 202 == (await client.answer())[0]
+
+
 async def test_a_chunk_that_is_none_is_told_so(connect: Connect) -> None:
     """The body begins well, so a handler waits for the rest of it."""
     client = await connect(request("POST", "/factor", "Transfer-Encoding: chunked"))

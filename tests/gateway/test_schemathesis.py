@@ -19,6 +19,8 @@ PROGRAM = Path(sys.executable).with_name("schemathesis")
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = os.environ.get("FACTORLINE_TEST_EXAMPLES", "8")
 """Requests invented for each call, besides those at the limits of its parameters."""
+SECONDS = os.environ.get("FACTORLINE_TEST_SECONDS")
+"""How long requests, and sequences of them, are invented: `make fuzz` sets it. By default a few are."""
 
 
 @pytest.fixture
@@ -41,9 +43,15 @@ async def test_the_gateway_keeps_to_its_document(
         CONFIGURATION,
         "run",
         str(client.make_url("/openapi.json")),
-        "--phases=examples,coverage,fuzzing",
-        f"--max-examples={EXAMPLES}",
-        "--seed=20261125",
+        *(
+            (f"--max-time={SECONDS}",)
+            if SECONDS
+            else (
+                "--phases=examples,coverage,fuzzing",
+                f"--max-examples={EXAMPLES}",
+                "--seed=20261125",
+            )
+        ),
         "--generation-database=none",
         "--request-timeout=30",
         "--no-color",
