@@ -19,10 +19,11 @@ stack:          ## RabbitMQ, a MongoDB-wire server, two gateways behind HAProxy,
 	@exec $(PYTHON) -m infra.local.stack --port $(PORT) $(ARGS)
 
 SECRETS = rabbitmq_gateway rabbitmq_worker rabbitmq_operator \
-	mongo_key mongo_root mongo_gateway mongo_worker grafana_admin
+	mongo_key mongo_root mongo_gateway mongo_worker haproxy_operator grafana_admin
 
-secrets:        ## the passwords of docker-compose.yml, in .secrets/, each made once
-	@sh infra/secrets.sh .secrets $(SECRETS)
+secrets:        ## the passwords of docker-compose.yml, and the first API key, in .secrets/, each made once
+	@sh infra/secrets.sh .secrets $(SECRETS) first_key
+	@echo "The passwords are in .secrets/, and the first API key, an operator's, is in .secrets/first_key." >&2
 
 # Whatever has changed since the last run is compiled once, and not by each worker of pytest.
 KERNELS = $(PYTHON) -m factor_worker.engine.siqs.warm

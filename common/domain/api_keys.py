@@ -70,16 +70,17 @@ class NewKey(NamedTuple):
     key: ApiKey
 
 
-def new_key(
+def new_key(  # noqa: PLR0913 what a key has
     name: str,
     *,
     owner: str | None = None,
     operator: bool = False,
     limits: KeyLimits | None = None,
     now: float,
+    secret: str | None = None,
 ) -> NewKey:
     """Return a key of 256 random bits; its owner has the name of the key unless another is given."""
-    secret = PREFIX + secrets.token_urlsafe(32)
+    secret = secret or PREFIX + secrets.token_urlsafe(32)
     digest = digest_of_secret(secret)
     key = ApiKey(
         key_id=digest[:12],

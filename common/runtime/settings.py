@@ -53,6 +53,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     """The address to listen on."""
+    published: str = ""
+    """Where a container's port is published to others, such as 127.0.0.1, if the program is in one: then
+    FACTORLINE_HOST is an address of the container."""
     port: int = 8080
     """The port to listen on; 0 takes a free one."""
     metrics: str = ""
@@ -63,6 +66,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker@MACHINE."""
     keys: bool = False
     """Whether clients need an API key (`factorline keys make`). Without keys everybody may do everything."""
+    key_file: str = ""
+    """A file that holds an API key, as `make secrets` makes one. A gateway enters it into its store as an
+    operator's, unless the store knows the key, revoked or not."""
     insecure: bool = False
     """Whether to serve on a public address without keys."""
     hosts: str = ""

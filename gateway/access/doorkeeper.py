@@ -26,6 +26,7 @@ from common.runtime.hosts import is_loopback
 from common.runtime.settings import Settings
 from common.store import Store
 from gateway import metrics
+from gateway.access import first_key
 from gateway.views import problems
 
 log = structlog.stdlib.get_logger(__name__)
@@ -59,6 +60,11 @@ class Identity:
 
     owner: str
     key: ApiKey | None = None
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Header fields that tell a balancer whose requests are whose; it keeps them to itself."""
+        return {} if self.key is None else {"Factorline-Key": "valid"}
 
 
 class Quota:
@@ -101,6 +107,9 @@ class Doorkeeper:
         self._store = store
         self._known: dict[str, _Known] = {}
         self._rechecking: asyncio.Task[None] | None = None
+        file = settings.key_file
+        self._first_key = first_key.read(file) if self.enabled and file else None
+        """The key that is yet to be entered into the store."""
         self.unauthenticated = 0
         """Sockets that have not shown a key yet."""
         self._unlimited = Quota(settings.max_sockets * settings.max_subscriptions)
@@ -111,13 +120,22 @@ class Doorkeeper:
         return self.unauthenticated * UNAUTHENTICATED_SHARE >= self._settings.max_sockets
 
     async def start(self) -> None:
-        """Begin to look for revoked keys; warn if there is no valid key at all."""
+        """Begin to look for revoked keys; enter the first key; warn if there is no valid key at all."""
         if not self.enabled:
             return
         self._rechecking = asyncio.create_task(self._recheck_forever())
         with contextlib.suppress(errors.StoreUnavailable):
+            await self._enter_first_key()
             if all(key.revoked_at is not None for key in await self._store.list_keys()):
                 log.warning("There is no valid API key yet: make one with `factorline keys make`")
+
+    async def _enter_first_key(self) -> None:
+        if self._first_key is None:
+            return
+        entered = await first_key.enter(self._first_key, self._store)
+        self._first_key = None
+        if entered is not None:
+            log.info("Entered the first API key into the store", key=entered.key_id)
 
     async def stop(self) -> None:
         """Stop looking for revoked keys."""
@@ -220,6 +238,7 @@ class Doorkeeper:
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
             try:
+                await self._enter_first_key()
                 await self.recheck()
             except errors.StoreUnavailable as error:
                 log.warning("API keys could not be checked for revocation", why=error.why)
@@ -269,11 +288,12 @@ def check_exposure(settings: Settings) -> None:
         errors.SettingError: The address is not loopback, and anybody could use the service.
 
     """
-    if settings.keys or settings.insecure or is_loopback(settings.host):
+    reached = settings.published or settings.host
+    if settings.keys or settings.insecure or is_loopback(reached.strip("[]")):
         return
     raise errors.SettingError(
-        name="FACTORLINE_HOST",
-        value=settings.host,
+        name="FACTORLINE_PUBLISHED" if settings.published else "FACTORLINE_HOST",
+        value=reached,
         why="everybody who can reach this address could use the service. Make a key with "
         "`factorline keys make NAME` and set FACTORLINE_KEYS=true; or, if everybody may use it, start "
         "it with --insecure or FACTORLINE_INSECURE=true",

@@ -115,6 +115,7 @@ def guarded(handler: Handler, access: Access, query: Collection[str] | None = No
                 shown = request.headers.getall("Authorization", ())
                 identity = await request.app[DOORKEEPER].admit(shown, access)
                 request[IDENTITY] = identity
+                responses.add_fields(request, identity.fields)
                 responses.add_fields(request, await request.app[LIMITER].request(identity))
             _refuse_encoded(request.headers.getall(hdrs.CONTENT_ENCODING, ()))
             if query is not None:

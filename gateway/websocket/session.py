@@ -68,6 +68,7 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     shown = request.headers.getall("Authorization", ())
     if shown or not door.enabled:
         identity = await door.admit(shown, Access.OWNER)
+        socket.headers.update(identity.fields)
         socket.headers.update(await limiter.request(identity))
     writer = await socket.prepare(request)
     if len(hub.sockets) >= settings.max_sockets or (identity is None and door.crowded):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from infra.local.processes import Process, find_program, free_ports
 from infra.local.programs import answers
+from infra.local.secrets import make_secrets
 
 CONFIGURATION = Path(__file__).parents[1] / "haproxy" / "haproxy.cfg"
 MAX_GATEWAYS = 4
@@ -23,7 +24,7 @@ HOW = (
 class HAProxy(Process):
     """A load balancer in front of the gateways at the given addresses (host:port)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 its settings
         self,
         folder: Path,
         gateways: Sequence[str],
@@ -31,15 +32,17 @@ class HAProxy(Process):
         port: int = 0,
         rate: int = UNLIMITED,
         connections: int = UNLIMITED,
+        configuration: Path = CONFIGURATION,
     ) -> None:
         """Prepare the balancer.
 
         Args:
-            folder: Where its log goes.
+            folder: Where its log and its password go.
             gateways: Their addresses.
             port: Where it listens; 0 takes a free port.
-            rate: Requests that one key or address may make in ten seconds.
+            rate: Requests that one key, or one address without a key, may make in ten seconds.
             connections: Connections that one address may have.
+            configuration: Its file.
 
         """
         if len(gateways) > MAX_GATEWAYS:
@@ -47,10 +50,14 @@ class HAProxy(Process):
         listen, statistics = free_ports(2)
         self.url = f"http://127.0.0.1:{port or listen}"
         self.statistics_url = f"http://127.0.0.1:{statistics}/"
-        command = [find_program("haproxy", how=HOW), "-db", "-f", str(CONFIGURATION)]
+        secret = folder / "secrets" / "haproxy_operator"
+        make_secrets(secret.parent, [secret.name])
+        self.user, self.password = "operator", secret.read_text()
+        command = [find_program("haproxy", how=HOW), "-db", "-f", str(configuration)]
         env = {
             "FACTORLINE_PROXY": f"127.0.0.1:{port or listen}",
             "FACTORLINE_PROXY_STATS": f"127.0.0.1:{statistics}",
+            "FACTORLINE_PROXY_PASSWORD": self.password,
             "FACTORLINE_PROXY_RATE": str(rate),
             "FACTORLINE_PROXY_ADDRESS_RATE": str(2 * rate),
             "FACTORLINE_PROXY_CONNECTIONS": str(connections),

@@ -124,6 +124,7 @@ class Stack:
             **{name: value for name, value in settings.items() if name != "FACTORLINE_SLOTS"},
             "RABBITMQ_LOGIN": f"{self.rabbitmq.user}:{self.rabbitmq.password}",
             "BALANCER_URL": self.haproxy.statistics_url,
+            "BALANCER_LOGIN": f"{self.haproxy.user}:{self.haproxy.password}",
         }
         lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
         self._environment.touch(mode=0o600)  # it holds passwords
@@ -131,14 +132,13 @@ class Stack:
 
     def describe(self) -> str:
         """Return the addresses, one per line."""
-        rabbitmq = self.rabbitmq
-        login = f"user {rabbitmq.user}, password {rabbitmq.password}"
+        rabbitmq, haproxy = self.rabbitmq, self.haproxy
         return "\n".join(
             [
                 f"Factorline is ready at {self.url}  (Ctrl-C stops everything)",
                 *(f"  {gateway.name:<12}http://{gateway.address}" for gateway in self.gateways),
-                f"  {'haproxy':<12}{self.haproxy.statistics_url}",
-                f"  {'rabbitmq':<12}{rabbitmq.management_url}  {login}",
+                f"  {'haproxy':<12}{haproxy.statistics_url}  {_login(haproxy)}",
+                f"  {'rabbitmq':<12}{rabbitmq.management_url}  {_login(rabbitmq)}",
                 f"  {'mongo':<12}{self.mongo.uri}",
                 *(
                     f"  {worker.name:<12}http://{worker.metrics_address}/metrics"
@@ -148,6 +148,10 @@ class Stack:
                 f"  {'settings':<12}. {self._environment}  (source it in a shell to start more programs)",
             ]
         )
+
+
+def _login(server: HAProxy | RabbitNode) -> str:
+    return f"user {server.user}, password {server.password}"
 
 
 async def run(stack: Stack) -> None:

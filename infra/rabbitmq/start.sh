@@ -29,5 +29,6 @@ for user in gateway worker operator; do
 done
 
 umask 077
-sed "$script" "$here/definitions.json" >"$loaded"
+# Not as an argument, which `ps` would show.
+printf '%s\n' "$script" | sed -f /dev/stdin "$here/definitions.json" >"$loaded"
 exec "$@"

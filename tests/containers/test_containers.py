@@ -53,23 +53,33 @@ def running() -> Iterator[None]:
         compose("down", "--volumes", "--remove-orphans")
 
 
+def secret(name: str) -> str:
+    """Return what `make secrets` has made."""
+    return (ROOT / ".secrets" / name).read_text()
+
+
+def key() -> dict[str, str]:
+    """Return the header with the first API key."""
+    return {"Authorization": f"Bearer {secret('first_key')}"}
+
+
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
     """A client in front of the balancer."""
-    async with aiohttp.ClientSession(URL) as session:
+    async with aiohttp.ClientSession(URL, headers=key()) as session:
         yield Client(session)
 
 
 def pasted(command: str) -> str:
     """Return what a command prints in a shell."""
-    ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)  # noqa: S603, S607 ours
+    run = ["sh", "-c", command]
+    ran = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603 ours
     return ran.stdout
 
 
 def operator() -> str:
     """Return how RabbitMQ's page is told who asks."""
-    password = ROOT / ".secrets" / "rabbitmq_operator"
-    return aiohttp.encode_basic_auth("operator", password.read_text())
+    return aiohttp.encode_basic_auth("operator", secret("rabbitmq_operator"))
 
 
 def in_each(service: str) -> list[int]:
@@ -86,12 +96,15 @@ def inside(service: str, *command: str, index: int = 1, check: bool = True) -> s
 def test_the_two_calls_of_the_seed() -> None:
     """As a person would paste them, on port 80."""
     number = """'{"number": 1234}'"""
-    submit = f"curl -d {number} -H 'Content-Type: application/json' http://localhost/factor"
+    header = """echo "Authorization: Bearer $(cat .secrets/first_key)" | curl -H @-"""
+    submit = f"{header} -d {number} -H 'Content-Type: application/json' http://localhost/factor"
     task_id = json.loads(pasted(submit))["task_id"]
-    with urllib.request.urlopen(f"http://localhost/tasks/{task_id}?wait=30", timeout=60) as answer:
+    asked = urllib.request.Request(f"http://localhost/tasks/{task_id}?wait=30", headers=key())
+    with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310 ours
         assert json.load(answer)["done"]
 
-    assert {"result": "2,617"} == json.loads(pasted(f"curl http://localhost/get/{task_id}"))
+    assert {"result": "2,617"} == json.loads(pasted(f"{header} http://localhost/get/{task_id}"))
+    assert "/problems/unauthenticated" in pasted("curl http://localhost/tasks")
 
 
 async def test_one_number_over_four_workers_and_a_socket(client: Client) -> None:
@@ -163,7 +176,7 @@ async def test_every_program_is_connected_under_its_name(client: Client) -> None
 
 async def test_gateways_come_and_go_without_a_failed_request() -> None:
     """The balancer finds a third one, and one that leaves is drained."""
-    async with Traffic(URL) as traffic:
+    async with Traffic(URL, key()) as traffic:
         await _scale(worker=4, gateway=3)
         await waiting.until(lambda: _in_service(3), "the third gateway", seconds=30)
         await _scale(worker=4, gateway=2)
@@ -174,7 +187,7 @@ async def test_gateways_come_and_go_without_a_failed_request() -> None:
 
 
 async def _in_service(count: int) -> bool:
-    return count == len(await in_rotation("http://localhost:8404/"))
+    return count == len(await in_rotation("http://localhost:8404/", secret("haproxy_operator")))
 
 
 async def _scale(**counts: int) -> None:

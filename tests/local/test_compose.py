@@ -1,9 +1,11 @@
 """What `docker-compose.yml` promises, as Compose itself reads the file; that needs no engine."""
 
+import contextlib
 import functools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +13,14 @@ from typing import Any
 
 import pytest
 
+from common import errors
+from common.domain import looks_like_a_key
+from common.runtime.settings import Settings
+from gateway.access import check_exposure
 from infra.local.mongo import roles
 from infra.local.programs import ROOT
 from infra.local.rabbitmq import USERS
+from infra.local.secrets import make_secrets
 from tests import servers
 
 COMPOSE = Path(sys.executable).with_name("docker-compose")
@@ -48,18 +55,23 @@ def test_every_password_is_a_file_that_a_command_makes(tmp_path: Path) -> None:
     assert wanted == {
         *(f"rabbitmq_{user}" for user in USERS),
         *(f"mongo_{user}" for user in ("key", "root", *roles())),
+        "haproxy_operator",
         "grafana_admin",
+        "first_key",
     }
     makefile = (ROOT / "Makefile").read_text().replace("\\\n", "")
     named = re.search(r"^SECRETS = (.*)$", makefile, re.MULTILINE)
     assert named is not None
-    assert wanted == set(named[1].split())
+    assert wanted == {*named[1].split(), "first_key"}
+    assert "infra/secrets.sh .secrets $(SECRETS) first_key\n" in makefile
     for _ in range(2):
         script = ["sh", str(ROOT / "infra" / "secrets.sh"), str(tmp_path / "made"), *wanted]
         subprocess.run(script, check=True)  # noqa: S603 our own script
-    made = [path.read_text() for path in (tmp_path / "made").iterdir()]
-    assert len(wanted) == len(made) == len(set(made))
-    assert all(len(password) == 48 for password in made)
+    made = {path.name: path.read_text() for path in (tmp_path / "made").iterdir()}
+    assert wanted == made.keys()
+    assert len(made) == len(set(made.values()))
+    assert looks_like_a_key(made.pop("first_key"))
+    assert all(len(password) == 48 for password in made.values())
     assert 0o700 == (tmp_path / "made").stat().st_mode & 0o777
     for service in services().values():
         for name, value in service.get("environment", {}).items():
@@ -70,7 +82,44 @@ def test_a_program_gets_only_its_own_passwords() -> None:
     """Somebody who breaks into a gateway cannot take work; one who breaks into a worker cannot take tasks."""
     for name in OURS:
         given = {secret["source"] for secret in services()[name]["secrets"]}
-        assert {f"rabbitmq_{name}", f"mongo_{name}"} == given
+        more = {"first_key"} if name == "gateway" else set()
+        assert {f"rabbitmq_{name}", f"mongo_{name}", *more} == given
+
+
+def test_no_password_is_on_a_command_line() -> None:
+    """Everybody on the host sees those, and a health check runs every few seconds."""
+    for name, service in services().items():
+        given = (service.get("entrypoint"), service.get("command"), service["healthcheck"]["test"])
+        for word in (word for words in given for word in words or ()):
+            # What a shell puts into a variable or into another file is on no command line.
+            rest = re.sub(r'export \w+="\$\$\(cat /run/secrets/\w+\)"', "", word)
+            rest = re.sub(r"cat /run/secrets/\w+ >/", "", rest)
+            assert "/run/secrets" not in rest, name
+    health = (ROOT / "infra/mongo/health.js").read_text()
+    assert "/run/secrets/mongo_root" in health
+
+
+def test_rabbitmq_is_given_its_passwords_in_a_file(tmp_path: Path) -> None:
+    """The program that writes them there does not have them among its arguments."""
+    names = [f"rabbitmq_{user}" for user in USERS]
+    make_secrets(tmp_path / "secrets", names)
+    sed = tmp_path / "sed"
+    sed.write_text(
+        f"""#!/bin/sh\necho "$@" >>{tmp_path}/arguments\nexec {shutil.which("sed")} "$@"\n"""
+    )
+    sed.chmod(0o755)
+    env = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "FACTORLINE_SECRETS": str(tmp_path / "secrets"),
+        "FACTORLINE_DEFINITIONS": str(tmp_path / "definitions.json"),
+    }
+    start = ["sh", str(ROOT / "infra/rabbitmq/start.sh"), "true"]
+    subprocess.run(start, check=True, env=env)  # noqa: S603 our own script
+    written = (tmp_path / "definitions.json").read_text()
+    for name in names:
+        password = (tmp_path / "secrets" / name).read_text()
+        assert password in written
+        assert password not in (tmp_path / "arguments").read_text()
 
 
 def test_our_programs_can_write_nowhere_and_gain_nothing() -> None:
@@ -108,6 +157,29 @@ def test_kernels_are_compiled_for_a_class_of_processors_not_for_the_builder() ->
 
     assert 2 == len(re.findall(r"NUMBA_CPU_NAME=\$CPU NUMBA_CPU_FEATURES= ", dockerfile))
     assert "x86-64-v3" == services()["worker"]["build"]["args"]["CPU"]
+
+
+def test_keys_are_on_and_without_them_nothing_is_published() -> None:
+    """A gateway is told where HAProxy's port is published, and refuses to serve others without keys."""
+    environment = services()["gateway"]["environment"]
+    assert "true" == environment["FACTORLINE_KEYS"]
+    assert "/run/secrets/first_key" == environment["FACTORLINE_KEY_FILE"]
+    assert "FACTORLINE_INSECURE" not in environment
+    given = {name: value for name, value in environment.items() if not name.endswith("_FILE")}
+    for keys, published, refused in (
+        ("false", "127.0.0.1", False),
+        ("false", "0.0.0.0", True),  # noqa: S104 not bound
+        ("false", "192.0.2.1", True),
+        ("true", "0.0.0.0", False),  # noqa: S104 not bound
+    ):
+        asked = given | {"FACTORLINE_KEYS": keys, "FACTORLINE_PUBLISHED": published}
+        with pytest.raises(errors.SettingError) if refused else contextlib.nullcontext() as caught:
+            check_exposure(Settings.from_environ(asked))
+        if caught is not None:
+            assert "FACTORLINE_PUBLISHED" in str(caught.value)
+    text = FILE.read_text()
+    assert "FACTORLINE_PUBLISHED: ${FACTORLINE_PUBLISHED:-127.0.0.1}\n" in text
+    assert 'ports: ["${FACTORLINE_PUBLISHED:-127.0.0.1}:80:8080", ' in text
 
 
 def test_ports_are_published_on_loopback() -> None:

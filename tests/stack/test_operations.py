@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shutil
+from collections.abc import Mapping
 from typing import Any, Self
 
 import aiohttp
@@ -22,8 +23,9 @@ Dump = dict[str, list[dict[str, Any]]]
 class Traffic:
     """Requests that go on for as long as the block lasts; none may fail."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         self._url = url
+        self._headers = headers
         self.answered = 0
         self.failed: list[str] = []
 
@@ -39,7 +41,7 @@ class Traffic:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _ask(self) -> None:
-        async with aiohttp.ClientSession(self._url) as session:
+        async with aiohttp.ClientSession(self._url, headers=self._headers) as session:
             while True:
                 try:
                     async with session.post("/factor", json={"number": "1234"}) as response:
@@ -89,15 +91,16 @@ async def in_service(stack: Stack, name: str) -> None:
     """Return when the balancer sends requests to a gateway again."""
 
     async def up() -> bool:
-        return name in await in_rotation(stack.haproxy.statistics_url)
+        return name in await in_rotation(stack.haproxy.statistics_url, stack.haproxy.password)
 
     await waiting.until(up, f"{name} behind the balancer")
 
 
-async def in_rotation(statistics_url: str) -> set[str]:
+async def in_rotation(statistics_url: str, password: str) -> set[str]:
     """Return the names of the gateways that a balancer sends requests to."""
+    login = {"Authorization": aiohttp.encode_basic_auth("operator", password)}
     async with (
-        aiohttp.ClientSession() as session,
+        aiohttp.ClientSession(headers=login) as session,
         session.get(f"{statistics_url};csv") as response,
     ):
         rows = [line.split(",") for line in (await response.text()).splitlines()]
