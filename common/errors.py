@@ -8,6 +8,7 @@
     │   └── BrokerUnavailable
     ├── UnknownTask             no such task, or somebody else's: nobody is told which
     ├── UnknownKey              no such API key
+    ├── NoStore                 there is no store where the settings say
     ├── KeyReused               an Idempotency-Key came back with a different request
     ├── SettingError            a setting that cannot be obeyed
     └── NumberError             what a client typed is no number (common.numbers)
@@ -91,6 +92,16 @@ class UnknownKey(FactorlineError, LookupError):
     def __init__(self, *, key_id: str) -> None:
         super().__init__(
             f"There is no API key {key_id}: `factorline keys list` shows the existing keys."
+        )
+
+
+class NoStore(FactorlineError):
+    """The settings name a store that does not exist."""
+
+    def __init__(self, *, path: object) -> None:
+        super().__init__(
+            f"There is no store here: {path} does not exist. Run this in the folder where the service "
+            "runs, or set FACTORLINE_DATA or FACTORLINE_MONGODB_URI as for the service."
         )
 
 

@@ -16,6 +16,7 @@ from common.domain.codec import Versioned
 PREFIX = "fl_"
 """Tells people, and scanners for leaked secrets, what it is."""
 _SECRET = re.compile(r"fl_[A-Za-z0-9_-]{43}", re.ASCII)
+KEY_ID_DIGITS = 12
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 """What the name of a key or of an owner may look like."""
 
@@ -52,11 +53,20 @@ class ApiKey(Versioned, frozen=True, kw_only=True):
     """Whose tasks it gives access to. A key that replaces another one has the same owner."""
     operator: bool = False
     """Whether it gives access to /status and /metrics as well."""
+    read_only: bool = False
+    """Whether it may neither submit nor cancel."""
+    networks: tuple[str, ...] = ()
+    """The networks from which it may be used; none means from everywhere."""
     limits: KeyLimits = KeyLimits()
     created_at: float
-    revoked_at: float | None = None
+    made_by: str = ""
+    """Who made it, and on which machine."""
     expires_at: float | None = None
-    """When it stops to give access; None if it never does."""
+    """When it stops giving access; None if it never does."""
+    revoked_at: float | None = None
+    revoked_by: str = ""
+    last_used_at: float | None = None
+    """To a minute or so; None if it was never used."""
 
     def is_valid(self, now: float) -> bool:
         """Return whether the key gives access at a time."""
@@ -70,26 +80,37 @@ class NewKey(NamedTuple):
     key: ApiKey
 
 
-def new_key(  # noqa: PLR0913 what a key has
+def new_key(  # noqa: PLR0913 what a key may have
     name: str,
     *,
     owner: str | None = None,
     operator: bool = False,
+    read_only: bool = False,
+    networks: Iterable[str] = (),
     limits: KeyLimits | None = None,
+    expires_at: float | None = None,
+    made_by: str = "",
     now: float,
     secret: str | None = None,
 ) -> NewKey:
-    """Return a key of 256 random bits; its owner has the name of the key unless another is given."""
+    """Return a key of 256 random bits; its owner has the name of the key unless another is given.
+
+    The arguments are as in `ApiKey`.
+    """
     secret = secret or PREFIX + secrets.token_urlsafe(32)
     digest = digest_of_secret(secret)
     key = ApiKey(
-        key_id=digest[:12],
+        key_id=digest[:KEY_ID_DIGITS],
         digest=digest,
         name=name,
         owner=owner or name,
         operator=operator,
+        read_only=read_only,
+        networks=tuple(networks),
         limits=limits or KeyLimits(),
         created_at=now,
+        made_by=made_by,
+        expires_at=expires_at,
     )
     return NewKey(secret, key)
 

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import typing
 import urllib.parse
 from collections.abc import Mapping
 from typing import Self
@@ -10,7 +11,7 @@ from typing import Self
 import msgspec
 
 from common import errors
-from common.runtime import passwords
+from common.runtime import hosts, passwords
 
 SECRETS = ("FACTORLINE_AMQP_URL", "FACTORLINE_MONGODB_URI")
 """Variables that may contain passwords. No child process may see them."""
@@ -19,6 +20,9 @@ LONGEST_UNIT_SECONDS = 1500
 """RabbitMQ's default `consumer_timeout` is 1800 s; this leaves five minutes to settle the unit."""
 REASONS = {"unit_seconds": ", because RabbitMQ takes away what a worker has had for half an hour"}
 """Why a number has the bounds that it has, where that is a surprise."""
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_MUST_BE = {bool: "true or false", int: "a whole number", float: "a number"}
 
 UNVERIFIED = {
     "amqp_url": {"no_verify_ssl"},
@@ -77,6 +81,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     origins: str = ""
     """Other sites whose pages may call the service (CORS) and open WebSockets, separated by commas, such as
     https://app.example. If the service has keys, their pages need one too."""
+    proxies: str = ""
+    """Addresses and networks of load balancers, separated by commas, such as 10.0.0.2. What one of them puts
+    into X-Forwarded-For is the address of the client."""
     data: str = ".factorline"
     """The folder of the embedded store."""
     amqp_url: str = ""
@@ -144,8 +151,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 msgspec.convert({field: value}, type=cls, strict=False)
             except msgspec.ValidationError as error:
+                must = _MUST_BE[typing.get_type_hints(cls)[field]]
+                name = prefix + field.upper()
                 raise errors.SettingError(
-                    name=prefix + field.upper(), value=value, why=str(error)
+                    name=name, value=value, why=f"it must be {must}"
                 ) from error
         settings = msgspec.convert(given, type=cls, strict=False)
         settings._check()  # noqa: SLF001 our own
@@ -177,6 +186,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return (host.strip("[]"), int(port)) if self.metrics else None
 
     def _check(self) -> None:
+        self._check_words()
+        self._check_addresses()
         for field, (pattern, example) in LISTS.items():
             value = getattr(self, field)
             if not all(re.fullmatch(pattern, entry, re.ASCII) for entry in listed(value)):
@@ -188,6 +199,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if self.metrics and not re.fullmatch(r".+:[0-9]{1,5}", self.metrics, re.ASCII):
             why = "it must be a host and a port, such as 127.0.0.1:9100"
             raise errors.SettingError(name="FACTORLINE_METRICS", value=self.metrics, why=why)
+
+    def _check_words(self) -> None:
+        if self.log_level.upper() not in LOG_LEVELS:
+            why = f"it must be {', '.join(LOG_LEVELS[:-1])} or {LOG_LEVELS[-1]}"
+            raise errors.SettingError(name="FACTORLINE_LOG_LEVEL", value=self.log_level, why=why)
+        try:
+            hosts.networks(self.proxies)
+        except ValueError as error:
+            name = "FACTORLINE_PROXIES"
+            raise errors.SettingError(name=name, value=self.proxies, why=str(error)) from error
         limits = {
             "port": (0, 65_535),
             "slots": (1, 1024),
@@ -208,6 +229,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 why = f"it must be {low} to {high}{REASONS.get(field, '')}"
                 raise errors.SettingError(name=name, value=value, why=why)
 
+    def _check_addresses(self) -> None:
         for field, names in UNVERIFIED.items():
             given = {name.lower() for name, _ in _options(getattr(self, field))}
             for name in sorted(given & names):

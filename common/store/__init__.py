@@ -239,11 +239,14 @@ class Store(Protocol):
     async def list_keys(self) -> list[ApiKey]:
         """Return all keys, oldest first."""
 
-    async def revoke_key(self, key_id: str, at: float) -> ApiKey:
-        """Revoke a key for good and return it; the time of the first revocation stays.
+    async def revoke_key(self, key_id: str, at: float, *, by: str = "") -> ApiKey:
+        """Revoke a key for good and return it; the time of the first revocation stays, and who it was.
 
         Raises `common.errors.UnknownKey`.
         """
+
+    async def mark_key_used(self, digest: str, at: float) -> bool:
+        """Note when a key was last used; return whether that was the first time."""
 
     async def get_account(self, owner: str) -> Account:
         """Return what an owner has used: a new account of version 0 if nothing is stored."""

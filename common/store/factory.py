@@ -20,6 +20,11 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
         await store.close()
 
 
+def sqlite_path(settings: Settings) -> Path:
+    """Return where SQLite's file is, or would be."""
+    return Path(settings.data) / "factorline.sqlite3"
+
+
 def _new_store(settings: Settings) -> Store:
     keep = Retention(
         key_hours=settings.keep_keys_hours,
@@ -27,7 +32,7 @@ def _new_store(settings: Settings) -> Store:
         relation_days=settings.keep_relations_days,
     )
     if not settings.mongodb_uri:
-        return SqliteStore(Path(settings.data) / "factorline.sqlite3", keep=keep)
+        return SqliteStore(sqlite_path(settings), keep=keep)
     from common.store.mongo import MongoStore  # noqa: PLC0415 embedded mode starts without it
 
     return MongoStore(settings.mongodb_uri, name=settings.name or "factorline", keep=keep)

@@ -246,6 +246,23 @@ def keys_make(  # noqa: PLR0913 its options
     operator: Annotated[
         bool, typer.Option("--operator", help="Also allow /status and /metrics.")
     ] = False,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Allow neither submitting nor cancelling.")
+    ] = False,
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="When the key expires, such as 90d or 12h (default: never)."
+        ),
+    ] = None,
+    networks: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NETWORKS",
+            help="Where it may be used, such as 10.0.0.0/8,2001:db8::/32 (default: everywhere).",
+        ),
+    ] = None,
     requests_per_second: Annotated[
         float | None, typer.Option(metavar="RATE", help="Limit: requests per second.")
     ] = None,
@@ -267,19 +284,23 @@ def keys_make(  # noqa: PLR0913 its options
 
     options = {
         "--owner": owner,
+        "--expires": expires,
+        "--from": networks,
         "--requests-per-second": requests_per_second,
         "--burst": burst,
         "--tasks": tasks,
         "--cpu-seconds": cpu_seconds,
     }
     given = [f"{option}={value}" for option, value in options.items() if value is not None]
-    flags = ["--operator"] if operator else []
+    flags = [
+        flag for flag, asked in {"--operator": operator, "--read-only": read_only}.items() if asked
+    ]
     launch.replace_with("gateway.access.keyring", "make", *flags, *given, "--", name)
 
 
 @keys.command(name="list")
 def keys_list() -> None:
-    """List all API keys, including revoked ones, with their owners and limits."""
+    """List all API keys, including revoked ones: owners, limits, expiry, last use, and who made them."""
     from factorline.command import launch
 
     launch.replace_with("gateway.access.keyring", "list")

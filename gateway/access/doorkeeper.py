@@ -7,12 +7,16 @@ route that is not public needs the header `Authorization: Bearer` with a key. An
 tasks, and only an operator's key opens the routes that describe the machines.
 
 A key is looked up in the store when it is first used, and remembered. Every two seconds all remembered
-keys are looked up again, in one call; the sockets of a key that has been revoked meanwhile are closed.
+keys are looked up again, in one call; the sockets of a key that has been revoked or has expired meanwhile
+are closed. In the same turn it is noted in the store which keys were used, once a minute for each.
+
+Whoever shows a valid key from an address where it may not be used gets the answer for an unknown key.
 """
 
 import asyncio
 import contextlib
 import enum
+import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -22,7 +26,9 @@ import structlog
 
 from common import errors
 from common.domain import ApiKey, digest_of_secret, looks_like_a_key
-from common.runtime.hosts import is_loopback
+from common.domain.api_keys import KEY_ID_DIGITS
+from common.runtime import audit, hosts
+from common.runtime.concurrency import gather_limited
 from common.runtime.settings import Settings
 from common.store import Store
 from gateway import metrics
@@ -38,6 +44,9 @@ TRUST_SECONDS = 10.0
 """How long a key is accepted without a new look-up while the store is down."""
 FORGET_SECONDS = 60.0
 """A key without sockets that was not used for so long is forgotten."""
+NOTE_SECONDS = 60.0
+"""How often it is noted at most that a key was used."""
+CONCURRENT_NOTES = 8
 UNAUTHENTICATED_SHARE = 4
 """One in this many sockets may still owe its key, so that strangers never take all of them."""
 _BEARER = re.compile(r"bearer +([!-~]+) *", re.ASCII | re.IGNORECASE)
@@ -50,6 +59,8 @@ class Access(enum.Enum):
     """Nothing."""
     OWNER = "owner"
     """Any valid key."""
+    WRITER = "writer"
+    """A valid key that was not made with --read-only."""
     OPERATOR = "operator"
     """A key that was made with --operator."""
 
@@ -60,6 +71,8 @@ class Identity:
 
     owner: str
     key: ApiKey | None = None
+    address: str = ""
+    """Where the request comes from, as far as the gateway can tell."""
 
     @property
     def fields(self) -> dict[str, str]:
@@ -94,8 +107,12 @@ class _Known:
     checked_at: float
     used_at: float
     subscriptions: Quota
+    address: str = ""
+    """Where it was used first."""
+    noted_at: float = -math.inf
+    """When it was last noted in the store that it was used."""
     sockets: set[Callable[[], Awaitable[None]]] = field(default_factory=set)
-    """How to close each of the key's sockets if it is revoked."""
+    """How to close each of the key's sockets if it is no longer valid."""
 
 
 class Doorkeeper:
@@ -113,6 +130,8 @@ class Doorkeeper:
         self.unauthenticated = 0
         """Sockets that have not shown a key yet."""
         self._unlimited = Quota(settings.max_sockets * settings.max_subscriptions)
+        self._proxies = hosts.networks(settings.proxies)
+        self._refusals = audit.Refusals()
 
     @property
     def crowded(self) -> bool:
@@ -126,7 +145,8 @@ class Doorkeeper:
         self._rechecking = asyncio.create_task(self._recheck_forever())
         with contextlib.suppress(errors.StoreUnavailable):
             await self._enter_first_key()
-            if all(key.revoked_at is not None for key in await self._store.list_keys()):
+            now = self._store.now()
+            if not any(key.is_valid(now) for key in await self._store.list_keys()):
                 log.warning("There is no valid API key yet: make one with `factorline keys make`")
 
     async def _enter_first_key(self) -> None:
@@ -142,76 +162,127 @@ class Doorkeeper:
         if self._rechecking is not None:
             self._rechecking.cancel()
             await asyncio.gather(self._rechecking, return_exceptions=True)
+            with contextlib.suppress(errors.StoreUnavailable):
+                await self._note_uses()
 
-    async def admit(self, authorization: Sequence[str], access: Access) -> Identity:
+    def address_of(self, peer: str | None, forwarded: Sequence[str]) -> str:
+        """Return where a request comes from: the nearest address that is none of our own proxies.
+
+        Args:
+            peer: The address that the connection comes from.
+            forwarded: The values of the request's X-Forwarded-For headers, which proxies add to.
+
+        """
+        found = peer or ""
+        for each in reversed(",".join(forwarded).split(",")):
+            claimed = hosts.address(each)
+            if claimed is None or not hosts.is_in(found, self._proxies):
+                break
+            found = str(claimed)
+        return found
+
+    async def admit(
+        self, authorization: Sequence[str], access: Access, *, address: str = ""
+    ) -> Identity:
         """Return who makes a request, if that caller may use the route.
 
         Args:
             authorization: The values of the request's Authorization headers.
             access: What the route requires.
+            address: Where the request comes from.
 
         Raises:
-            problems.Unauthenticated: There is no key, or it is not valid.
-            problems.NotAllowed: The key is valid, and the route needs an operator's.
+            problems.Unauthenticated: There is no key, or it is not valid, or it may not be used there.
+            problems.NotAllowed: The key is valid, and the route needs another kind of key.
             errors.StoreUnavailable: The key cannot be looked up.
 
         """
         try:
-            identity = await self._identify(authorization)
-            if access is Access.OPERATOR and identity.key is not None and not identity.key.operator:
-                raise problems.NotAllowed
+            identity = await self._identify(authorization, address)
+            if identity.key is not None:
+                self._check_access(identity.key, access, address)
         except problems.RequestError as error:
             metrics.REFUSED.labels(problems.name_of(error)).inc()
             raise
         return identity
 
-    async def _identify(self, authorization: Sequence[str]) -> Identity:
+    async def _identify(self, authorization: Sequence[str], address: str) -> Identity:
         if not self.enabled:
-            return Identity(ANONYMOUS)
+            return Identity(ANONYMOUS, address=address)
         if not authorization:
             raise problems.Unauthenticated("This needs an API key")
         found = _BEARER.fullmatch(authorization[0])
         if len(authorization) > 1 or found is None:
+            self._note_refusal("malformed", address)
             raise problems.Unauthenticated(
                 "The Authorization header is not `Bearer` followed by one key", invalid=True
             )
-        return await self.identify_secret(found[1])
+        return await self.identify_secret(found[1], address=address)
 
-    async def identify_secret(self, secret: str) -> Identity:
+    def _check_access(self, key: ApiKey, access: Access, address: str) -> None:
+        if access is Access.OPERATOR and not key.operator:
+            self._note_refusal("not an operator's", address, key)
+            raise problems.NotAllowed
+        if access is Access.WRITER and key.read_only:
+            self._note_refusal("read-only", address, key)
+            raise problems.ReadOnlyKey
+
+    async def identify_secret(self, secret: str, *, address: str = "") -> Identity:
         """Return whose key this is.
 
+        Args:
+            secret: The key.
+            address: Where it is used.
+
         Raises:
-            problems.Unauthenticated: It is not a valid key.
+            problems.Unauthenticated: It is not a valid key, or may not be used there.
             errors.StoreUnavailable: It cannot be looked up.
 
         """
         if not looks_like_a_key(secret):
+            self._note_refusal("malformed", address)
             raise problems.Unauthenticated("This is not an API key", invalid=True)
         digest, now = digest_of_secret(secret), time.monotonic()
         known = self._known.get(digest)
-        if known is None or now - known.checked_at > TRUST_SECONDS:
-            known = await self._look_up(digest, now)
-        known.used_at = now
-        return Identity(known.key.owner, known.key)
-
-    async def _look_up(self, digest: str, now: float) -> _Known:
-        found = await self._find([digest])
-        valid = [key for key in found if key.revoked_at is None]
-        if not valid:
-            raise problems.Unauthenticated("Unknown or revoked API key", invalid=True)
+        key = known.key if known is not None else None
+        checked_at = known.checked_at if known is not None else -math.inf
+        # What is not valid is always looked up: how long that takes does not tell why it is refused.
+        if self._why_refused(key, address) or now - checked_at > TRUST_SECONDS:
+            key, checked_at = next(iter(await self._find([digest])), None), now
+        why = self._why_refused(key, address)
+        if key is None or why is not None:
+            self._note_refusal(why or "", address, key, key_id=digest[:KEY_ID_DIGITS])
+            raise _unknown()
         known = self._known.get(digest)
         if known is None:
             quota = Quota(self._settings.max_key_subscriptions)
-            known = self._known.setdefault(digest, _Known(valid[0], now, now, quota))
-        known.key, known.checked_at = valid[0], now
-        return known
+            known = self._known[digest] = _Known(key, now, now, quota, address)
+        known.key, known.checked_at, known.used_at = key, checked_at, now
+        return Identity(key.owner, key, address)
+
+    def _why_refused(self, key: ApiKey | None, address: str) -> str | None:
+        """Return why a key does not give access from an address, or None if it does."""
+        if key is None:
+            return "unknown"
+        if key.revoked_at is not None:
+            return "revoked"
+        if not key.is_valid(self._store.now()):
+            return "expired"
+        allowed = [network for each in key.networks for network in hosts.networks(each)]
+        return "elsewhere" if allowed and not hosts.is_in(address, allowed) else None
+
+    def _note_refusal(
+        self, why: str, address: str, key: ApiKey | None = None, *, key_id: str = ""
+    ) -> None:
+        named = {"key_id": key.key_id, "owner": key.owner} if key else {"key_id": key_id}
+        self._refusals.record("API key refused", why=why, address=address, **named)
 
     def open_socket(self, identity: Identity, close: Callable[[], Awaitable[None]]) -> Quota:
         """Count a socket of a key; return the subscriptions that the key's sockets share.
 
         Args:
             identity: Who opens it.
-            close: Closes the socket. It is called if the key is revoked.
+            close: Closes the socket. It is called once the key is no longer valid.
 
         Raises:
             problems.TooManySockets: The key has as many sockets here as it may have.
@@ -222,7 +293,7 @@ class Doorkeeper:
             return self._unlimited
         known = self._known.get(identity.key.digest)
         if known is None:  # it was revoked a moment ago
-            raise problems.Unauthenticated("Unknown or revoked API key", invalid=True)
+            raise _unknown()
         if len(known.sockets) >= self._settings.max_key_sockets:
             raise problems.TooManySockets(limit=self._settings.max_key_sockets)
         known.sockets.add(close)
@@ -258,17 +329,44 @@ class Doorkeeper:
                 del self._known[digest]
         asked = list(self._known)
         found = {key.digest: key for key in await self._find(asked)} if asked else {}
-        revoked: list[_Known] = []
+        over: list[_Known] = []
         for digest in asked:
-            key = found.get(digest)
-            if key is None or key.revoked_at is not None:
-                revoked.append(self._known.pop(digest))
-            else:
-                self._known[digest].key, self._known[digest].checked_at = key, now
+            known, key = self._known[digest], found.get(digest)
+            known.checked_at = now
+            if key is not None:
+                known.key = key
+            if key is None or not key.is_valid(self._store.now()):
+                over.append(self._known.pop(digest))
+                _record_end(known)
         closing: Iterable[Awaitable[None]] = (
-            close() for known in revoked for close in list(known.sockets)
+            close() for known in over for close in list(known.sockets)
         )
         await asyncio.gather(*closing)
+        await self._note_uses()
+
+    async def _note_uses(self) -> None:
+        """Note in the store which keys were used."""
+        now = time.monotonic()
+        fresh = [
+            known
+            for known in self._known.values()
+            if known.used_at > known.noted_at and now - known.noted_at >= NOTE_SECONDS
+        ]
+        await gather_limited(self._note_use, fresh, limit=CONCURRENT_NOTES)
+
+    async def _note_use(self, known: _Known) -> None:
+        now, key = time.monotonic(), known.key
+        first = await self._store.mark_key_used(key.digest, self._store.now() - now + known.used_at)
+        known.noted_at = now
+        if first:
+            audit.record(
+                "API key used for the first time",
+                key_id=key.key_id,
+                name=key.name,
+                owner=key.owner,
+                made_by=key.made_by,
+                address=known.address,
+            )
 
     async def _find(self, digests: Sequence[str]) -> list[ApiKey]:
         """Return the keys with these digests, without those that cannot be read."""
@@ -281,6 +379,22 @@ class Doorkeeper:
         return [key for digest in digests for key in await self._find([digest])]
 
 
+def _unknown() -> problems.Unauthenticated:
+    return problems.Unauthenticated("Unknown, expired or revoked API key", invalid=True)
+
+
+def _record_end(known: _Known) -> None:
+    key = known.key
+    audit.record(
+        "API key no longer valid",
+        why="revoked" if key.revoked_at is not None else "expired",
+        key_id=key.key_id,
+        owner=key.owner,
+        revoked_by=key.revoked_by,
+        sockets=len(known.sockets),
+    )
+
+
 def check_exposure(settings: Settings) -> None:
     """Refuse to serve a public address without keys, unless the operator asked for it.
 
@@ -289,7 +403,7 @@ def check_exposure(settings: Settings) -> None:
 
     """
     reached = settings.published or settings.host
-    if settings.keys or settings.insecure or is_loopback(reached.strip("[]")):
+    if settings.keys or settings.insecure or hosts.is_loopback(reached.strip("[]")):
         return
     raise errors.SettingError(
         name="FACTORLINE_PUBLISHED" if settings.published else "FACTORLINE_HOST",

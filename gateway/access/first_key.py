@@ -4,6 +4,7 @@ from pathlib import Path
 
 from common import errors
 from common.domain import ApiKey, looks_like_a_key, new_key
+from common.runtime import audit
 from common.store import Store
 
 NAME = "first"
@@ -36,8 +37,10 @@ async def enter(secret: str, store: Store) -> ApiKey | None:
         errors.StoreUnavailable: The store does not answer.
 
     """
-    key = new_key(NAME, operator=True, now=store.now(), secret=secret).key
+    by = audit.this_user()
+    key = new_key(NAME, operator=True, made_by=by, now=store.now(), secret=secret).key
     if await store.find_keys([key.digest]):
         return None
     await store.insert_key(key)
+    audit.record_made(key)
     return key

@@ -16,7 +16,8 @@ BEARER = {
     "type": "http",
     "scheme": "bearer",
     "description": "An API key as `factorline keys make` prints it: fl_ and 43 characters. It is needed "
-    "if the service runs with FACTORLINE_KEYS.",
+    "if the service runs with FACTORLINE_KEYS. A key may be read-only, expire, or be usable from certain "
+    "networks only.",
 }
 _REFERENCE = "#/components/schemas/{name}"
 TOO_MANY = 429
@@ -36,6 +37,7 @@ _KEYED = (*_SITES, "unauthenticated", "too-many-requests", "store-unavailable")
 _AT_THE_DOOR = {
     Access.PUBLIC: _SITES,
     Access.OWNER: _KEYED,
+    Access.WRITER: (*_KEYED, "not-allowed"),
     Access.OPERATOR: (*_KEYED, "not-allowed"),
 }
 """Problems that a call has because of what it requires of its caller."""

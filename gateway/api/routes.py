@@ -81,6 +81,7 @@ ROUTES = (
         (*_BODY, *_NO_NUMBER, "key-reused", *_FULL),
         body=models.FactorRequest,
         parameters=(_KEY, _PREFER),
+        access=Access.WRITER,
     ),
     Route(
         "GET",
@@ -105,6 +106,7 @@ ROUTES = (
         {200: models.TaskView},
         _TASK,
         parameters=(_TASK_ID,),
+        access=Access.WRITER,
     ),
     Route(
         "GET",
@@ -122,6 +124,7 @@ ROUTES = (
         (*_BODY, "batch-too-large", "key-reused", *_FULL),
         body=models.BatchRequest,
         parameters=(_KEY,),
+        access=Access.WRITER,
     ),
     Route(
         "GET",

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from aiohttp import web
 
 from common import errors
-from common.domain import Task
+from common.domain import Status, Task
 from common.lifecycle import Lifecycle, State, Submission
 from common.numbers import Effort, NumberError, ParsedNumber, parse
-from common.runtime import failpoints
+from common.runtime import audit, failpoints
 from common.runtime.concurrency import gather_limited
 from gateway import metrics
 from gateway.access import Identity, Limiter
@@ -208,9 +208,17 @@ async def list_tasks(request: web.Request) -> web.Response:
 
 async def cancel_task(request: web.Request) -> web.Response:
     """Cancel a task unless it has ended already. The answer shows how it ended."""
-    app, task_id = request.app, parameters.task_id(request.match_info)
-    task = await app[STORE].get_task(task_id, request[IDENTITY].owner)
-    task = await app[LIFECYCLE].cancel(task)
+    app, task_id, identity = request.app, parameters.task_id(request.match_info), request[IDENTITY]
+    before = await app[STORE].get_task(task_id, identity.owner)
+    task = await app[LIFECYCLE].cancel(before)
+    if before.ended is None and task.ended and task.ended.status is Status.CANCELLED:
+        audit.record(
+            "Task cancelled",
+            task_id=task_id,
+            owner=identity.owner,
+            key_id=identity.key.key_id if identity.key else "",
+            address=identity.address,
+        )
     return responses.of_task(representation.view(*await app[LIFECYCLE].read_current(task)))
 
 

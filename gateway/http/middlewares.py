@@ -113,7 +113,10 @@ def guarded(handler: Handler, access: Access, query: Collection[str] | None = No
             request[DEADLINE] = deadline
             if access is not Access.PUBLIC:
                 shown = request.headers.getall("Authorization", ())
-                identity = await request.app[DOORKEEPER].admit(shown, access)
+                door = request.app[DOORKEEPER]
+                forwarded = request.headers.getall(hdrs.X_FORWARDED_FOR, ())
+                address = door.address_of(request.remote, forwarded)
+                identity = await door.admit(shown, access, address=address)
                 request[IDENTITY] = identity
                 responses.add_fields(request, identity.fields)
                 responses.add_fields(request, await request.app[LIMITER].request(identity))

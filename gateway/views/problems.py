@@ -164,6 +164,17 @@ class NotAllowed(RequestError):
         )
 
 
+class ReadOnlyKey(NotAllowed):
+    """The API key is valid, and may neither submit nor cancel."""
+
+    def __init__(self) -> None:
+        RequestError.__init__(
+            self,
+            "This API key is read-only: it can neither submit numbers nor cancel tasks. Use a key that was "
+            "made without --read-only.",
+        )
+
+
 class OriginRefused(RequestError):
     """A web page of another site has sent the request."""
 

@@ -13,7 +13,7 @@ class CloseCode(enum.IntEnum):
     NOT_AUTHENTICATED = 4002
     """No valid API key came in time."""
     KEY_REVOKED = 4003
-    """The API key was revoked."""
+    """The API key was revoked, or has expired."""
     TOO_SLOW = 4101
     """The client does not read. Only metrics show this code: a close frame would have to be read, too."""
     TOO_MANY_SOCKETS = 4102

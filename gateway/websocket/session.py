@@ -66,15 +66,17 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
         raise problems.UpgradeRequired
     identity = None
     shown = request.headers.getall("Authorization", ())
+    address = door.address_of(request.remote, request.headers.getall("X-Forwarded-For", ()))
     if shown or not door.enabled:
-        identity = await door.admit(shown, Access.OWNER)
+        identity = await door.admit(shown, Access.OWNER, address=address)
         socket.headers.update(identity.fields)
         socket.headers.update(await limiter.request(identity))
     writer = await socket.prepare(request)
     if len(hub.sockets) >= settings.max_sockets or (identity is None and door.crowded):
         await socket.close(code=CloseCode.TOO_MANY_SOCKETS, message=b"try again later")
         return socket
-    await Session(socket, request, writer).run(identity, settings.max_subscriptions)
+    session = Session(socket, request, writer, address=address)
+    await session.run(identity, settings.max_subscriptions)
     return socket
 
 
@@ -97,6 +99,7 @@ class Session:
     """One open socket and what it follows. There are thousands of them, so every kilobyte counts."""
 
     __slots__ = (
+        "_address",
         "_closed_by_us",
         "_connection",
         "_door",
@@ -121,8 +124,11 @@ class Session:
         socket: web.WebSocketResponse,
         request: web.Request,
         writer: AbstractStreamWriter,
+        *,
+        address: str,
     ) -> None:
         self._socket = socket
+        self._address = address
         self._connection = request.protocol
         self._writer = writer
         self._hub = request.app[HUB]
@@ -231,7 +237,7 @@ class Session:
 
     async def _authenticate(self, message: Authenticate) -> None:
         try:
-            identity = await self._door.identify_secret(message.key)
+            identity = await self._door.identify_secret(message.key, address=self._address)
             await self._limiter.request(identity)
             quota = self._door.open_socket(identity, self._revoke)
         except (problems.RequestError, errors.StoreUnavailable) as error:
@@ -338,7 +344,7 @@ class Session:
         await self._close(CloseCode.SERVICE_RESTART, b"this gateway is stopping: reconnect")
 
     async def _revoke(self) -> None:
-        await self._close(CloseCode.KEY_REVOKED, b"the API key was revoked")
+        await self._close(CloseCode.KEY_REVOKED, b"the API key was revoked or has expired")
 
     async def _close(self, code: CloseCode, message: bytes) -> None:
         self._closed_by_us = self._closed_by_us or code

@@ -60,6 +60,7 @@ class Gateway(Program):
         own = {
             "FACTORLINE_HOST": "127.0.0.1",
             "FACTORLINE_PORT": str(port),
+            "FACTORLINE_PROXIES": "127.0.0.1",
             "FACTORLINE_METRICS": self.metrics_address,
         }
         super().__init__(name, "gateway", folder=folder, settings={**settings, **own})

@@ -16,7 +16,11 @@ from gateway.app import create_app
 Client = TestClient[web.Request, web.Application]
 MakeKey = Callable[..., Awaitable[NewKey]]
 SETTINGS = Settings(
-    keys=True, max_key_sockets=3, max_key_subscriptions=5, origins="https://a.example"
+    keys=True,
+    proxies="127.0.0.1",
+    max_key_sockets=3,
+    max_key_subscriptions=5,
+    origins="https://a.example",
 )
 
 
@@ -38,9 +42,24 @@ def client(gateways: list[Client]) -> Client:
 def make_key(store: SqliteStore) -> MakeKey:
     """Return what makes a key, as `factorline keys make` does."""
 
-    async def make(name: str, *, operator: bool = False, **limits: float) -> NewKey:
-        found = KeyLimits(**limits)  # type: ignore[arg-type]
-        made = new_key(name, operator=operator, limits=found, now=time.time())
+    async def make(
+        name: str,
+        *,
+        operator: bool = False,
+        read_only: bool = False,
+        networks: tuple[str, ...] = (),
+        expires_at: float | None = None,
+        **limits: float,
+    ) -> NewKey:
+        made = new_key(
+            name,
+            operator=operator,
+            read_only=read_only,
+            networks=networks,
+            expires_at=expires_at,
+            limits=KeyLimits(**limits),  # type: ignore[arg-type]
+            now=time.time(),
+        )
         await store.insert_key(made.key)
         return made
 

@@ -1,6 +1,7 @@
 """`factorline keys` on both stores, and a service with keys that the client and the command use."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -31,7 +32,9 @@ def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
 
 def check_life_of_a_key(settings: dict[str, str]) -> str:
     """Make, list and revoke a key; return the secret of another key, which stays valid."""
-    made = run("keys", "make", "ann", "--tasks", "5", "--requests-per-second", "2.5", **settings)
+    kind = ("--expires", "90d", "--read-only", "--from", "10.0.0.0/8, 2001:db8::/32")
+    limits = ("--tasks", "5", "--requests-per-second", "2.5")
+    made = run("keys", "make", "ann", *limits, *kind, **settings)
     assert 0 == made.returncode, made.stderr
     secret = made.stdout.strip()
     key_id = digest_of_secret(secret)[:12]
@@ -41,10 +44,20 @@ def check_life_of_a_key(settings: dict[str, str]) -> str:
     listed = run("keys", "list", **settings).stdout
     assert secret not in listed
     assert [key_id, digest_of_secret(other)[:12]] == [line[:12] for line in listed.splitlines()]
-    assert "2.5 requests/s" in listed
+    for word in ("2.5 requests/s", "read-only", "from 10.0.0.0/8,2001:db8::/32", "never used"):
+        assert word in listed
+    assert 1 == listed.count("  expires 20")
     revoked = run("keys", "revoke", key_id, **settings)
     assert 0 == revoked.returncode
     assert 1 == run("keys", "list", **settings).stdout.count("REVOKED")
+    lines = [
+        json.loads(line) for line in (made.stderr + revoked.stderr).splitlines() if "{" in line
+    ]
+    audited = [line for line in lines if line["logger"] == "factorline.audit"]
+    assert [("API key made", key_id), ("API key revoked", key_id)] == [
+        (line["event"], line["key_id"]) for line in audited
+    ]
+    assert all("@" in line["by"] for line in audited)
     return other
 
 
@@ -74,19 +87,33 @@ async def test_keys_in_mongodb(mongodb_uri: str) -> None:
         ("make", "a", "--burst", "3"),
         ("make", "a", "--tasks", "0"),
         ("make", "a", "--requests-per-second", "nan"),
+        ("make", "a", "--expires", "soon"),
+        ("make", "a", "--expires", "0d"),
+        ("make", "a", "--from", "10.0.0.1/8"),
+        ("make", "a", "--from", ","),
         ("revoke", "nobody"),
         ("revoke", "-x"),
     ],
 )
 def test_bad_arguments_make_no_key(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """The message says what is wrong, and no key is made."""
+    """The message says what is wrong, and neither a key nor a store is made."""
     settings = {"FACTORLINE_DATA": str(tmp_path)}
     refused = run("keys", *arguments, **settings)
 
     assert refused.returncode != 0
     assert refused.stderr
     assert "Traceback" not in refused.stderr
-    assert "No API keys.\n" == run("keys", "list", **settings).stdout
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_keys_are_not_looked_for_where_there_is_no_store(tmp_path: Path) -> None:
+    """The message says where it looked, and nothing is made."""
+    listed = run("keys", "list", FACTORLINE_DATA=str(tmp_path / "data"))
+
+    assert 1 == listed.returncode
+    assert "There is no store here" in listed.stderr
+    assert str(tmp_path / "data" / "factorline.sqlite3") in listed.stderr
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_a_public_address_is_refused_before_anything_starts(tmp_path: Path) -> None:

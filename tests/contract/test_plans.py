@@ -20,7 +20,7 @@ SMALL = {"workers", "keys"}
 NOT_CALLED = {
     *("open", "close", "ping", "heartbeat", "remove_worker"),
     *("get_worker", "list_workers"),
-    *("insert_key", "find_keys", "list_keys", "revoke_key"),
+    *("insert_key", "find_keys", "list_keys", "revoke_key", "mark_key_used"),
 }
 
 

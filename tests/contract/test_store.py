@@ -396,7 +396,17 @@ async def test_owners_with_live_and_ended_tasks_are_found_once(store: Store) -> 
 async def test_a_key_is_found_by_its_digest_alone(store: Store) -> None:
     """It comes back whole; nothing in the store holds the secret."""
     limits = api_keys.KeyLimits(requests_per_second=2.5, burst=7, tasks=9, cpu_seconds_a_day=1e6)
-    made = api_keys.new_key("laptop", owner="ann", operator=True, limits=limits, now=2.0)
+    made = api_keys.new_key(
+        "laptop",
+        owner="ann",
+        operator=True,
+        read_only=True,
+        networks=("10.0.0.0/8", "2001:db8::/32"),
+        limits=limits,
+        expires_at=9.0,
+        made_by="ops@here",
+        now=2.0,
+    )
     other = api_keys.new_key("bob", now=1.0)
     for each in (made, other):
         await store.insert_key(each.key)
@@ -412,13 +422,27 @@ async def test_a_key_is_revoked_once_and_for_good(store: Store) -> None:
     """The first revocation counts, and an unknown key is told."""
     made = api_keys.new_key("laptop", now=2.0).key
     await store.insert_key(made)
-    revoked = await store.revoke_key(made.key_id, 3.0)
+    revoked = await store.revoke_key(made.key_id, 3.0, by="ops@here")
 
-    assert replace(made, revoked_at=3.0) == revoked
-    assert revoked == await store.revoke_key(made.key_id, 4.0)
+    assert replace(made, revoked_at=3.0, revoked_by="ops@here") == revoked
+    assert revoked == await store.revoke_key(made.key_id, 4.0, by="eve@there")
     assert [revoked] == await store.find_keys([made.digest])
     with pytest.raises(errors.UnknownKey, match="keys list"):
         await store.revoke_key("nobody", 3.0)
+
+
+async def test_the_last_use_of_a_key_never_goes_back(store: Store) -> None:
+    """Of gateways that note the first use at once, one is told that it was the first."""
+    made = api_keys.new_key("laptop", now=2.0).key
+    await store.insert_key(made)
+    told = await asyncio.gather(*(store.mark_key_used(made.digest, float(at)) for at in (5, 5, 5)))
+    later = [await store.mark_key_used(made.digest, at) for at in (9.0, 7.0)]
+    await store.revoke_key(made.key_id, 10.0)
+
+    assert [False, False, True] == sorted(told)
+    assert [False, False] == later
+    assert [9.0] == [key.last_used_at for key in await store.find_keys([made.digest])]
+    assert not await store.mark_key_used("0" * 64, 1.0)
 
 
 async def test_an_accounts_versions_are_swapped_one_at_a_time(store: Store) -> None:

@@ -29,15 +29,25 @@ class Access(Server):
         cursor = db["keys"].find().sort([("created_at", ASCENDING), ("key_id", ASCENDING)])
         return [ApiKey.from_document(found) for found in await answered(cursor.to_list(None))]
 
-    async def revoke_key(self, key_id: str, at: float) -> ApiKey:
+    async def revoke_key(self, key_id: str, at: float, *, by: str = "") -> ApiKey:
         """Revoke a key for good and return it."""
         db = await self._ready()
         good = {"key_id": key_id, "revoked_at": None}
-        await answered(db["keys"].update_one(good, {"$set": {"revoked_at": at}}))
+        await answered(db["keys"].update_one(good, {"$set": {"revoked_at": at, "revoked_by": by}}))
         found = await answered(db["keys"].find_one({"key_id": key_id}))
         if found is None:
             raise errors.UnknownKey(key_id=key_id)
         return ApiKey.from_document(found)
+
+    async def mark_key_used(self, digest: str, at: float) -> bool:
+        """Note when a key was last used."""
+        db, after = await self._ready(), {"$set": {"last_used_at": at}}
+        never = {"_id": digest, "last_used_at": None}
+        done = await answered(db["keys"].update_one(never, after))
+        if not done.modified_count:
+            before = {"_id": digest, "last_used_at": {"$lt": at}}
+            await answered(db["keys"].update_one(before, after))
+        return bool(done.modified_count)
 
     async def get_account(self, owner: str) -> Account:
         """Return what an owner has used."""

@@ -33,7 +33,7 @@ class Access(File):
         query = "SELECT body FROM keys ORDER BY created_at, key_id"
         return await self._list(ApiKey.decode, query)
 
-    async def revoke_key(self, key_id: str, at: float) -> ApiKey:
+    async def revoke_key(self, key_id: str, at: float, *, by: str = "") -> ApiKey:
         """Revoke a key for good and return it."""
 
         def revoke(transaction: Transaction) -> ApiKey:
@@ -44,9 +44,23 @@ class Access(File):
             key = ApiKey.decode(row[0])
             if key.revoked_at is not None:
                 return key
-            return _put_key(db, msgspec.structs.replace(key, revoked_at=at))
+            return _put_key(db, msgspec.structs.replace(key, revoked_at=at, revoked_by=by))
 
         return await self._write(revoke)
+
+    async def mark_key_used(self, digest: str, at: float) -> bool:
+        """Note when a key was last used."""
+
+        def mark(transaction: Transaction) -> bool:
+            db = transaction.db
+            row = db.execute("SELECT body FROM keys WHERE digest = ?", (digest,)).fetchone()
+            key = ApiKey.decode(row[0]) if row else None
+            if key is None or (key.last_used_at or 0.0) >= at:
+                return False
+            _put_key(db, msgspec.structs.replace(key, last_used_at=at))
+            return key.last_used_at is None
+
+        return await self._write(mark)
 
     async def get_account(self, owner: str) -> Account:
         """Return what an owner has used."""
