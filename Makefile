@@ -1,4 +1,4 @@
-help:           ## list the verbs: run stack secrets check test coverage chaos rehearse containers lint types lock wheel bench fairness paint screenshots docs site licences command audit clean
+help:           ## list the verbs: run stack secrets images check test coverage chaos rehearse containers lint types lock wheel bench fairness paint screenshots docs site licences command audit clean
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 20
 
 # Settings, for example `make run PORT=8081`
@@ -6,7 +6,7 @@ PORT ?= 8080
 ARGS ?=
 PYTHON = .venv/bin/python
 
-.PHONY: help run stack secrets check test coverage chaos rehearse containers lint types lock wheel bench fairness paint screenshots docs site licences command audit clean
+.PHONY: help run stack secrets images check test coverage chaos rehearse containers lint types lock wheel bench fairness paint screenshots docs site licences command audit clean
 .DEFAULT_GOAL := help
 
 run:            ## everything in one process on http://127.0.0.1:8080
@@ -24,6 +24,10 @@ SECRETS = rabbitmq_gateway rabbitmq_worker rabbitmq_operator \
 secrets:        ## the passwords of docker-compose.yml, and the first API key, in .secrets/, each made once
 	@sh infra/secrets.sh .secrets $(SECRETS) first_key
 	@echo "The passwords are in .secrets/, and the first API key, an operator's, is in .secrets/first_key." >&2
+
+images:         ## pin the images of docker-compose.yml to the digests that their tags have now (asks the registry)
+	@sh infra/venv.sh requirements-dev.lock
+	@$(PYTHON) -m infra.tools.images
 
 # Whatever has changed since the last run is compiled once, and not by each worker of pytest.
 KERNELS = $(PYTHON) -m factor_worker.engine.siqs.warm
