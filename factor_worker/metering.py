@@ -10,12 +10,16 @@ import structlog
 from common import errors
 from common.domain import SHORT_DIGITS, accounts
 from common.quotas import MOST_WAITING, Quotas
+from common.runtime.backoff import Backoff, jittered
 from common.store import Store
 
 log = structlog.stdlib.get_logger(__name__)
 
 CHARGE_SECONDS = 2.0
 """Time between two writes to the accounts, and so the longest time until a limit is noticed."""
+LONGEST_PAUSE_SECONDS = 30.0
+"""And the longest one, if so many workers charge the same owner that most attempts fail."""
+DRAIN_ATTEMPTS = 5
 LATELY_SECONDS = 10.0
 """The owner of a task that ended this long before the charge still pays for the unit that ended it."""
 
@@ -48,16 +52,36 @@ class Meter:
             self._shared[number].update(containing)
 
     async def charge_forever(self) -> None:
-        """Charge every `CHARGE_SECONDS`, until cancelled."""
+        """Charge every `CHARGE_SECONDS`, more seldom while others are faster, until cancelled."""
+        pause = CHARGE_SECONDS
         while True:
-            await asyncio.sleep(CHARGE_SECONDS)
+            await asyncio.sleep(jittered(pause))
+            pause = CHARGE_SECONDS if not self._bills else min(2 * pause, LONGEST_PAUSE_SECONDS)
             try:
                 await self.charge()
             except errors.StoreUnavailable as error:
                 log.warning("CPU seconds will be charged later", why=error.why)
 
+    async def drain(self) -> None:
+        """Charge everything, because the worker is about to stop; give up after some attempts.
+
+        Raises:
+            errors.StoreUnavailable: The store does not answer.
+
+        """
+        await self.charge()
+        backoff = Backoff(first=0.1, longest=1.0)
+        for _ in range(DRAIN_ATTEMPTS):
+            if not self._bills:
+                return
+            await backoff.pause()
+            await self.charge()
+
     async def charge(self) -> None:
-        """Write everything to the owners' accounts.
+        """Write everything to the owners' accounts, as far as nobody else writes to them at that moment.
+
+        Hundreds of workers may charge one owner. If each tried again at once, they would spend their time
+        on losing to each other, so what loses once waits for the next charge.
 
         Nothing is charged twice: if the outcome of a write is unknown, it is not repeated.
 
@@ -67,8 +91,12 @@ class Meter:
         """
         if self._spent:
             await self._divide()
-        while self._bills:
-            await self._bill(*self._bills.popitem())
+        for owner in list(self._bills):
+            cpu_seconds = self._bills.pop(owner)
+            known = await self._store.get_account(owner)
+            after = accounts.charge(known, cpu_seconds, self._store.now())
+            if not await self._store.swap_account(after):
+                self._bills[owner] += cpu_seconds
 
     async def _divide(self) -> None:
         """Turn what numbers have cost into bills; what is added meanwhile waits for the next time."""
@@ -87,10 +115,3 @@ class Meter:
             paying = wanting - await self.quotas.used_up(wanting) or wanting
             for owner in paying:
                 self._bills[owner] += cpu_seconds / len(paying)
-
-    async def _bill(self, owner: str, cpu_seconds: float) -> None:
-        while True:
-            known = await self._store.get_account(owner)
-            after = accounts.charge(known, cpu_seconds, self._store.now())
-            if await self._store.swap_account(after):
-                return

@@ -122,7 +122,7 @@ class Worker:
         await asyncio.gather(*self._loops, return_exceptions=True)
         await asyncio.gather(self._work_pool.close(), self._survey_pool.close())
         with contextlib.suppress(errors.StoreUnavailable):
-            await self._meter.charge()
+            await self._meter.drain()
             await self._heartbeat.end()
         log.info("Stopped", worker_id=self.worker_id)
 

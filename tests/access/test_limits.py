@@ -331,6 +331,51 @@ async def test_what_is_spent_while_a_charge_is_made_is_charged_next(store: Sqlit
     assert 10.0 == (await store.get_account("ann")).cpu_today(time.time())
 
 
+async def test_a_charge_that_loses_to_another_worker_waits_for_the_next_one(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hundreds of workers that all tried again at once would lose to each other for ever."""
+    await store.insert_tasks([new_task(91, "91", "ann", at=store.now())])
+    meters = [Meter(store) for _ in range(20)]
+    tried: list[bool] = []
+    swap, all_have_read = store.swap_account, asyncio.Barrier(len(meters))
+
+    async def swap_together(new: Account) -> bool:
+        await all_have_read.wait()
+        tried.append(await swap(new))
+        return tried[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "swap_account", swap_together)
+        for meter in meters:
+            meter.add(91, 8.0)
+        await asyncio.gather(*(meter.charge() for meter in meters))
+    assert (20, 1) == (len(tried), tried.count(True))
+    for meter in meters:
+        await meter.drain()
+
+    assert 160.0 == (await store.get_account("ann")).cpu_today(store.now())
+
+
+async def test_a_worker_that_stops_charges_what_others_were_faster_with(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It tries some times, and gives up if others are always faster."""
+    await store.insert_tasks([new_task(91, "91", "ann", at=store.now())])
+    swap = store.swap_account
+    answers = iter([False, False])
+
+    async def lose_twice(new: Account) -> bool:
+        return next(answers, True) and await swap(new)
+
+    monkeypatch.setattr(store, "swap_account", lose_twice)
+    meter = Meter(store)
+    meter.add(91, 8.0)
+    await meter.drain()
+
+    assert 8.0 == (await store.get_account("ann")).cpu_today(store.now())
+
+
 def test_a_new_day_begins_at_nothing() -> None:
     """What was used yesterday does not count today."""
     account = accounts.charge(Account(owner="ann"), 5.0, 86_399.0)

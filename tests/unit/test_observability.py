@@ -38,11 +38,24 @@ except ValueError:
 """
 
 
-def run(stderr: int) -> subprocess.Popen[bytes]:
+def run(stderr: int, program: str = PROGRAM) -> subprocess.Popen[bytes]:
     """Start a program that logs many kinds of values."""
     return subprocess.Popen(  # noqa: S603 the text above
-        [sys.executable, "-c", PROGRAM], cwd=ROOT, env={**os.environ}, stderr=stderr
+        [sys.executable, "-c", program], cwd=ROOT, env={**os.environ}, stderr=stderr
     )
+
+
+def test_the_audit_log_comes_at_every_level() -> None:
+    """An operator who wants to hear of errors alone must not lose it."""
+    program = PROGRAM.replace('name="worker-7"', 'log_level="ERROR"')
+    program += "\nfrom common.runtime import audit\naudit.record('Task cancelled', owner='ann', sockets=0)\n"
+    _, logged = run(subprocess.PIPE, program).communicate()
+    line = json.loads(logged.splitlines()[-1])
+
+    assert ("factorline.audit", "Task cancelled", "ann") == tuple(
+        line[name] for name in ("logger", "event", "owner")
+    )
+    assert "sockets" not in line
 
 
 def lines_of_a_machine() -> list[dict[str, Any]]:
