@@ -1,27 +1,29 @@
-"""How many slots can work on one number before settling what they find holds them up?
+"""How many slots can work before settling what they find holds them up?
 
-    python -m benchmarks.swarm --slots 100 300 1000 3000
+    python -m benchmarks.swarm --slots 100 300 1000 3000            all on one number
+    python -m benchmarks.swarm --slots 256 1024 --numbers 8         the same share of them on each of eight
     python -m benchmarks.swarm --slots 300 --mongo      over the MongoDB stand-in instead of SQLite
 
 Slots are simulated: a unit takes five seconds and returns a batch of relations, without computing. What
 happens around it is real: receiving, storing, planning, swapping and publishing, by workers of eight slots,
 over a real store and the memory broker. All of it runs in this one process, so the CPU time is that of all
-workers.
+workers. "Told" are control messages, each of which goes to every worker.
 """
 
 import argparse
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from msgspec.structs import replace
 
-from common.broker import Delivery, Queue
+from common.broker import Broker, Delivery, Queue
 from common.broker.memory import MemoryBroker
 from common.domain import (
     BigInt,
@@ -52,8 +54,8 @@ from infra.local.mongo import MongoServer
 if TYPE_CHECKING:
     from factor_worker.slots.pool import Pool
 
-NUMBER = BigInt((10**49 + 9) * (10**49 + 57))
-"""98 digits."""
+FIRST = (10**49 + 9) * (10**49 + 57)
+"""The first number, of 98 digits; nobody factors it, so any others do as well."""
 UNIT_SECONDS = 5.0
 SLOTS_A_WORKER = 8
 WARM_UP_SECONDS = 12.0
@@ -91,15 +93,15 @@ class Sleepers:
 
 
 class Counting:
-    """A store that counts its calls."""
+    """A store or a broker that counts its calls."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, port: Store | Broker) -> None:
+        self._port = port
         self.calls: Counter[str] = Counter()
 
     def __getattr__(self, name: str) -> Any:
-        """Return a method of the store that is counted when it is called."""
-        method = getattr(self._store, name)
+        """Return a method of the port that is counted when it is called."""
+        method = getattr(self._port, name)
 
         def call(*args: Any, **named: Any) -> Any:
             self.calls[name] += 1
@@ -117,9 +119,10 @@ class Reading(NamedTuple):
     swaps: float
     lost: float
     calls: int
+    told: int
 
 
-def read(store: Counting) -> Reading:
+def read(store: Counting, broker: Counting) -> Reading:
     """Return the counters as they are now."""
     batches = next(iter(metrics.SETTLED_TOGETHER.collect())).samples
     values = {sample.name: sample.value for sample in batches}
@@ -131,67 +134,75 @@ def read(store: Counting) -> Reading:
         values["factorline_settled_together_count"],
         lost,
         store.calls.total(),
+        broker.calls["control"],
     )
 
 
-async def begin(store: Store) -> None:
-    """Submit the number, with a sieve that never ends."""
-    part = factorizations.begin(NUMBER, 1.0).parts[0]
+async def begin(store: Store, number: BigInt) -> None:
+    """Submit a number, with a sieve that never ends."""
+    part = factorizations.begin(number, 1.0).parts[0]
     part = replace(part, certainty=Certainty.COMPOSITE, gave_up={"ecm": "this is about sieving"})
     state = replace(sieve.begin(part), forecast_indices=1 << 40, needed=1 << 40)
-    known = replace(factorizations.begin(NUMBER, 1.0), parts=(replace(part, sieve=state),))
+    known = replace(factorizations.begin(number, 1.0), parts=(replace(part, sieve=state),))
     await store.create_factorization(known)
-    await store.insert_tasks([replace(new_task(NUMBER, "C98", "ann", at=store.now()), joined=True)])
+    await store.insert_tasks([replace(new_task(number, "C98", "ann", at=store.now()), joined=True)])
 
 
-def worker(store: Store, broker: MemoryBroker, names: Sequence[str], name: str) -> Consumer:
+def worker(store: Store, broker: Broker, cluster: Cluster, name: str) -> Consumer:
     """Return one worker of a cluster."""
     heartbeat = Heartbeat(store, worker_id=name, slots=SLOTS_A_WORKER)
-    heartbeat.cluster = Cluster(slots=SLOTS_A_WORKER * len(names), worker_ids=tuple(names))
+    heartbeat.cluster = cluster
     settlement = Settlement(store, broker, heartbeat, meter=Meter(store), sieve_digits=100)
     return Consumer(store, settlement, worker_id=name)
 
 
-async def measure(store: Counting, slots: int) -> None:
-    """Print a line for so many slots."""
-    broker = MemoryBroker()
-    await broker.open()
-    counted = cast("Store", store)
-    await begin(counted)
-    known = await Lifecycle(counted, broker).require(NUMBER)
+async def measure(store: Counting, slots: int, count: int) -> None:
+    """Print a line for so many slots and numbers."""
+    memory = MemoryBroker()
+    await memory.open()
+    counting = Counting(memory)
+    counted, broker = cast("Store", store), cast("Broker", counting)
+    # Numbers that share a factor would be split by it.
+    step = math.prod(p for p in range(2, count + 1) if all(p % q for q in range(2, p)))
+    numbers = [BigInt(FIRST + step * each) for each in range(count)]
     names = [f"w{number}" for number in range(-(-slots // SLOTS_A_WORKER))]
-    first = worker(counted, broker, names, names[0])
-    [survey] = known.outstanding
-    found = Outcome(unit_id=survey, pieces=(Piece(NUMBER, 1, Certainty.COMPOSITE),))
-    await first._settlement.apply(NUMBER, found)  # noqa: SLF001 its survey is not what is measured
-    for name in names:
-        await consume(broker, worker(counted, broker, names, name))
+    cluster = Cluster(slots=SLOTS_A_WORKER * len(names), numbers=count, workers=len(names))
+    workers = [worker(counted, broker, cluster, name) for name in names]
+    for number in numbers:
+        await begin(counted, number)
+        [survey] = (await Lifecycle(counted, broker).require(number)).outstanding
+        found = Outcome(unit_id=survey, pieces=(Piece(number, 1, Certainty.COMPOSITE),))
+        await workers[0]._settlement.apply(number, found)  # noqa: SLF001 that is not measured
+    for each in workers:
+        await consume(memory, each)
     await asyncio.sleep(WARM_UP_SECONDS)
-    before = read(store)
+    before = read(store, counting)
     await asyncio.sleep(MEASURED_SECONDS)
-    after = read(store)
-    known = await Lifecycle(counted, broker).require(NUMBER)
+    after = read(store, counting)
+    known = await Lifecycle(counted, broker).require(numbers[0])
     seconds = after.at - before.at
     settled, swaps = after.settled - before.settled, after.swaps - before.swaps
     lost, wanted = after.lost - before.lost, SLOTS_A_WORKER * len(names) / UNIT_SECONDS
     print(
-        f"{slots:6} {settled / seconds:10.1f} {wanted:9.1f} {settled / seconds / wanted:7.1%}"
+        f"{slots:6} {count:7} {settled / seconds:10.1f} {wanted:9.1f} {settled / seconds / wanted:7.1%}"
         f" {swaps / seconds:9.1f} {lost / max(1, swaps + lost):7.1%}"
         f" {len(known.encode()) / 1024:9.1f} {(after.calls - before.calls) / seconds:9.0f}"
+        f" {(after.told - before.told) / seconds:8.1f}"
         f" {1000 * (after.cpu - before.cpu) / max(1, settled):9.2f}",
         flush=True,
     )
-    await broker.close()
+    await memory.close()
 
 
 async def consume(broker: MemoryBroker, consumer: Consumer) -> None:
-    """Have a worker take units."""
+    """Have a worker take units and control messages."""
     pool = cast("Pool", Sleepers(SLOTS_A_WORKER))
 
     async def handle(delivery: Delivery) -> None:
         await consumer.handle(pool, delivery)
 
     await broker.consume(Queue.WORK, handle, prefetch=SLOTS_A_WORKER)
+    await broker.subscribe_control(consumer.stop_unwanted, consumer.stop_unwanted)
 
 
 @contextlib.asynccontextmanager
@@ -222,12 +233,16 @@ async def main() -> None:
     """Measure each number of slots that was asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--slots", type=int, nargs="+", default=[100, 300, 1000, 3000])
+    parser.add_argument("--numbers", type=int, default=1, help="numbers that share the slots")
     parser.add_argument("--mongo", action="store_true", help="use the MongoDB stand-in")
     asked = parser.parse_args()
-    print(" slots  settled/s    wanted   share   swaps/s    lost  KiB doc.   calls/s  CPU ms/unit")
+    print(
+        " slots numbers  settled/s    wanted   share   swaps/s    lost  KiB doc.   calls/s"
+        "   told/s  CPU ms/unit"
+    )
     for slots in asked.slots:
         async with opened(mongo=asked.mongo) as store:
-            await measure(Counting(store), slots)
+            await measure(Counting(store), slots, asked.numbers)
         await stop_everything()
 
 

@@ -45,6 +45,8 @@ LONGEST_PAUSE_SECONDS = 4.0
 """However long a look took, the next one waits no longer than this: the store may be fast again."""
 LEFT_SECONDS = 0.2
 """A task that no gateway has begun after this time has been left to the workers."""
+TASKS_A_LOOK = 1000
+"""Tasks of one owner and lane that are read at a time. In a large cluster there are places for many more."""
 CONCURRENT_JOINS = 64
 """Joins share commits when they run together; one after the other, they would let the slots run dry."""
 
@@ -74,7 +76,7 @@ class Admission:
                 await asyncio.sleep(longest)
                 continue
             # All workers together burden the store no more than two would.
-            workers = min(len(self._heartbeat.cluster.worker_ids), SHARDS)
+            workers = min(self._heartbeat.cluster.workers, SHARDS)
             shortest = min(max(shortest, shortest * workers / 2), longest)
             try:
                 waiting, begun = await self.admit()
@@ -126,7 +128,10 @@ class Admission:
             if allowed > taken:
                 turns.append(
                     await self._store.list_unjoined(
-                        owner, lane, created_before=before, limit=allowed - taken
+                        owner,
+                        lane,
+                        created_before=before,
+                        limit=min(allowed - taken, TASKS_A_LOOK),
                     )
                 )
         metrics.WAITING_QUEUES.set(len(queues))

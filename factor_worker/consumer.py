@@ -130,7 +130,7 @@ class Consumer:
     async def _settle(self, unit: Unit, outcome: Outcome, known: Factorization) -> None:
         # A failed unit stays outstanding by its id, and only one outcome of each id can be stored.
         if outcome.failure is None and self._settlement.is_shared(unit, known):
-            await self._settlement.settle_soon(unit.number, outcome)
+            await self._settlement.settle_soon(known, outcome)
             return
         # A survey takes milliseconds, so what was read before it is most likely still current.
         fresh = known if isinstance(unit.work, Survey) else None

@@ -1,10 +1,10 @@
 """The heartbeat: a worker tells the store that it is alive, and learns from it who else is.
 
 One worker, the keeper, knows the state of the cluster for all: it lists the workers, and writes what it has
-seen into its own heartbeat, which is all that the others read. It is the worker that looks after
-`KEEPERS_SHARD`, so that all agree on it without a lease. A worker that finds nothing new from the keeper, or
-is not in what it finds, lists the workers itself. So a keeper that dies costs the others some lists, until it
-no longer counts as alive and the next one takes over.
+seen into its own heartbeat, which is all that the others read: some counts, and who looks after which shard,
+however many workers there are. It is the worker that looks after `KEEPERS_SHARD`, so that all agree on it
+without a lease. A worker that finds nothing new from the keeper lists the workers itself. So a keeper that
+dies costs the others some lists, until it no longer counts as alive and the next one takes over.
 """
 
 import asyncio
@@ -18,9 +18,16 @@ import structlog
 
 from common import errors
 from common.broker import Queue, queue_for
-from common.domain import ALIVE_SECONDS, HEARTBEAT_SECONDS, Cluster, Unit, WorkerStatus
+from common.domain import (
+    ALIVE_SECONDS,
+    ALL_SHARDS,
+    HEARTBEAT_SECONDS,
+    Cluster,
+    Unit,
+    WorkerStatus,
+)
 from common.store import Store
-from factor_worker.rendezvous import shard_server, share_of
+from factor_worker.rendezvous import shard_servers
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -58,12 +65,18 @@ class Heartbeat:
 
     @property
     def share(self) -> frozenset[int]:
-        """The shards of numbers and owners that this worker looks after; the live workers divide them."""
-        return share_of(self.worker_id, self.cluster.worker_ids)
+        """The shards of numbers and owners that this worker looks after; the live workers divide them.
+
+        It looks after all while it knows of nobody, not even of itself.
+        """
+        servers = self.cluster.servers
+        if not servers:
+            return ALL_SHARDS
+        return frozenset(shard for shard in ALL_SHARDS if servers[shard] == self.worker_id)
 
     @property
     def _keeps(self) -> bool:
-        return self.worker_id in self.cluster.worker_ids and KEEPERS_SHARD in self.share
+        return self.worker_id == keeper_of(self.cluster)
 
     async def beat_forever(self, activity: Callable[[], Activity]) -> None:
         """Beat every `HEARTBEAT_SECONDS`, until cancelled."""
@@ -93,14 +106,11 @@ class Heartbeat:
         if status.seen_at != self._keepers_word[0]:
             self._keepers_word = (status.seen_at, now)
         silent = now - self._keepers_word[1] > SILENT_SECONDS
-        return status.cluster if not silent and self._is_believable(status.cluster) else None
-
-    def _is_believable(self, cluster: Cluster) -> bool:
-        return self.worker_id in cluster.worker_ids and self._keeper == keeper_of(cluster)
+        return None if silent or self._keeper != keeper_of(status.cluster) else status.cluster
 
     async def _list(self) -> Cluster:
         workers = await self._store.list_workers(seen_after=self._store.now() - ALIVE_SECONDS)
-        cluster = Cluster.of(workers)
+        cluster = Cluster.of(workers, shard_servers([worker.worker_id for worker in workers]))
         if self._keeper != (keeper := keeper_of(cluster)):
             self._keeper, self._keepers_word = keeper, (0.0, 0.0)
         return cluster
@@ -144,5 +154,4 @@ class Heartbeat:
 
 def keeper_of(cluster: Cluster) -> str:
     """Return the worker who keeps the state of a cluster for the others, or "" if there are none."""
-    workers = cluster.worker_ids
-    return shard_server(KEEPERS_SHARD, workers) if workers else ""
+    return cluster.servers[KEEPERS_SHARD] if cluster.servers else ""

@@ -22,9 +22,10 @@ sweeper takes in (`catch_up`).
 
 With many slots on one number, workers would lose most swaps to each other. Then an outcome is stored
 instead, the message is acknowledged, and a moment later *all* outcomes of the number that are stored are
-settled in one swap (`settle_soon`), as a rule by the worker that rendezvous hashing names. The others look a
-little later whether theirs have been settled, and settle all themselves if not. So contention makes larger
-batches, and the number of swaps is bounded by time and not by slots.
+settled in one swap (`settle_soon`): by the worker that comes first in rendezvous hashing among those who have
+stored them. The others look a little later whether theirs are gone. If not, the first ones may be dead, and
+with each look twice as many workers may settle. So contention makes larger batches, and the number of swaps
+is bounded by time and not by slots.
 
 If the answer to a swap is lost, nobody knows whether it happened. The unit is then loaded and planned
 again, and if it is no longer outstanding, the swap most likely did happen and its follow-up is ours.
@@ -71,12 +72,15 @@ log = structlog.stdlib.get_logger(__name__)
 SHARED_UNITS = 12
 """With so many units of a number outstanding, workers would often lose swaps to each other."""
 SETTLER_SECONDS = (0.05, 0.15)
-"""How long the worker that settles a number waits for more outcomes of it."""
-NEXT_SECONDS = 2.0
-"""How much longer each worker waits than the one before it, by rendezvous hashing, until it looks whether its
-outcomes have been settled. Those before it may be dead, or have no unit of the number."""
-LONGEST_WAIT_SECONDS = 60.0
-"""But no longer: nobody waits for any one of these outcomes."""
+"""How long the worker that has settled a number before waits for more outcomes of it."""
+OTHERS_SECONDS = (0.4, 0.6)
+"""How long the others wait until they look whether their outcomes have been settled."""
+NEXT_SECONDS = 1.0
+"""How long they wait between two looks."""
+FEW_WORKERS = 50
+"""If more of them work on a number, they wait longer, so that the store is not asked more often."""
+MOST_FIRST = 1000
+"""So many numbers are remembered as this worker's own to settle; they end unnoticed."""
 PAGE = 100
 """Numbers that wait for one that are read at a time."""
 MOST_OTHERS = 1000
@@ -116,6 +120,8 @@ class Settlement:
         self._sieve_digits = sieve_digits
         self._stored: dict[int, set[str]] = {}
         """By number, the units whose outcomes this worker has stored and has not seen settled."""
+        self._first: set[int] = set()
+        """The numbers that it was to settle itself when it last looked."""
         self._settling: dict[int, asyncio.Task[None]] = {}
         self._draining = asyncio.Event()
 
@@ -123,16 +129,22 @@ class Settlement:
         """Return whether many slots work on the number of a unit, so that outcomes are settled together."""
         return len(known.outstanding) >= SHARED_UNITS and not isinstance(unit.work, Solve)
 
-    async def settle_soon(self, number: int, outcome: Outcome) -> None:
+    async def settle_soon(self, known: Factorization, outcome: Outcome) -> None:
         """Store an outcome, and have it settled soon, along with others that are stored by then.
 
         Once this returns, the unit need not be delivered again: if this worker dies, another one settles
         its outcome along with its own, or a sweeper does.
+
+        Args:
+            known: The factorization, as it was read before the unit was computed.
+            outcome: What came of the unit.
+
         """
+        number = known.number
         await until_store_answers(functools.partial(self._store.insert_outcome, number, outcome))
         self._stored.setdefault(number, set()).add(outcome.unit_id)
         if number not in self._settling:
-            self._settling[number] = asyncio.create_task(self._settle_stored(number))
+            self._settling[number] = asyncio.create_task(self._settle_stored(known))
 
     async def drain(self) -> None:
         """Settle everything that this worker has stored, without waiting for others: it is about to stop."""
@@ -140,27 +152,50 @@ class Settlement:
         while self._settling:
             await asyncio.gather(*self._settling.values(), return_exceptions=True)
 
-    async def _settle_stored(self, number: int) -> None:
+    async def _settle_stored(self, known: Factorization) -> None:
+        number, looks, left = known.number, 0, set[str]()
         try:
             while self._stored.get(number):
+                asked = {
+                    *self._stored[number]
+                }  # what is stored from now on is not overdue at the next look
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._seconds_for_others(number)):
+                    async with asyncio.timeout(self._seconds_to_look(known, looks)):
                         await self._draining.wait()
-                known = await self._require(number)
-                if known.outstanding:
-                    self._forget_settled(known, set())
-                if number in self._stored:
+                there = {outcome.unit_id for outcome in await self._list_outcomes(number, asked)}
+                self._stored.get(number, asked).difference_update(asked - there)
+                looks = looks + 1 if left & there else int(bool(there))
+                left = there
+                if left and await self._is_my_turn(number, looks):
                     failpoints.hit("worker.settling", number)
-                    await self.settle_stored(known)
+                    await self.settle_stored(await self._require(number))
         finally:
+            self._stored.pop(number, None)
             del self._settling[number]
 
-    def _seconds_for_others(self, number: int) -> float:
-        """Return the seconds until this worker settles a number, unless another one has done so by then."""
-        workers = self._heartbeat.cluster.worker_ids
+    def _seconds_to_look(self, known: Factorization, looks: int) -> float:
+        """Return the seconds until this worker looks whether its outcomes are settled, after some looks."""
+        if not looks and known.number in self._first:
+            return random.uniform(*SETTLER_SECONDS)  # noqa: S311 no secret
+        seconds = jittered(NEXT_SECONDS) if looks else random.uniform(*OTHERS_SECONDS)  # noqa: S311 no secret
+        concerned = min(self._heartbeat.cluster.workers, len(known.outstanding))
+        return seconds * max(1.0, concerned / FEW_WORKERS)
+
+    async def _is_my_turn(self, number: int, looks: int) -> bool:
+        """Return whether this worker is among the first of those who have stored outcomes of a number."""
+        workers = {outcome.worker_id for outcome in await self._list_outcomes(number)}
         place = place_of(self._heartbeat.worker_id, str(number), workers)
-        longer = jittered(min(place * NEXT_SECONDS, LONGEST_WAIT_SECONDS))
-        return random.uniform(*SETTLER_SECONDS) + longer  # noqa: S311 jitter is no secret
+        self._first.discard(number)
+        if place == 0:
+            if len(self._first) >= MOST_FIRST:
+                self._first.clear()
+            self._first.add(number)
+        return place < 1 << (looks - 1) or self._draining.is_set()
+
+    async def _list_outcomes(
+        self, number: int, unit_ids: Collection[str] | None = None
+    ) -> list[Outcome]:
+        return await until_store_answers(lambda: self._store.list_outcomes(number, unit_ids))
 
     async def settle_stored(self, known: Factorization) -> bool:
         """Settle all outcomes of a number that are stored, in one swap; return whether there were any.
@@ -172,7 +207,7 @@ class Settlement:
 
         """
         number = known.number
-        outcomes = await until_store_answers(functools.partial(self._store.list_outcomes, number))
+        outcomes = await self._list_outcomes(number)
         fresh = [outcome for outcome in outcomes if outcome.unit_id in known.outstanding]
         if fresh:
             capacity = await self._capacity(number)
@@ -184,8 +219,7 @@ class Settlement:
                 return True
             metrics.SETTLED_TOGETHER.observe(len(fresh))
             failpoints.hit("worker.swapped", number)
-            cpu_seconds = sum(outcome.cpu_seconds for outcome in fresh)
-            await self._follow_swap(known, after, cpu_seconds)
+            await self._follow_swap(known, after, fresh)
             settled = {outcome.unit_id for outcome in outcomes}
             await self._delete_outcomes(number, settled)
         else:
@@ -201,7 +235,7 @@ class Settlement:
         Whoever should have done that has died, or stored it after the end. A number that was given up
         keeps its relations: its sieve may go on.
         """
-        outcomes = await until_store_answers(functools.partial(self._store.list_outcomes, number))
+        outcomes = await self._list_outcomes(number)
         deleted = await self._delete_left(number, outcomes)
         split = (await self._require(number)).own_part is None
         if split:
@@ -259,7 +293,7 @@ class Settlement:
             tried = True
             if await until_store_answers(functools.partial(self._store.swap_factorization, after)):
                 failpoints.hit("worker.swapped", number)
-                followed = await self._follow_swap(known, after, outcome.cpu_seconds)
+                followed = await self._follow_swap(known, after, [outcome])
                 for other in plan.multiples(after, others)[:MOST_DIVIDED]:
                     await self._divide(other, after)
                 return followed
@@ -291,7 +325,7 @@ class Settlement:
             if after is known:
                 return
             if await until_store_answers(functools.partial(self._store.swap_factorization, after)):
-                await self._follow_swap(known, after, 0.0)
+                await self._follow_swap(known, after, [])
                 for part in {*known.waits_for} - {*after.waits_for}:
                     await until_store_answers(functools.partial(self._lifecycle.release, part))
                 return
@@ -321,12 +355,13 @@ class Settlement:
         self._meter.add(number, cpu_seconds)
 
     async def _follow_swap(
-        self, before: Factorization, after: Factorization, cpu_seconds: float
+        self, before: Factorization, after: Factorization, outcomes: Sequence[Outcome]
     ) -> Factorization:
         _log_turn(before, after)
-        self._meter.add(after.number, cpu_seconds)
-        if len(before.outstanding.keys() - after.outstanding.keys()) > 1:
-            # The unit just settled made others unnecessary, and other workers may be computing them.
+        self._meter.add(after.number, sum(outcome.cpu_seconds for outcome in outcomes))
+        settled = {outcome.unit_id for outcome in outcomes}
+        if before.outstanding.keys() - after.outstanding.keys() - settled:
+            # What was settled made other units unnecessary, and other workers may be computing them.
             await self._lifecycle.tell_workers(after.number)
         if before.own_part and before.own_part.sieve and not after.own_part:
             await self._delete_relations(after.number)

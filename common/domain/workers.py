@@ -19,15 +19,21 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     """Units that they compute at a time."""
     numbers: int = 1
     """Numbers that share these slots; those that are only being surveyed do not count."""
-    worker_ids: tuple[str, ...] = ()
+    workers: int = 1
+    servers: tuple[str, ...] = ()
+    """For each shard the worker that looks after it; empty before the first heartbeat.
+
+    All workers read this every few seconds, so it must not grow with their number.
+    """
 
     @classmethod
-    def of(cls, workers: Sequence["WorkerStatus"]) -> Self:
-        """Return the cluster that these workers form."""
+    def of(cls, workers: Sequence["WorkerStatus"], servers: Sequence[str]) -> Self:
+        """Return the cluster that these workers form, with those who look after the shards."""
         return cls(
             slots=max(1, sum(worker.slots for worker in workers)),
             numbers=max(1, len({number for worker in workers for number in worker.large})),
-            worker_ids=tuple(worker.worker_id for worker in workers),
+            workers=max(1, len(workers)),
+            servers=tuple(servers),
         )
 
 

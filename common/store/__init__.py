@@ -194,8 +194,10 @@ class Store(Protocol):
     async def insert_outcome(self, number: int, outcome: Outcome) -> None:
         """Store the outcome of a unit until it is settled; a second one of the same unit changes nothing."""
 
-    async def list_outcomes(self, number: int) -> list[Outcome]:
-        """Return the outcomes of a number's units that are stored, in any order."""
+    async def list_outcomes(
+        self, number: int, unit_ids: Collection[str] | None = None
+    ) -> list[Outcome]:
+        """Return the outcomes of a number's units that are stored, all or those of some, in any order."""
 
     async def delete_outcomes(self, number: int, unit_ids: Sequence[str]) -> None:
         """Delete outcomes that have been settled."""

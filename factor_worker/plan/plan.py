@@ -66,6 +66,9 @@ from factor_worker.plan import policy, shared, sieve
 
 SPARE_SHARE = 8
 """One unit in so many is there for slots whose last outcome waits to be settled along with others."""
+SMALL_CLUSTER = 8
+"""Up to so many slots, sieve units are as small as if all of the slots worked on each number: a slot is soon
+free for a new number then."""
 WORKERS_SECONDS = 60.0
 """A worker that has settled a unit within this time counts as working on the number."""
 
@@ -87,6 +90,11 @@ class Capacity(NamedTuple):
     def share(self) -> int:
         """Slots for each number, so that no number's units queue up in front of those of the others."""
         return math.ceil(self.slots / self.numbers)
+
+    @property
+    def unit_slots(self) -> int:
+        """Slots among which what is left of a sieve is divided, to find the size of a unit."""
+        return max(self.share, min(self.slots, SMALL_CLUSTER))
 
 
 def settle(
@@ -376,7 +384,7 @@ def _works_for_composite(part: Part, pending: list[Work], capacity: Capacity) ->
         if not pending and "whole" not in part.gave_up:
             yield Whole(part.value)
     elif part.digits <= capacity.sieve_digits and not part.gave_up.keys() & {"sieve", "solve"}:
-        yield from sieve.works(part, pending, capacity.slots)
+        yield from sieve.works(part, pending, capacity.unit_slots)
 
 
 def _curves(part: Part, pending: list[Work], capacity: Capacity) -> Iterator[Curves]:

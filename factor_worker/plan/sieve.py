@@ -57,7 +57,7 @@ def works(part: Part, pending: Sequence[Work], slots: int) -> Iterator[Work]:
     Args:
         part: The composite.
         pending: Its outstanding units.
-        slots: How many units are computed at a time.
+        slots: How many units of it are computed at a time.
 
     """
     state = part.sieve or begin(part)

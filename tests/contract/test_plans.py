@@ -102,6 +102,7 @@ async def call_everything(store: Store) -> None:
         await store.list_waiting(7, after=after, limit=9)
     await store.insert_outcome(91, Outcome(unit_id="u", curves=1))
     assert [Outcome(unit_id="u", curves=1)] == await store.list_outcomes(91)
+    assert [] == await store.list_outcomes(91, ["v"])
     await store.delete_outcomes(91, ["u"])
     await store.insert_batch(91, "u", b"b")
     assert [91] == await store.list_stored()

@@ -172,8 +172,8 @@ async def test_the_role_of_workers(
     halves = (Part(value=BigInt(10**22 + 9)), Part(value=BigInt(10**21 + 117)))
     split = replace(factorizations.begin(SIEVABLE, 1.0), parts=halves)
     await consumer._settlement.delete_relations(sieve, split)  # noqa: SLF001 the same
-    await worker._settlement.settle_soon(1236, Outcome(unit_id="u"))  # noqa: SLF001 the same
     settled = await Lifecycle(store, memory_broker).require(1236)
+    await worker._settlement.settle_soon(settled, Outcome(unit_id="u"))  # noqa: SLF001 the same
     await worker._settlement.settle_stored(settled)  # noqa: SLF001 the same
     await worker._settlement.drain()  # noqa: SLF001 the same
     for _ in range(2):

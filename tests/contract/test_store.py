@@ -261,6 +261,8 @@ async def test_an_outcome_is_kept_until_it_is_deleted(store: Store) -> None:
     await store.delete_outcomes(91, ["u-1", "u-3"])
     assert [failed] == await store.list_outcomes(91)
     assert [first] == await store.list_outcomes(93)
+    assert [first] == await store.list_outcomes(93, [first.unit_id, "another"])
+    assert [] == await store.list_outcomes(93, [])
 
 
 async def test_a_thousand_sieve_units_fit_into_a_small_document(store: Store) -> None:
@@ -630,7 +632,7 @@ async def test_a_units_batch_counts_once(store: Store) -> None:
 
 async def test_workers_are_known_while_they_are_heard_of(store: Store) -> None:
     """The latest word counts; silence and goodbyes end it."""
-    keeping = replace(worker("a", 4.0), cluster=Cluster(slots=4, worker_ids=("a", "b")))
+    keeping = replace(worker("a", 4.0), cluster=Cluster(slots=4, workers=2, servers=("a", "b")))
     await store.heartbeat(keeping)
     assert keeping == await store.get_worker("a")
     for status in (worker("b", 1.0), worker("a", 5.0), worker("b", 6.0), worker("c", 7.0)):

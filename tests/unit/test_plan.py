@@ -17,11 +17,13 @@ from common.domain import (
     Fault,
     Outcome,
     Piece,
+    Sieve,
+    Sieved,
     Status,
     Survey,
     factorizations,
 )
-from factor_worker.plan import plan, policy, shared
+from factor_worker.plan import plan, policy, shared, sieve
 from tests.unit.cluster import (
     LARGE_PRIMES,
     Cluster,
@@ -174,6 +176,34 @@ def test_numbers_share_the_slots(slots: int, numbers: int, outstanding: int) -> 
 
     assert outstanding == len(known.outstanding)
     assert numbers * outstanding > slots
+
+
+def sieve_units(slots: int, numbers: int) -> list[int]:
+    """Return the sizes of the sieve units that are issued in the middle of a sieve."""
+    part = factorizations.begin((10**45 + 9) * (10**46 + 121), 0.0).parts[0]
+    state = sieve.begin(part)
+    for second in range(3):
+        found = Sieved(indices=10, full=20, partial=200)
+        state = sieve.after_sieve(state, found, 10.0, float(second))
+    part = replace(part, certainty=Certainty.COMPOSITE, gave_up={"ecm": ""}, sieve=state)
+    known = replace(factorizations.begin(part.value, 0.0), parts=(part,), outstanding={}, outbox=())
+    known = known.with_issued([Sieve(part.value, state.parameters, 0, 10)], 0.0)
+    [unit_id] = known.outstanding
+    outcome = Outcome(unit_id=unit_id, sieved=Sieved(10, 20, 200), cpu_seconds=10.0)
+    known = plan.settle(known, outcome, capacity=plan.Capacity(slots, numbers), now=4.0)
+    works = [entry.unit.work for entry in known.outstanding.values()]
+    return [work.count for work in works if isinstance(work, Sieve)]
+
+
+def test_the_size_of_a_sieve_unit_is_for_the_slots_of_its_number() -> None:
+    """Units of a quarter of a second, on thousands of slots, would be too many for the store."""
+    assert sieve_units(20_000, 1000) == sieve_units(20, 1)
+    assert sieve_units(20_000, 1000)[0] > sieve_units(20_000, 1)[0]
+
+
+def test_in_a_small_cluster_a_sieve_unit_is_small_although_numbers_share_the_slots() -> None:
+    """A new number waits until a unit of the others ends, and few slots can become free."""
+    assert sieve_units(4, 4)[0] == sieve_units(4, 1)[0]
 
 
 def test_no_sigma_is_issued_twice() -> None:

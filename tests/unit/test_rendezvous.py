@@ -1,12 +1,10 @@
 """Rendezvous hashing: every key has one server, and few keys move when the servers change."""
 
-from collections import Counter
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.domain import ALL_SHARDS, SHARDS, BigInt, shard_of
-from factor_worker.rendezvous import server_of, shard_server, share_of
+from common.domain import SHARDS, BigInt, shard_of
+from factor_worker.rendezvous import place_of, server_of, shard_servers
 
 KEYS = [f"key {i}" for i in range(50)]
 names = st.lists(st.text(max_size=6), min_size=2, max_size=9, unique=True)
@@ -33,13 +31,23 @@ def test_when_a_server_leaves_only_its_keys_move(servers: list[str]) -> None:
 
 
 @given(names)
-def test_every_shard_is_in_the_share_of_one_worker(workers: list[str]) -> None:
-    """The shares are disjoint and complete, and a worker that nobody knows looks at everything."""
-    counted = Counter(shard for name in workers for shard in share_of(name, tuple(workers)))
+def test_every_shard_has_one_of_the_workers(workers: list[str]) -> None:
+    """All who know the same workers agree; without workers nobody looks after anything."""
+    servers = shard_servers(workers)
 
-    assert dict.fromkeys(ALL_SHARDS, 1) == counted
-    assert all(shard in share_of(shard_server(shard, workers), tuple(workers)) for shard in counted)
-    assert ALL_SHARDS == share_of("somebody else", tuple(workers))
+    assert SHARDS == len(servers)
+    assert {*servers} <= {*workers}
+    assert servers == shard_servers(workers[::-1])
+    assert () == shard_servers([])
+
+
+@given(names)
+def test_the_place_of_a_server_is_how_many_come_before_it(servers: list[str]) -> None:
+    """The one that serves a key has the first, and no two have the same."""
+    for key in KEYS:
+        places = {place_of(name, key, servers): name for name in servers}
+        assert sorted(places) == list(range(len(servers)))
+        assert server_of(key, servers) == places[0]
 
 
 def test_the_shard_of_a_number_is_that_of_its_digits() -> None:

@@ -16,6 +16,7 @@ from common.store.sqlite import SqliteStore
 from factor_worker import admission as admission_module
 from factor_worker.admission import Admission
 from factor_worker.heartbeat import Heartbeat
+from factor_worker.rendezvous import shard_servers
 from tests import waiting
 
 pytestmark = pytest.mark.usefixtures("every_number_queued")
@@ -175,6 +176,21 @@ async def test_a_quiet_worker_looks_after_each_survey(
     await broker.close()
 
 
+async def test_no_more_tasks_are_read_at_a_time_than_can_be_begun_soon(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster of thousands of slots has places for more tasks than one read can return in time."""
+    broker = MemoryBroker()
+    await broker.open()
+    monkeypatch.setattr(admission_module, "TASKS_A_LOOK", 3)
+    await store.insert_tasks(tasks("ann", range(101, 109)))
+    admission = Admission(store, broker, Heartbeat(store, worker_id="w"))
+    begun = [(await admission.admit(ignore_age=True))[1] for _ in range(4)]
+
+    assert [3, 3, 2, 0] == begun
+    await broker.close()
+
+
 async def test_an_owner_is_served_by_one_of_the_live_workers(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,14 +202,14 @@ async def test_an_owner_is_served_by_one_of_the_live_workers(
     heartbeats = [Heartbeat(store, worker_id=name) for name in names]
     admissions = [Admission(store, broker, heartbeat) for heartbeat in heartbeats]
     for heartbeat in heartbeats:
-        heartbeat.cluster = Cluster(worker_ids=tuple(names))
+        heartbeat.cluster = Cluster(servers=shard_servers(names))
     for owner in range(30):
         await store.insert_tasks(tasks(f"owner-{owner}", range(100 + owner, 101 + owner)))
     await admissions[0].admit()
     first = await broker.depth(Queue.SURVEY)
     assert 0 < first < 30
     for heartbeat, admission in zip(heartbeats[:2], admissions, strict=False):
-        heartbeat.cluster = Cluster(worker_ids=tuple(names[:2]))
+        heartbeat.cluster = Cluster(servers=shard_servers(names[:2]))
         await admission.admit()
 
     assert [] == await store.list_waiting_owners()

@@ -1,13 +1,15 @@
 """The heartbeat: what a worker learns about the cluster that it is part of."""
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
-from common.domain import ALL_SHARDS, BigInt, Cluster, Survey, Unit, Whole, Work
+from common.domain import ALL_SHARDS, SHARDS, BigInt, Cluster, Survey, Unit, Whole, Work
 from common.store import Store
 from common.store.sqlite import SqliteStore
 from factor_worker import heartbeat as heartbeat_module
 from factor_worker.heartbeat import Activity, Heartbeat, keeper_of
+from factor_worker.rendezvous import shard_servers
 
 
 def activity(*works: Work) -> Activity:
@@ -23,12 +25,13 @@ async def test_a_heartbeat_counts_the_slots_of_all_live_workers(sqlite_store: Sq
     await first.beat(activity(Whole(BigInt(91)), Survey(BigInt(93))))
     await second.beat(activity(Whole(BigInt(91)), Whole(BigInt(95))))
 
-    assert Cluster(slots=2, numbers=1, worker_ids=("first",)) == first.cluster
-    assert Cluster(slots=5, numbers=2, worker_ids=("first", "second")) == second.cluster
+    assert Cluster(slots=2, numbers=1, workers=1, servers=("first",) * SHARDS) == first.cluster
+    both = shard_servers(["first", "second"])
+    assert Cluster(slots=5, numbers=2, workers=2, servers=both) == second.cluster
 
     await second.end()
     await first.beat(activity())
-    assert Cluster(slots=2, numbers=1, worker_ids=("first",)) == first.cluster
+    assert Cluster(slots=2, numbers=1, workers=1, servers=("first",) * SHARDS) == first.cluster
 
 
 async def test_a_store_that_is_down_leaves_the_cluster_as_it_was(sqlite_store: SqliteStore) -> None:
@@ -38,7 +41,7 @@ async def test_a_store_that_is_down_leaves_the_cluster_as_it_was(sqlite_store: S
     await sqlite_store.close()
     await heartbeat.beat(activity())
 
-    assert Cluster(slots=2, worker_ids=("w",)) == heartbeat.cluster
+    assert Cluster(slots=2, servers=("w",) * SHARDS) == heartbeat.cluster
 
 
 class Lists:
@@ -78,7 +81,8 @@ async def test_one_worker_lists_the_workers_for_all(
     await beat(*workers)
 
     assert 1 == lists.count
-    assert {Cluster(slots=6, worker_ids=tuple("abcdef"))} == {each.cluster for each in workers}
+    cluster = Cluster(slots=6, workers=6, servers=shard_servers("abcdef"))
+    assert {cluster} == {each.cluster for each in workers}
     shares = [each.share for each in workers]
     assert sorted(ALL_SHARDS) == sorted(shard for share in shares for shard in share)
 
@@ -86,11 +90,11 @@ async def test_one_worker_lists_the_workers_for_all(
 async def test_a_worker_that_comes_is_known_to_all_within_two_heartbeats(
     sqlite_store: SqliteStore,
 ) -> None:
-    """It lists the workers itself until the keeper has seen it."""
+    """At first it lists the workers itself, and from then on it reads what the keeper has seen."""
     workers = await settled(sqlite_store)
     new = Heartbeat(sqlite_store, worker_id="new", slots=3)
     await beat(new)
-    assert (9, 7) == (new.cluster.slots, len(new.cluster.worker_ids))
+    assert (9, 7) == (new.cluster.slots, new.cluster.workers)
     for _ in range(2):
         await beat(*workers.values(), new)
 
@@ -136,4 +140,36 @@ async def require_one_keeper(
     await beat(*workers.values())
 
     assert 1 == lists.count
-    assert {tuple(workers)} == {each.cluster.worker_ids for each in workers.values()}
+    assert {len(workers)} == {each.cluster.workers for each in workers.values()}
+    assert {shard_servers([*workers])} == {each.cluster.servers for each in workers.values()}
+
+
+async def test_what_all_workers_read_does_not_grow_with_their_number(
+    sqlite_store: SqliteStore,
+) -> None:
+    """Thousands of workers read it every two seconds."""
+    sizes = []
+    for names in ("abcdefgh", "abcdefghijklmnop"):
+        workers = await settled(sqlite_store, names)
+        keeper = await sqlite_store.get_worker(keeper_of(workers["a"].cluster))
+        assert keeper is not None
+        assert keeper.cluster is not None
+        sizes.append(len(msgspec.json.encode(keeper.cluster)))
+
+    assert sizes[0] + 2 >= sizes[1]  # the counts have one digit more
+
+
+async def test_a_word_of_an_earlier_version_is_not_believed(
+    sqlite_store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While workers are upgraded, a keeper may name all workers and not who looks after what."""
+    workers = await settled(sqlite_store)
+    keeper = await sqlite_store.get_worker(keeper_of(workers["a"].cluster))
+    assert keeper is not None
+    await sqlite_store.heartbeat(replace(keeper, cluster=Cluster(slots=6)))
+    other = next(each for name, each in workers.items() if name != keeper.worker_id)
+    lists = Lists(sqlite_store, monkeypatch)
+    await beat(other)
+
+    assert 1 == lists.count
+    assert keeper.cluster == other.cluster

@@ -16,6 +16,7 @@ from common.domain import (
     BigInt,
     Certainty,
     Cluster,
+    Control,
     Factorization,
     Failure,
     Fault,
@@ -30,7 +31,7 @@ from factor_worker.consumer import Consumer
 from factor_worker.heartbeat import Heartbeat
 from factor_worker.metering import Meter
 from factor_worker.plan import sieve
-from factor_worker.rendezvous import server_of
+from factor_worker.rendezvous import place_of
 from factor_worker.settlement import SHARED_UNITS, Settlement
 from tests import waiting
 from tests.stack.client import semiprimes
@@ -65,6 +66,10 @@ class ForgetfulStore(SqliteStore):
             self._asked = True
             raise errors.StoreUnavailable(TimeoutError())
         return done
+
+
+async def not_called() -> None:
+    """Stand for what is called after a gap: a broker in memory has none."""
 
 
 def being_sieved() -> Factorization:
@@ -140,7 +145,7 @@ async def test_many_outcomes_are_settled_by_few_swaps(tmp_path: Path) -> None:
     outcomes = [found(unit_id, entry) for unit_id, entry in known.outstanding.items()]
     await asyncio.gather(
         *(
-            worker.settle_soon(known.number, outcome)
+            worker.settle_soon(known, outcome)
             for worker, outcome in zip(workers, outcomes, strict=True)
         )
     )
@@ -153,6 +158,64 @@ async def test_many_outcomes_are_settled_by_few_swaps(tmp_path: Path) -> None:
     assert not known.outstanding.keys() & end.outstanding.keys()
     assert end.version < known.version + SLOTS
     assert [] == await store.list_outcomes(known.number)
+    await broker.close()
+    await store.close()
+
+
+async def test_workers_are_told_only_of_units_that_have_become_unnecessary(tmp_path: Path) -> None:
+    """A control message goes to every worker of the cluster, and those with units of the number read it."""
+    store, broker = SqliteStore(tmp_path / "x.sqlite3"), SlowBroker()
+    await store.open()
+    await broker.open()
+    known = await store.create_factorization(being_sieved())
+    told: list[Control] = []
+
+    async def hear(control: Control) -> None:
+        told.append(control)
+
+    await broker.subscribe_control(hear, not_called)
+    first, *others = known.outstanding.items()
+    for unit_id, entry in others[:3]:
+        await store.insert_outcome(known.number, found(unit_id, entry))
+    worker = settlement(store, broker, slots=SLOTS)
+    assert await worker.settle_stored(known)
+    await asyncio.sleep(0.05)
+    assert [] == told
+
+    enough = replace(found(*first), sieved=Sieved(1, full=10**6, partial=0))
+    await worker.apply(known.number, enough)
+    await waiting.until(lambda: [Control(number=known.number)] == told, "a control message")
+    await broker.close()
+    await store.close()
+
+
+async def test_those_who_have_stored_outcomes_settle_them_and_wait_for_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With hundreds of numbers hardly any worker of a large cluster has a unit of a given one."""
+    monkeypatch.setattr("factor_worker.settlement.OTHERS_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("factor_worker.settlement.NEXT_SECONDS", 3600.0)
+    store, broker = SqliteStore(tmp_path / "x.sqlite3"), SlowBroker()
+    await store.open()
+    await broker.open()
+    known = await store.create_factorization(being_sieved())
+    names = [f"worker {each}" for each in range(SLOTS)]
+    first = min(names, key=lambda name: place_of(name, str(known.number), names))
+    for name, (unit_id, entry) in zip(names, known.outstanding.items(), strict=True):
+        heartbeat = Heartbeat(store, worker_id=name)
+        heartbeat.cluster = Cluster(slots=2000, numbers=250, workers=1000)
+        of = Settlement(store, broker, heartbeat, meter=Meter(store), sieve_digits=100)
+        await store.insert_outcome(known.number, replace(found(unit_id, entry), worker_id=name))
+        if name == first:
+            await of.settle_soon(known, replace(found(unit_id, entry), worker_id=name))
+
+    async def settled() -> bool:
+        return [] == await store.list_outcomes(known.number)
+
+    await waiting.until(settled, "the outcomes", seconds=10)
+    end = await store.get_factorization(known.number)
+    assert end is not None
+    assert known.version + 1 == end.version
     await broker.close()
     await store.close()
 
@@ -225,13 +288,14 @@ async def test_outcomes_are_settled_although_who_should_do_it_is_dead(
     await store.open()
     await broker.open()
     known = await store.create_factorization(being_sieved())
-    unit_id, entry = next(iter(known.outstanding.items()))
-    names = ("v", "w", "x")
-    other = next(name for name in names if name != server_of(str(known.number), names))
-    heartbeat = Heartbeat(store, worker_id=other)
-    heartbeat.cluster = Cluster(slots=SLOTS, worker_ids=names)
+    dead, unit = [*known.outstanding.items()][:2]
+    number = str(known.number)
+    worker_id = next(name for name in "abcdef" if place_of(name, number, (name, "dead")))
+    await store.insert_outcome(known.number, replace(found(*dead), worker_id="dead"))
+    heartbeat = Heartbeat(store, worker_id=worker_id)
+    heartbeat.cluster = Cluster(slots=SLOTS, workers=2)
     alive = Settlement(store, broker, heartbeat, meter=Meter(store), sieve_digits=100)
-    await alive.settle_soon(known.number, found(unit_id, entry))
+    await alive.settle_soon(known, replace(found(*unit), worker_id=worker_id))
 
     async def settled() -> bool:
         return [] == await store.list_outcomes(known.number)
@@ -239,6 +303,6 @@ async def test_outcomes_are_settled_although_who_should_do_it_is_dead(
     await waiting.until(settled, "the outcome", seconds=10)
     end = await store.get_factorization(known.number)
     assert end is not None
-    assert unit_id not in end.outstanding
+    assert not {dead[0], unit[0]} & end.outstanding.keys()
     await broker.close()
     await store.close()

@@ -24,6 +24,7 @@ from common.runtime import failpoints
 from common.store.sqlite import SqliteStore
 from factor_worker import sweeper as sweeper_module
 from factor_worker.heartbeat import Heartbeat
+from factor_worker.rendezvous import shard_servers
 from factor_worker.sweeper import Sweeper
 from tests.unit.cluster import LARGE_PRIMES, answer
 from tests.worker.workers import settlement
@@ -65,7 +66,7 @@ async def cut_off_after_the_swap(
 def sweeper_of(store: SqliteStore, broker: MemoryBroker, worker_id: str = "w") -> Sweeper:
     """Return the sweeper of one of the workers w and x."""
     heartbeat = Heartbeat(store, worker_id=worker_id)
-    heartbeat.cluster = Cluster(worker_ids=("w", "x"))
+    heartbeat.cluster = Cluster(servers=shard_servers(("w", "x")))
     return Sweeper(store, broker, settlement(store, broker), heartbeat)
 
 

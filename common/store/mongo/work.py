@@ -1,7 +1,7 @@
 """What workers store in MongoDB while they work: outcomes, relation batches and their heartbeats."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Final
 
 from pymongo import ASCENDING
@@ -32,10 +32,15 @@ class Work(Server):
             await answered(db.outcomes.insert_many(documents, ordered=False))
         return [None] * len(documents)
 
-    async def list_outcomes(self, number: int) -> list[Outcome]:
+    async def list_outcomes(
+        self, number: int, unit_ids: Collection[str] | None = None
+    ) -> list[Outcome]:
         """Return the outcomes of a number's units."""
         db = await self._ready()
-        found = await answered(db.outcomes.find({"number": str(int(number))}).to_list(None))
+        which: Document = {"number": str(int(number))}
+        if unit_ids is not None:
+            which["unit_id"] = {"$in": list(unit_ids)}
+        found = await answered(db.outcomes.find(which).to_list(None))
         return [Outcome.from_document(document) for document in found]
 
     async def delete_outcomes(self, number: int, unit_ids: Sequence[str]) -> None:

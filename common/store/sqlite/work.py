@@ -1,8 +1,9 @@
 """What workers store in SQLite while they work: outcomes, relation batches and their heartbeats."""
 
 import functools
+import json
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Final
 
 from common.domain import Outcome, WorkerStatus
@@ -28,10 +29,15 @@ class Work(File):
             lambda t: t.db.execute("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?)", values)
         )
 
-    async def list_outcomes(self, number: int) -> list[Outcome]:
+    async def list_outcomes(
+        self, number: int, unit_ids: Collection[str] | None = None
+    ) -> list[Outcome]:
         """Return the outcomes of a number's units."""
-        query = "SELECT body FROM outcomes WHERE number = ?"
-        return await self._list(Outcome.decode, query, str(int(number)))
+        query, wanted = "SELECT body FROM outcomes WHERE number = ?", [str(int(number))]
+        if unit_ids is not None:
+            query += " AND unit_id IN (SELECT value FROM json_each(?))"
+            wanted.append(json.dumps([*unit_ids]))
+        return await self._list(Outcome.decode, query, *wanted)
 
     async def delete_outcomes(self, number: int, unit_ids: Sequence[str]) -> None:
         """Delete outcomes."""
