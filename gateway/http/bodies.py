@@ -15,7 +15,7 @@ from gateway.http.deadline import DEADLINE
 from gateway.views.problems import BadRequest, BatchTooLarge, BodyTooLarge, NotHttp, TooSlow
 
 SPARE_VALUES = 100
-"""Numbers and objects that a body may have besides those that it is about."""
+"""Numbers, objects and arrays that a body may have besides what it is about."""
 
 
 class IntegerLiteral(str):
@@ -125,16 +125,20 @@ class _TooManyValues(Exception):
 def read_json(body: bytes, *, most_values: int) -> Any:
     """Return the JSON value, with integers as `IntegerLiteral` and other numbers as `FloatLiteral`.
 
-    Reading stops at the first number or object too many, so that a megabyte of them costs no more than a
-    sensible body; other values cost next to nothing.
+    Reading stops at the first number, object or array too many, so that a megabyte of them costs no more
+    than a sensible body; other values cost next to nothing.
 
     Raises:
         BadRequest: It is not UTF-8 or not strict JSON. Duplicate members, NaN and deep nesting are refused.
-        _TooManyValues: It has more than `most_values` numbers and objects.
+        _TooManyValues: It has more than `most_values` numbers, objects or arrays.
 
     """
     if not body.strip():
         raise BadRequest('The body is empty: send JSON such as {"number": 1234}.')
+    if (
+        body.count(b"[") > most_values
+    ):  # the decoder tells of no array; no number contains a bracket
+        raise _TooManyValues
     try:
         return _decoder(most_values).decode(body.decode())
     except UnicodeDecodeError as error:
@@ -182,7 +186,7 @@ Read = TypeVar("Read")
 
 
 def _decoder(most_values: int) -> json.JSONDecoder:
-    """Return a decoder that gives up after so many numbers and objects, which cost most to read."""
+    """Return a decoder that gives up after so many numbers and objects: it calls Python for each."""
     left = itertools.repeat(None, most_values)
 
     def counted(read: Callable[[Given], Read]) -> Callable[[Given], Read]:

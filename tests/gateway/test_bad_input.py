@@ -83,7 +83,7 @@ async def test_bad_bodies_are_problems(client: Client, body: bytes) -> None:
     await check(client, body)
 
 
-@pytest.mark.parametrize("many", ["1", "1.5", "{}"])
+@pytest.mark.parametrize("many", ["1", "1.5", "{}", "[]"])
 @pytest.mark.parametrize("member", ["number", "numbers", "more"])
 async def test_reading_stops_at_the_first_value_too_many(
     client: Client, monkeypatch: pytest.MonkeyPatch, member: str, many: str
