@@ -307,6 +307,29 @@ async def test_connections_of_an_address_are_counted(front: Front) -> None:
     await waiting.until(again, "HAProxy to let this address in again")
 
 
+@pytest.mark.parametrize(
+    ("request_line", "host"),
+    [
+        ("GET /tasks HTTP/1.1", "rebind.example:80"),
+        ("GET http://rebind.example/tasks HTTP/1.1", "localhost"),
+        ("GET http://localhost/tasks HTTP/1.1", "rebind.example"),
+        ("GET http://localhost@rebind.example/tasks HTTP/1.1", "localhost"),
+    ],
+)
+async def test_a_foreign_name_is_refused_behind_it_too(
+    front: Front, request_line: str, host: str
+) -> None:
+    """HAProxy passes the name on, or refuses two that differ."""
+    port = int(front.proxy.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"{request_line}\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    async with asyncio.timeout(20):
+        answer = await reader.read()
+    writer.close()
+
+    assert answer.split()[1] in {b"421", b"400"}
+
+
 async def test_a_client_cannot_choose_its_address(front: Front) -> None:
     """Whatever a client claims about its origin is replaced."""
     async with front.sessions.get("/", headers={"X-Forwarded-For": "6.6.6.6"}) as response:
