@@ -94,9 +94,13 @@ class Submission:
         return sum(abs(number.value) >= small.LIMIT for number in self.numbers)
 
     def new_tasks(self, *, at: float) -> list[Task]:
-        """Return a new task for each number, created at a time by the store's clock."""
+        """Return a new task for each number, created at a time by the store's clock.
+
+        Those of a batch are a microsecond apart, which keeps them in order when they are listed.
+        """
         return [
-            new_task(number.value, number.expression, self.owner, at=at) for number in self.numbers
+            new_task(number.value, number.expression, self.owner, at=at + place * 1e-6)
+            for place, number in enumerate(self.numbers)
         ]
 
     def keyed(self, tasks: Sequence[Task], *, at: float) -> KeyedRequest | None:

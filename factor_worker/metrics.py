@@ -72,6 +72,9 @@ BATCHES_REFUSED = Counter(
 )
 SWEEPS = Counter("factorline_sweeps", "Sweeps, by whether they were completed", ["result"])
 SWEPT = Counter("factorline_swept", "What sweeps had to repair", ["what"])
+STORE_BYTES = Gauge(
+    "factorline_store_bytes", "Size of a part of the store on disk, with its indexes", ["part"]
+)
 ADMITTED = Counter(
     "factorline_tasks_admitted", "Tasks begun after waiting for a place, by lane", ["lane"]
 )

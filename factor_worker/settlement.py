@@ -242,6 +242,18 @@ class Settlement:
             await self._delete_relations(number)
         return split or bool(deleted)
 
+    async def forget_sieve(self, known: Factorization) -> None:
+        """Delete the relations of a number that nobody works on; its sieve would begin anew.
+
+        Args:
+            known: The version in the store.
+
+        """
+        after = known.without_sieve(self._store.now())
+        if await self._store.swap_factorization(after):
+            await self._delete_relations(known.number)
+            log.info("Relations of a sieve deleted that rested too long", **about(known.number))
+
     async def _delete_left(self, number: int, outcomes: Sequence[Outcome]) -> set[str]:
         """Delete those of some stored outcomes that nobody will settle; return their units."""
         # Read now, because an earlier version does not know of units that were issued after it.

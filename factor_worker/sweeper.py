@@ -19,13 +19,14 @@ from msgspec.structs import replace
 from common import errors
 from common.broker import Broker, Queue, queue_for
 from common.domain import ALIVE_SECONDS, ALL_SHARDS, Factorization, WorkerStatus, shard_of
+from common.domain.accounts import DAY_SECONDS
 from common.lifecycle import LEFT_BEHIND_SECONDS, Lifecycle
 from common.runtime.backoff import jittered
 from common.runtime.concurrency import gather_limited
 from common.runtime.logs import about
 from common.store import Store
 from factor_worker import metrics
-from factor_worker.heartbeat import Heartbeat
+from factor_worker.heartbeat import KEEPERS_SHARD, Heartbeat
 from factor_worker.settlement import Settlement
 from factor_worker.stalls import Stalls
 
@@ -106,7 +107,12 @@ class Sweeper:
             self._stalls.report()
         if ended:
             await self._complete_ended(left_behind, shards)
-            await self._clear_ended(left_behind, shards)
+            await self._clear_stored(left_behind, shards)
+            await self._store.delete_expired()
+            if KEEPERS_SHARD in shards:
+                await self._measure()
+            else:
+                metrics.STORE_BYTES.clear()
 
     async def _publish_outboxes(self, before: float, shards: Collection[int]) -> None:
         async def publish(known: Factorization) -> bool:
@@ -130,14 +136,25 @@ class Sweeper:
                     await self._settlement.complete(known)
                     metrics.SWEPT.labels("ended").inc()
 
-    async def _clear_ended(self, before: float, shards: Collection[int]) -> None:
-        """Delete outcomes and relations of ended numbers, which nobody will ever read."""
-        stored = await self._store.list_stored()
-        mine = [number for number in stored if shard_of(number) in shards]
-        for known in await self._store.list_ended(mine):
+    async def _clear_stored(self, before: float, shards: Collection[int]) -> None:
+        """Delete outcomes and relations that nobody will read, or that have rested for too long."""
+        too_old = self._store.now() - DAY_SECONDS * self._store.keep.relation_days
+        for number in await self._store.list_stored():
+            if shard_of(number) not in shards:
+                continue
+            known = await self._store.get_factorization(number)
+            if known is None or known.active:
+                continue
             ended = known.ended is not None and known.ended.at <= before
-            if ended and await self._settlement.clear(known.number):
+            if ended and await self._settlement.clear(number):
                 metrics.SWEPT.labels("leftovers").inc()
+            if self._store.keep.relation_days and known.touched_at < too_old:
+                await self._settlement.forget_sieve(known)
+
+    async def _measure(self) -> None:
+        """Report how large the store is; the worker does it that keeps the cluster's state too."""
+        for size in await self._store.measure():
+            metrics.STORE_BYTES.labels(size.part).set(size.size_bytes)
 
     async def _check_active(self, before: float, now: float, shards: Collection[int]) -> None:
         depths = {queue: await self._broker.depth(queue) for queue in self._empty_at}

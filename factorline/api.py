@@ -13,8 +13,17 @@ from typing import Self
 import msgspec
 
 from factorline.checking import checked, checked_number
-from factorline.errors import NumberRefused, StillRunning
-from factorline.models import BatchItem, BatchResult, Health, KnownNumber, Problem, Task, TaskPage
+from factorline.errors import NumberRefused, StillRunning, UnknownTask
+from factorline.models import (
+    BatchItem,
+    BatchResult,
+    Erased,
+    Health,
+    KnownNumber,
+    Problem,
+    Task,
+    TaskPage,
+)
 from factorline.transport import Response, Transport
 from factorline.watching import Watch
 
@@ -130,6 +139,27 @@ class Client:
 
         """
         return checked((await self._call("DELETE", _path(task_id))).read(Task))
+
+    async def erase(self, task_id: str) -> None:
+        """Erase a task that has ended. What is known of its number stays.
+
+        A task that does not exist is taken for one that has been erased.
+
+        Raises:
+            Refused: The task has not ended: cancel it first.
+
+        """
+        with contextlib.suppress(UnknownTask):
+            await self._call("DELETE", _path(task_id), params={"erase": "true"})
+
+    async def erase_all(self) -> int:
+        """Erase all of your tasks that have ended, and return how many they were."""
+        count = 0
+        while True:
+            done = (await self._call("DELETE", "/tasks")).read(Erased)
+            count += done.erased
+            if not done.more:
+                return count
 
     async def list(self, *, newest: int | None = None) -> AsyncGenerator[Task, None]:
         """Yield your tasks, newest first: all of them, or only the ``newest`` ones."""

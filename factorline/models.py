@@ -136,6 +136,14 @@ class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
+class Erased(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of erasing tasks."""
+
+    erased: int
+    more: bool
+    """Whether the service stopped before it had erased all."""
+
+
 class NumberLinks(msgspec.Struct, frozen=True, kw_only=True):
     """Paths related to a number."""
 

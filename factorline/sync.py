@@ -61,6 +61,14 @@ class SyncClient:
         """Cancel a task, unless it is done already, and return how it ended."""
         return self._run(self._client.cancel(task_id))
 
+    def erase(self, task_id: str) -> None:
+        """Erase a task that has ended (see `Client.erase`)."""
+        self._run(self._client.erase(task_id))
+
+    def erase_all(self) -> int:
+        """Erase all of your tasks that have ended, and return how many they were."""
+        return self._run(self._client.erase_all())
+
     def list(self, *, newest: int | None = None) -> Iterator[Task]:
         """Yield your tasks, newest first."""
         return self._iterate(self._client.list(newest=newest))

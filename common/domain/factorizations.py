@@ -382,6 +382,11 @@ class Factorization(Versioned, frozen=True, kw_only=True):
         """Return the next version, otherwise unchanged."""
         return msgspec.structs.replace(self, version=self.version + 1, touched_at=now)
 
+    def without_sieve(self, now: float) -> "Factorization":
+        """Return the next version for which nothing was sieved yet: its relations are about to be deleted."""
+        parts = tuple(msgspec.structs.replace(part, sieve=None) for part in self.parts)
+        return msgspec.structs.replace(self.touched(now), parts=parts)
+
     @property
     def may_resume(self) -> bool:
         """Whether a new task restarts the work: it ended because of faults, not after the full effort."""

@@ -42,12 +42,25 @@ class Retention(NamedTuple):
 DEFAULT_RETENTION = Retention()
 
 
+class Size(NamedTuple):
+    """How large a part of the store is, on disk and with its indexes."""
+
+    part: str
+    """A collection, or the whole file."""
+    size_bytes: int
+    documents: int | None = None
+    """None if counting them would mean reading them."""
+
+
 class Store(Protocol):
     """Small verbs. Each is atomic, and durable once it returns.
 
     Every method raises `common.errors.StoreUnavailable` if the store does not answer within its time-out.
     A write that was cut off may or may not have happened; every write here can be repeated.
     """
+
+    keep: Retention
+    """How long things are kept here."""
 
     async def open(self) -> None:
         """Connect, and create what is missing (tables, indexes)."""
@@ -93,6 +106,17 @@ class Store(Protocol):
 
     async def end_tasks(self, number: int, *, up_to_round: int, ending: Ending) -> None:
         """End every live task whose key is this number and whose round is not later."""
+
+    async def erase_tasks(
+        self, owner: str, task_ids: Sequence[str] | None = None, *, limit: int
+    ) -> int:
+        """Delete up to ``limit`` tasks of the owner that have ended, all or some; return how many."""
+
+    async def delete_expired(self) -> None:
+        """Delete what is kept no longer (`keep`), unless the store does that by itself."""
+
+    async def measure(self) -> list[Size]:
+        """Return how large the store's parts are."""
 
     async def is_wanted(self, number: int) -> bool:
         """Return whether a live task has this number as its key, or an active factorization waits for it."""

@@ -180,6 +180,22 @@ def cancel(url: str, task_id: str, *, json: bool) -> Exit:
     return run(work(), json=json)
 
 
+def erase(url: str, task_id: str | None) -> Exit:
+    """Erase a task that has ended, or all of them; print how many."""
+
+    async def work() -> Exit:
+        async with client_for(url) as client:
+            if task_id is None:
+                count = await client.erase_all()
+            else:
+                await client.erase(task_id)
+                count = 1
+        print("Erased 1 task." if count == 1 else f"Erased {count} tasks.")
+        return Exit.OK
+
+    return run(work(), json=False)
+
+
 def known(url: str, number: str, *, json: bool) -> Exit:
     """Show what is known about a number."""
 

@@ -184,6 +184,23 @@ def cancel(task_id: TaskId, *, json: Json = False, url: Url = _HOME) -> None:
 
 
 @app.command()
+def erase(
+    task_id: Annotated[str | None, typer.Argument(help="The id of a task that has ended.")] = None,
+    *,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Erase all of your tasks that have ended.")
+    ] = False,
+    url: Url = _HOME,
+) -> None:
+    """Erase tasks that have ended. What is known of their numbers stays."""
+    from factorline.command import actions
+
+    if (task_id is None) is not all_:
+        raise typer.BadParameter("Name a task, or say --all.")
+    sys.exit(actions.erase(url, task_id))
+
+
+@app.command()
 def batch(
     file: Annotated[
         str,

@@ -60,6 +60,9 @@ _KEY = Parameter(
 _PREFER = Parameter(
     "Prefer", "header", "wait=N waits up to N seconds (at most 60) for the factors."
 )
+_ERASE = Parameter(
+    "erase", "query", "true erases a task that has ended; without it the task is cancelled."
+)
 _CURSOR = Parameter("cursor", "query", "The next_cursor of the previous page.")
 _LIMIT = Parameter("limit", "query", "How many tasks a page has.", _PAGE)
 _NUMBER = Parameter("number", "path", "Digits or an expression, percent-encoded.")
@@ -103,9 +106,17 @@ ROUTES = (
         "DELETE",
         "/tasks/{task_id:(?!batch$)[^/]+}",
         handlers.cancel_task,
-        {200: models.TaskView},
-        _TASK,
-        parameters=(_TASK_ID,),
+        {200: models.TaskView, 204: None},
+        ("bad-request", "task-in-progress", *_TASK),
+        parameters=(_TASK_ID, _ERASE),
+        access=Access.WRITER,
+    ),
+    Route(
+        "DELETE",
+        "/tasks",
+        handlers.erase_tasks,
+        {200: models.Erased},
+        ("store-unavailable",),
         access=Access.WRITER,
     ),
     Route(

@@ -31,6 +31,9 @@ MOST_EFFORT = 100.0
 """What the expressions of a batch may cost together: a tenth of a second for numbers of 1000 digits."""
 NUMBERS_A_REQUEST = 100
 """A batch counts as a request for each so many numbers, and for each unit of its expressions' `Effort`."""
+ERASED_AT_ONCE = 1000
+MOST_ERASED = 50_000
+"""How many tasks one request erases, so that it takes seconds and not minutes."""
 
 
 async def submit(request: web.Request) -> web.Response:
@@ -207,19 +210,43 @@ async def list_tasks(request: web.Request) -> web.Response:
 
 
 async def cancel_task(request: web.Request) -> web.Response:
-    """Cancel a task unless it has ended already. The answer shows how it ended."""
+    """Cancel a task unless it has ended already; the answer shows how it ended.
+
+    With ``?erase=true`` a task that has ended is erased, and the answer is empty.
+    """
     app, task_id, identity = request.app, parameters.task_id(request.match_info), request[IDENTITY]
+    erase = parameters.erase(request.query)
     before = await app[STORE].get_task(task_id, identity.owner)
+    if erase:
+        if before.ended is None:
+            raise problems.TaskInProgress
+        await app[STORE].erase_tasks(before.owner, [task_id], limit=1)
+        _record("Task erased", identity, task_id=task_id)
+        return web.Response(status=204)
     task = await app[LIFECYCLE].cancel(before)
     if before.ended is None and task.ended and task.ended.status is Status.CANCELLED:
-        audit.record(
-            "Task cancelled",
-            task_id=task_id,
-            owner=identity.owner,
-            key_id=identity.key.key_id if identity.key else "",
-            address=identity.address,
-        )
+        _record("Task cancelled", identity, task_id=task_id)
     return responses.of_task(representation.view(*await app[LIFECYCLE].read_current(task)))
+
+
+async def erase_tasks(request: web.Request) -> web.Response:
+    """Erase the owner's tasks that have ended. What is known of their numbers stays."""
+    store, identity = request.app[STORE], request[IDENTITY]
+    erased = count = 0
+    with request[DEADLINE].paused():
+        for _ in range(MOST_ERASED // ERASED_AT_ONCE):
+            count = await store.erase_tasks(identity.owner, limit=ERASED_AT_ONCE)
+            erased += count
+            if count < ERASED_AT_ONCE:
+                break
+    _record("Tasks erased", identity, count=erased)
+    return responses.of_model(models.Erased(erased=erased, more=count == ERASED_AT_ONCE))
+
+
+def _record(sentence: str, identity: Identity, **facts: object) -> None:
+    """Write into the audit log what a client has done."""
+    key_id = identity.key.key_id if identity.key else ""
+    audit.record(sentence, owner=identity.owner, key_id=key_id, address=identity.address, **facts)
 
 
 async def get_number(request: web.Request) -> web.Response:

@@ -13,7 +13,7 @@ from gateway.context import ASYNCAPI, BROKER, HUB, OPENAPI, READINESS, SETTINGS,
 from gateway.http import assets, responses
 from gateway.http.deadline import DEADLINE
 from gateway.views import problems
-from gateway.views.models import Health, QueueStatus, ServiceStatus, WorkerView
+from gateway.views.models import Health, QueueStatus, ServiceStatus, StoreSize, WorkerView
 from gateway.views.representation import rfc3339
 
 HELLO = "Hello Factor app!\n"
@@ -78,8 +78,10 @@ async def status(request: web.Request) -> web.Response:
     app = request.app
     broker = app[BROKER]
     with request[DEADLINE].paused():  # a database that is down takes a while to say so
-        workers, waiting = await asyncio.gather(
-            _workers(app[STORE]), asyncio.gather(*(_waiting(broker, queue) for queue in Queue))
+        workers, sizes, waiting = await asyncio.gather(
+            _workers(app[STORE]),
+            _sizes(app[STORE]),
+            asyncio.gather(*(_waiting(broker, queue) for queue in Queue)),
         )
     return responses.of_model(
         ServiceStatus(
@@ -92,6 +94,7 @@ async def status(request: web.Request) -> web.Response:
                 for queue, count in zip(Queue, waiting, strict=True)
             ],
             workers=workers,
+            store=sizes,
             management_url=app[SETTINGS].management_url or None,
             metrics_url="/metrics",
         )
@@ -122,4 +125,15 @@ async def _workers(store: Store) -> list[WorkerView] | None:
             seen_at=rfc3339(worker.seen_at),
         )
         for worker in found
+    ]
+
+
+async def _sizes(store: Store) -> list[StoreSize] | None:
+    try:
+        found = await store.measure()
+    except errors.StoreUnavailable:
+        return None
+    return [
+        StoreSize(part=size.part, size_bytes=size.size_bytes, documents=size.documents)
+        for size in found
     ]

@@ -62,6 +62,14 @@ def wait(query: Mapping[str, str]) -> float:
     return float(given)
 
 
+def erase(query: Mapping[str, str]) -> bool:
+    """Return whether ``?erase=true`` asks for a task to be erased and not only cancelled."""
+    given = query.get("erase", "false")
+    if given not in ("true", "false"):
+        raise BadRequest("erase must be true or false.")
+    return given == "true"
+
+
 def preferred_wait(prefer: Sequence[str]) -> int:
     """Return the seconds of ``Prefer: wait=`` (RFC 7240); 0 without it. Preferences never fail."""
     found = _PREFER_WAIT.search(",".join(prefer))

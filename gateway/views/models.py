@@ -251,6 +251,26 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     seen_at: str
 
 
+class Erased(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of erasing an owner's tasks."""
+
+    erased: int
+    """How many were erased by this request."""
+    more: bool
+    """Whether there are more: repeat the request."""
+
+
+class StoreSize(msgspec.Struct, frozen=True, kw_only=True):
+    """How large a part of the store is."""
+
+    part: str
+    """A collection of MongoDB, or the file of the embedded store."""
+    size_bytes: int
+    """On disk, with its indexes."""
+    documents: int | None
+    """Null if they cannot be counted quickly."""
+
+
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator looks at first. A value that is not available at the moment is null."""
 
@@ -264,6 +284,8 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     queues: list[QueueStatus]
     workers: list[WorkerView] | None
     """Workers with a recent heartbeat; null if the store does not answer."""
+    store: list[StoreSize] | None
+    """The sizes of the store's parts; null if the store does not answer."""
     management_url: str | None
     """RabbitMQ's management page, if FACTORLINE_MANAGEMENT_URL names it."""
     metrics_url: str

@@ -142,6 +142,15 @@ class TooManyConnections(RequestError):
         super().__init__("All connections of this gateway are in use. Try again in a few seconds.")
 
 
+class TaskInProgress(RequestError):
+    """A task that has not ended was to be erased."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This task has not ended. Cancel it first (DELETE without `erase`), then erase it."
+        )
+
+
 class Unauthenticated(RequestError):
     """The request has no API key, or one that is not valid."""
 
@@ -320,6 +329,7 @@ _KINDS: list[tuple[type[Exception], Kind]] = [
             "Close a WebSocket, or follow several tasks over one.",
         ),
     ),
+    (TaskInProgress, Kind("task-in-progress", 409, "The task is in progress", _FIX)),
     (TooManyRequests, Kind("too-many-requests", 429, "Too many requests", _SLOWER)),
     (TooManyTasks, Kind("too-many-tasks", 429, "Too many tasks in progress", _SLOWER)),
     (CpuUsedUp, Kind("cpu-used-up", 429, "Today's CPU time is used up", _SLOWER)),

@@ -118,14 +118,14 @@ async def test_a_batch_counts_as_the_requests_that_it_saves(
     client: Client, make_key: MakeKey
 ) -> None:
     """It is accepted whatever its size; what comes next waits until it is paid for."""
-    made = await make_key("ann", requests_per_second=0.5, burst=3)
+    made = await make_key("ann", requests_per_second=0.01, burst=3)
     numbers = [str(number) for number in range(250)]
     batch = await client.post("/tasks/batch", json={"numbers": numbers}, headers=bearer(made))
     assert 200 == batch.status
     refused = await client.get("/tasks", headers=bearer(made))
 
     assert 429 == refused.status
-    assert 1 <= int(refused.headers["Retry-After"]) <= 2
+    assert 1 <= int(refused.headers["Retry-After"]) <= 100
     assert '"requests";r=0' in refused.headers["RateLimit"]
 
 

@@ -190,6 +190,12 @@ def test_the_blocking_client(url: str) -> None:
         assert "FF" == client.known("2^67-1").status
         assert [2] == [len(client.batch([4, 6]))]
         assert client.cancel(task.task_id).succeeded
+        client.erase(task.task_id)
+        client.erase(task.task_id)
+        with pytest.raises(UnknownTask):
+            client.get(task.task_id)
+        assert client.erase_all() >= 2
+        assert 0 == client.erase_all()
 
 
 async def test_a_client_has_to_be_opened() -> None:

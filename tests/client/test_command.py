@@ -132,6 +132,12 @@ def test_a_task_from_submission_to_cancellation(url: str) -> None:
     assert "cancelled on request" in cancelled.stdout
     assert (cancelled.stdout, Exit.INCOMPLETE) == (watched.stdout, watched.returncode)
 
+    erased = factorline(url, "erase", task_id)
+    assert ("Erased 1 task.\n", Exit.OK) == (erased.stdout, erased.returncode)
+    assert Exit.NO_SUCH_TASK == factorline(url, "get", task_id).returncode
+    assert factorline(url, "erase", "--all").stdout.startswith("Erased ")
+    assert "--all" in factorline(url, "erase").stderr
+
 
 def test_everything_has_json(url: str) -> None:
     """With --json every line of output is a value, and a task looks the same everywhere."""

@@ -9,9 +9,11 @@ from motor.motor_asyncio import AsyncIOMotorCollection
 from pymongo.errors import BulkWriteError
 
 from common import errors
+from common.domain import Ending, Status
 from common.lifecycle import new_task
 from common.runtime.settings import Settings
 from common.store.mongo import MongoStore
+from common.store.mongo.server import date
 from tests.contract.conftest import opened_mongo
 
 DUPLICATE = {"index": 0, "code": 11000, "errmsg": "E11000 duplicate key"}
@@ -88,3 +90,18 @@ def test_what_is_promised_cannot_be_switched_off(option: str) -> None:
     name = option.partition("=")[0]
     with pytest.raises(errors.SettingError, match=rf"FACTORLINE_MONGODB_URI.*{name}.*leave it out"):
         Settings.from_environ({"FACTORLINE_MONGODB_URI": f"mongodb://mongo.example/?{option}"})
+
+
+async def test_the_server_is_told_when_to_remove_what(mongo_store: MongoStore) -> None:
+    """Its own clock and its own thread do it; live tasks, and what is known of numbers, have no such time."""
+    live, ended = await mongo_store.insert_tasks(
+        [new_task(10**30 + n, "", "ann", at=1.7e9) for n in (57, 97)]
+    )
+    await mongo_store.end_task(ended.task_id, Ending(status=Status.SUCCEEDED, at=1.8e9))
+    db = await mongo_store._ready()  # noqa: SLF001 what is stored is the point
+    stored = {each["_id"]: each async for each in db.tasks.find()}
+
+    assert "expires_on" not in stored[live.task_id]
+    assert date(1.8e9 + 90 * 86_400) == stored[ended.task_id]["expires_on"]
+    for collection in (db.tasks, db.requests):
+        assert 0 == (await collection.index_information())["expiry"]["expireAfterSeconds"]

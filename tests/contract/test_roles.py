@@ -52,6 +52,7 @@ ACTIONS = {
     "delete": {"remove"},
     "findAndModify": {"find", "update"},
     "createIndexes": {"createIndex"},
+    "collStats": {"collStats"},
 }
 """What MongoDB wants for a command; an upsert inserts besides."""
 FREE = {
@@ -135,6 +136,7 @@ async def test_the_role_of_gateways(
             await client.get(f"/get/{task['task_id']}")
             await client.get(f"/tasks/{task['task_id']}")
         await client.delete(f"/tasks/{submitted[0]['task_id']}")
+        await client.delete("/tasks")
         await client.post("/factor", json={"number": 1234})
         for path in ("/tasks", "/numbers/91", "/readyz", "/status"):
             assert (await client.get(path)).status == 200

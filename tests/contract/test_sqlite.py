@@ -9,8 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from common import errors
-from common.domain import Ending, Status, Task, factorizations
+from common.domain import Ending, KeyedRequest, Status, Task, factorizations
 from common.lifecycle import new_task
+from common.store import Retention
 from common.store.sqlite import SqliteStore, transaction
 
 NUMBER = 10**29 + 319
@@ -110,3 +111,47 @@ async def test_a_closed_store_answers_nothing(sqlite_store: SqliteStore) -> None
 
     with pytest.raises(errors.StoreUnavailable):
         await sqlite_store.get_task(stored.task_id, "ann")
+
+
+async def test_what_is_kept_no_longer_is_deleted(tmp_path: Path) -> None:
+    """Ended tasks by the time when they ended; live ones, and what is known of numbers, stay."""
+    store = SqliteStore(tmp_path / "s.sqlite3", keep=Retention(task_days=10))
+    await store.open()
+    now, day = store.now(), 86_400
+    tasks = [new_task(NUMBER, str(NUMBER), "ann", at=now - 99 * day) for _ in range(2003)]
+    await store.insert_tasks(tasks)
+    ended = [Ending(status=Status.SUCCEEDED, at=now - days * day) for days in (9, 11)]
+    await store.end_task(tasks[0].task_id, ended[0])
+    for task in tasks[2:]:
+        await store.end_task(task.task_id, ended[1])
+    await store.create_factorization(factorizations.begin(NUMBER, now - 99 * day))
+    requests = [
+        KeyedRequest(request_id=str(hours), digest="", task_ids=(), made_at=now - hours * 3600)
+        for hours in (23, 25)
+    ]
+    for request in requests:
+        await store.insert_request(request)
+
+    await store.delete_expired()
+
+    left = await store.get_tasks([task.task_id for task in tasks])
+    assert {task.task_id for task in tasks[:2]} == {task.task_id for task in left}
+    assert await store.get_factorization(NUMBER)
+    assert requests[0] == await store.get_request("23")
+    assert [(1,)] == await store._read(  # noqa: SLF001 what is stored is the point
+        lambda db: db.execute("SELECT count(*) FROM requests").fetchall()
+    )
+    await store.close()
+
+
+async def test_what_is_kept_for_ever_is_not_deleted(tmp_path: Path) -> None:
+    """0 days are for ever."""
+    store = SqliteStore(tmp_path / "s.sqlite3", keep=Retention(task_days=0))
+    await store.open()
+    [task] = await store.insert_tasks([new_task(NUMBER, "", "ann", at=1.0)])
+    await store.end_task(task.task_id, Ending(status=Status.SUCCEEDED, at=2.0))
+
+    await store.delete_expired()
+
+    assert 1 == len(await store.get_tasks([task.task_id]))
+    await store.close()

@@ -30,6 +30,7 @@ from common.domain import (
     accounts,
     api_keys,
     factorizations,
+    new_task_id,
     shard_of,
 )
 from common.lifecycle import new_task
@@ -145,6 +146,39 @@ async def test_one_call_with_a_task_twice_inserts_it_once(store: Store) -> None:
     first, third = task(), task()
 
     assert [first, first, third] == await store.insert_tasks([first, first, third])
+
+
+async def test_ended_tasks_can_be_erased(store: Store) -> None:
+    """All of an owner's, the oldest first, or some; never a live one, and never another owner's."""
+    old, new, live = task(at=1.0), task(at=2.0), task(at=3.0)
+    theirs = task(owner="bob")
+    await store.insert_tasks([old, new, live, theirs])
+    for each in (old, new, theirs):
+        await store.end_task(each.task_id, ENDED)
+    nobodys = new_task_id()
+
+    assert 0 == await store.erase_tasks("ann", [live.task_id, theirs.task_id, nobodys], limit=9)
+    assert 1 == await store.erase_tasks("ann", limit=1)
+    assert {new.task_id, live.task_id} == {
+        each.task_id for each in await store.get_tasks([old.task_id, new.task_id, live.task_id])
+    }
+    assert 1 == await store.erase_tasks("ann", [new.task_id], limit=9)
+    assert 0 == await store.erase_tasks("ann", limit=9)
+    with pytest.raises(errors.UnknownTask):
+        await store.get_task(new.task_id, "ann")
+    assert 2 == len(await store.get_tasks([live.task_id, theirs.task_id]))
+    assert [new] == await store.insert_tasks([new])
+
+
+async def test_the_store_says_how_large_it_is(store: Store) -> None:
+    """By parts where it has them."""
+    await store.insert_tasks([task() for _ in range(100)])
+
+    sizes = await store.measure()
+
+    assert all(size.size_bytes >= 0 for size in sizes)
+    assert sum(size.size_bytes for size in sizes) > 0
+    assert {size.documents for size in sizes if size.part == "tasks"} <= {100}
 
 
 async def test_a_retried_insert_changes_nothing(store: Store) -> None:

@@ -20,8 +20,10 @@ from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from gateway.app import create_app
 from gateway.context import READINESS
-from gateway.http import deadline
+from gateway.http import deadline, handlers
 from tests.gateway.work import finish, part
+
+HARD = 10**30 + 57
 
 Client = TestClient[web.Request, web.Application]
 
@@ -167,6 +169,44 @@ async def test_keys_of_version_0_1_are_honoured(client: Client, store: SqliteSto
         assert (200, [each.task_id for each in old[1:]]) == many
     assert (422, []) == await batch(client, ["15", "x", "22"], "many")
     assert 3 == await count_tasks(client)
+
+
+async def test_an_ended_task_can_be_erased(client: Client) -> None:
+    """After that it never was; what is known of its number stays, and a running task is cancelled first."""
+    done, running = await submit(client, 91), await submit(client, HARD)
+    paths = [f"/tasks/{task['task_id']}" for task in (done, running)]
+
+    refused = await client.delete(f"{paths[1]}?erase=true")
+    assert (409, "/problems/task-in-progress") == await problem(refused)
+    assert (400, "/problems/bad-request") == await problem(
+        await client.delete(f"{paths[1]}?erase=1")
+    )
+    await client.delete(paths[1])
+    for path in paths:
+        response = await client.delete(f"{path}?erase=true")
+
+        assert (204, "") == (response.status, await response.text())
+        assert (404, "/problems/unknown-task") == await problem(await client.get(path))
+        again = await client.delete(f"{path}?erase=true")
+        assert (404, "/problems/unknown-task") == await problem(again)
+    assert 200 == (await client.get(f"/numbers/{HARD}")).status
+
+
+async def test_all_ended_tasks_can_be_erased(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page at a time; those that are in progress stay."""
+    monkeypatch.setattr(handlers, "ERASED_AT_ONCE", 2)
+    monkeypatch.setattr(handlers, "MOST_ERASED", 4)
+    for number in (91, 93, 95, 97, 99):
+        await submit(client, number)
+    await submit(client, HARD)
+    answers = [await (await client.delete("/tasks")).json() for _ in range(3)]
+
+    assert [(4, True), (1, False), (0, False)] == [
+        (each["erased"], each["more"]) for each in answers
+    ]
+    assert 1 == await count_tasks(client)
 
 
 @pytest.mark.usefixtures("every_number_queued")

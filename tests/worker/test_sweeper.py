@@ -14,6 +14,7 @@ from common.domain import (
     Ending,
     Outcome,
     Part,
+    SieveState,
     Status,
     Task,
     factorizations,
@@ -92,7 +93,8 @@ async def test_what_ended_numbers_left_in_the_store_is_deleted(
     blank = replace(factorizations.begin(hard, 1.0), outstanding={}, outbox=())
     ending = Ending(status=Status.SUCCEEDED, at=2.0)
     await sqlite_store.create_factorization(replace(blank, parts=factors, ended=ending))
-    failed = replace(factorizations.begin(given_up, 1.0), outstanding={}, outbox=())
+    now = sqlite_store.now()
+    failed = replace(factorizations.begin(given_up, now), outstanding={}, outbox=())
     ending = Ending(status=Status.FAILED, at=2.0, reason="on purpose")
     await sqlite_store.create_factorization(replace(failed, ended=ending))
     working = await sqlite_store.create_factorization(factorizations.begin(91, 1.0))
@@ -106,6 +108,29 @@ async def test_what_ended_numbers_left_in_the_store_is_deleted(
     assert {given_up, 91} == {*await sqlite_store.list_stored()}
     assert [] == await sqlite_store.list_outcomes(given_up)
     assert 1 == len(await sqlite_store.list_outcomes(91))
+
+
+async def test_relations_that_rest_too_long_are_deleted(
+    sqlite_store: SqliteStore, memory_broker: MemoryBroker
+) -> None:
+    """Asked for again, the number is sieved from the beginning, and that is no fault."""
+    now, days = sqlite_store.now(), 86_400
+    number = LARGE_PRIMES[2] * LARGE_PRIMES[5]
+    sieved = SieveState(parameters={}, needed=9, indices=5, full=7)
+    for multiple, rested_at, wanted in ((1, 29, False), (3, 31, False), (5, 31, True)):
+        known = replace(factorizations.begin(multiple * number, now - rested_at * days), outbox=())
+        parts = tuple(replace(part, sieve=sieved) for part in known.parts)
+        known = replace(known, wanted=wanted, outstanding={}, parts=parts)
+        await sqlite_store.create_factorization(known)
+        await sqlite_store.insert_batch(known.number, "u", b"relations")
+    for name in ("w", "x"):
+        await sweeper_of(sqlite_store, memory_broker, name).sweep(active=False)
+
+    assert {number, 5 * number} == {*await sqlite_store.list_stored()}
+    for multiple, kept in ((1, True), (3, False), (5, True)):
+        after = await sqlite_store.get_factorization(multiple * number)
+        assert after
+        assert kept is (after.parts[0].sieve == sieved)
 
 
 async def test_each_worker_ends_those_of_its_share(

@@ -8,14 +8,14 @@ from typing import Any, Final, TypeVar
 
 from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
-from pymongo.errors import BulkWriteError, ConfigurationError, PyMongoError
+from pymongo.errors import BulkWriteError, ConfigurationError, OperationFailure, PyMongoError
 
 from common import errors
 from common.domain import Factorization
 from common.runtime.clock import Clock, elapsed
 from common.runtime.concurrency import Batcher
 from common.runtime.metrics import CLOCK_SKEW
-from common.store import DEFAULT_RETENTION, Retention
+from common.store import DEFAULT_RETENTION, Retention, Size
 from common.store.mongo.indexes import INDEXES
 
 Item = TypeVar("Item")
@@ -32,6 +32,17 @@ KEYS_A_FIND: Final = 2000
 FORGET_WORKERS_SECONDS: Final = 86_400
 TIME_SECONDS: Final = 30.0
 """The server is asked for its time this often, by the call that comes next."""
+COLLECTIONS: Final = (
+    "tasks",
+    "requests",
+    "factorizations",
+    "outcomes",
+    "batches",
+    "workers",
+    "keys",
+    "accounts",
+)
+_NO_COLLECTION: Final = 26
 _DUPLICATE: Final = 11_000
 
 
@@ -76,7 +87,7 @@ class Server:
             ) from error
         self._db: AsyncIOMotorDatabase[Document] = self._client.get_default_database(DATABASE)
         self._prepared = False
-        self._keep = keep
+        self.keep = keep
         self._clock = Clock()
         self._asked_for_time_at = -math.inf
         self._preparing = asyncio.Lock()
@@ -100,6 +111,24 @@ class Server:
     def now(self) -> float:
         """Return the server's time, as its last answers tell."""
         return self._clock.now()
+
+    async def delete_expired(self) -> None:
+        """Do nothing: the server removes each document at the time that is in it."""
+
+    async def measure(self) -> list[Size]:
+        """Return how large the collections are, by the server's statistics."""
+        db = await self._ready()
+
+        async def measure(name: str) -> Size:
+            try:
+                found = await db.command("collStats", name)
+            except OperationFailure as error:
+                if error.code != _NO_COLLECTION:  # nothing was stored in it yet
+                    raise
+                return Size(name, 0, 0)
+            return Size(name, found["storageSize"] + found["totalIndexSize"], found["count"])
+
+        return await asyncio.gather(*(answered(measure(name)) for name in COLLECTIONS))
 
     async def _ready(self) -> "AsyncIOMotorDatabase[Document]":
         """Return the database once its indexes exist: without the unique ones there could be duplicates."""

@@ -133,6 +133,20 @@ class Tasks(Server):
         await answered(db.tasks.bulk_write(list(updates), ordered=False))
         return [None] * len(updates)
 
+    async def erase_tasks(
+        self, owner: str, task_ids: Sequence[str] | None = None, *, limit: int
+    ) -> int:
+        """Delete tasks of the owner that have ended, oldest first."""
+        db = await self._ready()
+        which: Document = {"owner": owner, "ended.at": {"$gt": 0}}
+        if task_ids is not None:
+            which["_id"] = {"$in": list(task_ids)}
+        oldest = db.tasks.find(which, {"_id": 1})
+        oldest = oldest.sort([("created_at", ASCENDING), ("_id", ASCENDING)]).limit(limit)
+        found = [document["_id"] for document in await answered(oldest.to_list(limit))]
+        done = await answered(db.tasks.delete_many({**which, "_id": {"$in": found}}))
+        return int(done.deleted_count)
+
     async def is_wanted(self, number: int) -> bool:
         """Return whether a live task asks for the number, or an active factorization waits for it."""
         db = await self._ready()
@@ -237,7 +251,7 @@ class Tasks(Server):
     async def insert_request(self, request: KeyedRequest) -> KeyedRequest:
         """Store a request unless it is there; return the one that is stored now."""
         db = await self._ready()
-        expires_at = request.made_at + 3600 * self._keep.key_hours
+        expires_at = request.made_at + 3600 * self.keep.key_hours
         document = {
             **request.to_document(),
             "_id": request.request_id,
@@ -278,8 +292,8 @@ class Tasks(Server):
     def _ended(self, ending: Ending) -> Document:
         """Return the fields of a task that change when it ends."""
         fields = {"ended": msgspec.to_builtins(ending), "live": False, "unjoined": False}
-        if self._keep.task_days:
-            fields["expires_on"] = date(ending.at + 86_400 * self._keep.task_days)
+        if self.keep.task_days:
+            fields["expires_on"] = date(ending.at + 86_400 * self.keep.task_days)
         return fields
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar, cast
 
 from common import errors
 from common.domain import shard_of
-from common.store import DEFAULT_RETENTION, Retention
+from common.store import DEFAULT_RETENTION, Retention, Size
 from common.store.sqlite.schema import SCHEMA, upgrade
 from common.store.sqlite.transaction import Memory, Transaction
 
@@ -34,7 +34,7 @@ class File:
 
     def __init__(self, path: Path, *, keep: Retention = DEFAULT_RETENTION) -> None:
         self._path = path
-        self._keep = keep
+        self.keep = keep
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
         self._lookups: sqlite3.Connection | None = None
@@ -66,6 +66,16 @@ class File:
     def now(self) -> float:
         """Return this machine's time: no other machine writes into the file."""
         return time.time()
+
+    async def measure(self) -> list[Size]:
+        """Return how large the file is."""
+
+        def measure(db: sqlite3.Connection) -> int:
+            [pages] = db.execute("PRAGMA page_count").fetchone()
+            [page_bytes] = db.execute("PRAGMA page_size").fetchone()
+            return int(pages) * int(page_bytes)
+
+        return [Size(self._path.name, await self._read(measure))]
 
     async def ping(self) -> None:
         """Return if the file can be written to."""

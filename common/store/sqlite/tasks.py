@@ -3,6 +3,7 @@
 import functools
 import sqlite3
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,9 @@ from common.store import TaskCursor
 from common.store.sqlite.file import File, rows_of
 from common.store.sqlite.schema import ENDED_AT, LONG
 from common.store.sqlite.transaction import Transaction, find_keyed, find_task
+
+ROWS_A_DELETION: Final = 1000
+"""Other writes wait for a transaction that deletes this many."""
 
 
 class Tasks(File):
@@ -84,6 +88,42 @@ class Tasks(File):
                 transaction.end_task(task, ending)
 
         return await self._write(end)
+
+    async def erase_tasks(
+        self, owner: str, task_ids: Sequence[str] | None = None, *, limit: int
+    ) -> int:
+        """Delete tasks of the owner that have ended, oldest first."""
+        oldest = "SELECT task_id FROM tasks WHERE owner = ? AND NOT live ORDER BY created_at, task_id LIMIT ?"
+        one = "SELECT task_id FROM tasks WHERE owner = ? AND NOT live AND task_id = ?"
+
+        def erase(transaction: Transaction) -> int:
+            if task_ids is None:
+                found = transaction.db.execute(oldest, (owner, limit)).fetchall()
+            else:
+                rows = [transaction.db.execute(one, (owner, each)).fetchone() for each in task_ids]
+                found = [row for row in rows if row][:limit]
+            transaction.delete_tasks([task_id for (task_id,) in found])
+            return len(found)
+
+        return await self._write(erase)
+
+    async def delete_expired(self) -> None:
+        """Delete ended tasks and requests that are too old, a few thousand at a time."""
+        ended = f"SELECT task_id FROM tasks WHERE NOT live AND {ENDED_AT} < ? LIMIT ?"  # noqa: S608 ours
+
+        def delete_tasks(transaction: Transaction) -> int:
+            before = self.now() - 86_400 * self.keep.task_days
+            found = transaction.db.execute(ended, (before, ROWS_A_DELETION)).fetchall()
+            transaction.delete_tasks([task_id for (task_id,) in found])
+            return len(found)
+
+        def delete_requests(transaction: Transaction) -> None:
+            before = self.now() - 3600 * self.keep.key_hours
+            transaction.db.execute("DELETE FROM requests WHERE made_at < ?", (before,))
+
+        await self._write(delete_requests)
+        while self.keep.task_days and await self._write(delete_tasks) == ROWS_A_DELETION:
+            pass
 
     async def is_wanted(self, number: int) -> bool:
         """Return whether a live task asks for the number, or an active factorization waits for it."""
@@ -216,7 +256,7 @@ class Tasks(File):
 
     def _find_request(self, request_id: str, db: sqlite3.Connection) -> KeyedRequest | None:
         query = "SELECT body FROM requests WHERE request_id = ? AND made_at > ?"
-        row = db.execute(query, (request_id, self.now() - 3600 * self._keep.key_hours)).fetchone()
+        row = db.execute(query, (request_id, self.now() - 3600 * self.keep.key_hours)).fetchone()
         return KeyedRequest.decode(row[0]) if row else None
 
 

@@ -6,7 +6,7 @@ decoding it each time would be a sixth of its total cost.
 
 import itertools
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -30,12 +30,12 @@ class Recent(Generic[Key, Value]):
         """Return the value as committed, or None if it is not kept."""
         return self._values.get(key)
 
-    def note(self, committed: Mapping[Key, Value]) -> None:
-        """Add values that were committed, and drop the oldest."""
-        newest = itertools.islice(committed.items(), max(0, len(committed) - MOST_RECENT), None)
-        for key, value in newest:
+    def note(self, committed: Mapping[Key, Value | None]) -> None:
+        """Add values that were committed, and drop those that were deleted (None) and the oldest."""
+        for key, value in committed.items():
             self._values.pop(key, None)
-            self._values[key] = value
+            if value is not None:
+                self._values[key] = value
         surplus = max(0, len(self._values) - MOST_RECENT)
         for key in list(itertools.islice(self._values, surplus)):
             del self._values[key]
@@ -69,21 +69,22 @@ class Transaction:
     def __init__(self, db: sqlite3.Connection, memory: Memory) -> None:
         self.db = db
         self._memory = memory
-        self.tasks: dict[str, Task] = {}
+        self.tasks: dict[str, Task | None] = {}
+        """None for a task that was deleted."""
         self.factorizations: dict[int, Factorization] = {}
 
     def task(self, task_id: str) -> Task | None:
         """Return a task."""
-        return self._held(task_id) or find_task(self.db, task_id)
+        if task_id in self.tasks:
+            return self.tasks[task_id]
+        return self._memory.tasks.get(task_id) or find_task(self.db, task_id)
 
     def live_tasks(self, number: int, *, up_to_round: int) -> list[Task]:
         """Return the live tasks of a number that wait for this round or an earlier one."""
         query = "SELECT task_id, body FROM tasks WHERE number = ? AND live = 1 AND round <= ?"
         rows = self.db.execute(query, (str(int(number)), up_to_round)).fetchall()
-        return [self._held(task_id) or Task.decode(body) for task_id, body in rows]
-
-    def _held(self, task_id: str) -> Task | None:
-        return self.tasks.get(task_id) or self._memory.tasks.get(task_id)
+        held = (self.tasks.get(each) or self._memory.tasks.get(each) for each, _ in rows)
+        return [task or Task.decode(body) for task, (_, body) in zip(held, rows, strict=True)]
 
     def insert_task(self, task: Task) -> Task:
         """Insert a task unless its id is there; return what is stored."""
@@ -92,6 +93,12 @@ class Transaction:
     def end_task(self, task: Task, ending: Ending) -> Task:
         """Write the ending of a task."""
         return self.put_task(msgspec.structs.replace(task, ended=ending))
+
+    def delete_tasks(self, task_ids: Sequence[str]) -> None:
+        """Delete tasks."""
+        rows = [(task_id,) for task_id in task_ids]
+        self.db.executemany("DELETE FROM tasks WHERE task_id = ?", rows)
+        self.tasks.update(dict.fromkeys(task_ids))
 
     def put_task(self, task: Task) -> Task:
         """Write a task."""
