@@ -8,7 +8,7 @@ from aiohttp import web
 from common.program.run import Frame, require_servers, run
 from gateway.app import create_app
 from gateway.context import READINESS
-from gateway.http.connections import Runner
+from gateway.http.connections import BACKLOG, Runner
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -24,7 +24,7 @@ async def _serve(frame: Frame) -> None:
     runner = Runner(app, shutdown_timeout=SHUTDOWN_SECONDS)
     try:
         await runner.setup()
-        await web.TCPSite(runner, settings.host, settings.port).start()
+        await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
         host, port = runner.addresses[0][:2]
         log.info("Listening", host=host, port=port)
         await frame.until_stopped()

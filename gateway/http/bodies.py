@@ -92,6 +92,10 @@ async def _read_bytes(request: web.Request) -> bytes:
                 return await request.read()
     except TimeoutError:
         raise TooSlow(what="The body", seconds=connections.BODY_SECONDS) from None
+    except RuntimeError:  # aiohttp's word for a client that was gone before its body was asked for
+        if request.transport is not None:
+            raise
+        raise ConnectionResetError("the client has gone") from None
     except web.HTTPRequestEntityTooLarge:
         raise BodyTooLarge(limit=limit) from None
     except web.RequestPayloadError:

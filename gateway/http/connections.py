@@ -44,8 +44,13 @@ UNFINISHED_PER_ADDRESS = 256
 """Connections of one address with a request that is still to come, or to come to its end.
 
 Of IPv6 the first 64 bits are an address."""
-SPARE_DESCRIPTORS = 256
-"""File descriptors that are not for clients: store, broker, children, and what the kernel accepts at once."""
+BACKLOG = 512
+"""Connections that the kernel accepts while the event loop is busy. A client that finds no room tries again
+after a second."""
+SPARE_DESCRIPTORS = 256 + BACKLOG
+"""File descriptors that are not for clients: store, broker, children, and the backlog, taken in at once."""
+LEAST_CONNECTIONS = 256
+"""However few descriptors there are."""
 SWEEP_SECONDS = 1.0
 """How often connections are looked at that have waited too long."""
 LOG_SECONDS = 10.0
@@ -76,7 +81,7 @@ def connection_limit(settings: Settings) -> int:
     A warning says so if they are too few for the WebSockets that the settings allow.
     """
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = max(descriptors - SPARE_DESCRIPTORS, SPARE_DESCRIPTORS)
+    limit = max(descriptors - SPARE_DESCRIPTORS, LEAST_CONNECTIONS)
     if descriptors == resource.RLIM_INFINITY:
         return 1 << 20
     if limit < settings.max_sockets:

@@ -116,6 +116,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     """
     for name, value in (*HEADERS.items(), *request.get(ANSWER_FIELDS, {}).items()):
         response.headers.setdefault(name, value)
+    response.headers["Server"] = "factorline"  # otherwise the versions of Python and aiohttp
     sites = request.app[SITES]
     if sites.depends_on_origin:
         response.headers.update(sites.fields(request.headers.get("Origin")))

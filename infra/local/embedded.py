@@ -14,7 +14,7 @@ from common.runtime.settings import Settings
 from factor_worker.worker import Worker
 from gateway.access import check_exposure
 from gateway.app import create_app
-from gateway.http.connections import Runner
+from gateway.http.connections import BACKLOG, Runner
 
 GRACE_SECONDS = 1.0
 """Stopping quickly matters more than finishing units: they are computed again after a restart."""
@@ -43,7 +43,7 @@ async def _serve(frame: Frame) -> None:
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> None:
     try:
-        await web.TCPSite(runner, settings.host, settings.port).start()
+        await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import time
+import urllib.parse
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from infra.local.processes import free_ports
 from infra.local.programs import Embedded
 from infra.tools.browser import chromium
 from tests import waiting
+from tests.browser.conftest import Visitor
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -208,3 +210,26 @@ async def test_a_listed_site_may_call_with_a_key(elsewhere: Page, tmp_path: Path
     assert seen["headers"][0].startswith("/tasks/")
     assert seen["headers"][1]
     assert "done" == seen["told"][-1]
+
+
+MARKUP = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+
+
+async def test_markup_that_a_stranger_hands_over_is_text(service: str, visitor: Visitor) -> None:
+    """In the address of a link, in the field, and in a batch that somebody pastes."""
+    page, link = visitor.page, urllib.parse.quote(MARKUP)
+    for address in (f"/#/task/{link}", f"/#/{link}", f"/?number={link}#/"):
+        await page.goto(f"{service}{address}")
+        await expect(page.locator("body")).to_be_visible()
+    await page.goto(f"{service}/#/")
+    field = page.get_by_label("A number or an expression")
+    await field.fill(MARKUP)
+    await field.press("Enter")
+    await expect(page.locator("body")).to_contain_text("character 1")
+    await page.goto(f"{service}/#/batch")
+    await page.get_by_label("Numbers or expressions").fill(f"{MARKUP}\n1234")
+    await page.get_by_role("button", name="Factor all").click()
+    await expect(page.locator("#batch-result tbody")).to_contain_text("onerror")
+
+    assert 0 == await page.locator("img, #batch-result script").count()
+    assert "owned" != await page.title()

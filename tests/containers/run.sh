@@ -55,11 +55,14 @@ become_engine() {
 }
 
 make_standins() {
+    sed 's/@sha256:[0-9a-f]*//' docker-compose.yml >"$root/docker-compose.yml"
+    export FACTORLINE_COMPOSE_FILE="$root/docker-compose.yml"
+    compose="$compose -f $FACTORLINE_COMPOSE_FILE --project-directory ."
     docker image inspect factorline-base >/dev/null 2>&1 ||
         docker import --change 'ENV NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt' \
             "$root/base.tar" factorline-base >/dev/null
-    for image in python:3.13-slim-bookworm $("$compose" config --images | grep -v '^factorline$') \
-        "$("$compose" --profile observe config --images | grep prometheus)"; do
+    for image in python:3.13-slim-bookworm $($compose config --images | grep -v '^factorline$') \
+        "$($compose --profile observe config --images | grep prometheus)"; do
         target=${image%%:*}
         echo "Making a stand-in for $image ..." >&2
         docker buildx build --quiet --target "${target##*/}" --tag "$image" \

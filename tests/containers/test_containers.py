@@ -26,7 +26,16 @@ URL = "http://localhost"
 
 def compose(*arguments: str, check: bool = True) -> str:
     """Run Compose and return what it printed."""
-    command = [str(COMPOSE), "-f", str(FILE), "-p", PROJECT, *arguments]
+    command = [
+        str(COMPOSE),
+        "-f",
+        str(FILE),
+        "--project-directory",
+        str(ROOT),
+        "-p",
+        PROJECT,
+        *arguments,
+    ]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 ours
     assert ran.returncode == 0 or not check, f"{' '.join(arguments)}: {ran.stdout}{ran.stderr}"
     return ran.stdout

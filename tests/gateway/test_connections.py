@@ -21,7 +21,7 @@ from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
 from gateway import metrics
 from gateway.app import create_app
-from gateway.http import connections, deadline
+from gateway.http import bodies, connections, deadline
 from tests import waiting
 
 Connect = Callable[..., Awaitable["Client"]]
@@ -464,6 +464,26 @@ async def test_a_client_that_hangs_up_is_one_line_in_the_log(
     assert not caplog.records
 
 
+async def test_a_client_may_be_gone_before_its_body_is_asked_for(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The look-up of a key takes a while; it is the same line in the log."""
+    said: list[str] = []
+    monkeypatch.setattr("gateway.http.middlewares.log.info", said.append)
+
+    async def gone(asked: web.Request) -> None:
+        await waiting.until(lambda: asked.transport is None, "the client to be gone")
+
+    monkeypatch.setattr(bodies, "_ask_for_body", gone)
+    client = await connect(request("POST", "/factor", "Content-Length: 100") + b"{")
+    await asyncio.sleep(0.2)
+    client.writer.transport.abort()
+    await waiting.until(lambda: bool(said), "the gateway to notice")
+
+    assert ["A client went away before it was answered"] == said
+    assert not caplog.records
+
+
 async def test_a_program_takes_all_the_descriptors_that_it_may_have() -> None:
     """The soft limit is often 1024, which a thousand idle clients use up."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -471,7 +491,9 @@ async def test_a_program_takes_all_the_descriptors_that_it_may_have() -> None:
     try:
         run._raise_descriptor_limit()  # noqa: SLF001 its program would have to be started
         assert (hard, hard) == resource.getrlimit(resource.RLIMIT_NOFILE)
-        assert connections.connection_limit(Settings()) >= min(hard - 256, 10_000)
+        assert connections.connection_limit(Settings()) >= min(
+            hard - connections.SPARE_DESCRIPTORS, 10_000
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

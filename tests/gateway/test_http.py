@@ -400,6 +400,7 @@ async def test_home_tells_browsers_from_curl(client: Client) -> None:
     browser = await client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
 
     assert "Hello Factor app!\n" == await curl.text()
+    assert "factorline" == curl.headers["Server"]
     assert "text/html" == browser.content_type
     assert "script-src 'self';" in browser.headers["Content-Security-Policy"]
 

@@ -146,6 +146,19 @@ async def test_only_a_valid_key_has_an_allowance_of_its_own(tmp_path: Path) -> N
         assert [200] * 10 == await front.statuses(10, "/tasks", **valid)
 
 
+async def test_a_key_has_one_allowance_however_it_is_written(tmp_path: Path) -> None:
+    """The scheme may be in small letters, with any number of spaces after it."""
+    made = new_key("ann", now=1.0)
+    async with balanced(tmp_path, made.key) as front:
+        written = [f"bearer {' ' * number}{made.secret}" for number in range(1 + RATE // 2)]
+        seen = [
+            await front.statuses(1, "/tasks", Authorization=header)
+            for header in written
+            for _ in range(2)
+        ]
+        assert [[200]] * RATE + [[429]] * 2 == seen
+
+
 async def test_the_first_half_of_an_ipv6_address_counts(tmp_path: Path) -> None:
     """A machine can change the other half as it likes."""
     [port] = free_ports(1)
