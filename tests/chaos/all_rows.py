@@ -1,6 +1,21 @@
 """Every row of the laboratory, by name."""
 
-from tests.chaos import broker_rows, client_rows, embedded_rows, process_rows, store_rows
+from tests.chaos import (
+    attack_rows,
+    broker_rows,
+    client_rows,
+    embedded_rows,
+    process_rows,
+    store_rows,
+)
 from tests.chaos.row import ROWS
 
-__all__ = ["ROWS", "broker_rows", "client_rows", "embedded_rows", "process_rows", "store_rows"]
+__all__ = [
+    "ROWS",
+    "attack_rows",
+    "broker_rows",
+    "client_rows",
+    "embedded_rows",
+    "process_rows",
+    "store_rows",
+]

@@ -28,11 +28,16 @@ from common.runtime.failpoints import Action
 from common.store.mongo import POOL, MongoStore
 from gateway.websocket.session import SUBPROTOCOL
 from infra.local.processes import Process
+from infra.local.programs import Gateway
 from infra.local.stack import Stack
 from tests import servers, waiting
 from tests.chaos.checker import Attempt, Journal, Told, Verdict, judge
 from tests.proxy import Proxy
 
+HEALTHZ_SECONDS = 1.0
+"""However a gateway is attacked, it says within this time that it is alive."""
+ATTACK_MEMORY = 64 << 20
+"""Bytes by which an attack may make it grow."""
 RECOVERY_SECONDS = 10.0
 """No fault may be felt for longer than this after its end."""
 REFUSAL_SECONDS = 3.0
@@ -65,6 +70,27 @@ class Footprint(NamedTuple):
     """Asyncio tasks by gateway."""
     channels: int
     """In RabbitMQ, all together."""
+
+
+class Pressure(NamedTuple):
+    """How an attack on a gateway was felt there. Seconds and bytes."""
+
+    healthz: float
+    """The slowest answer of /healthz while it lasted."""
+    before: int
+    during: int
+    """The most memory while it lasted."""
+    after: int
+
+    def __str__(self) -> str:
+        """Return it in a few words."""
+        before, during, after = (size >> 20 for size in self[1:])
+        return f"healthz at worst {self.healthz:.2f} s, memory {before}, {during}, {after} MiB"
+
+    def check(self) -> None:
+        """Fail if others would have suffered."""
+        assert self.healthz <= HEALTHZ_SECONDS, str(self)
+        assert self.during <= self.before + ATTACK_MEMORY, str(self)
 
 
 class FailPoints:
@@ -203,6 +229,8 @@ class Laboratory:
         self.refusals = 0
         """Answers 503, those of the balancer included: no gateway is ready while the store is down."""
         self.base: Footprint | None = None
+        self.pressure: Pressure | None = None
+        """How the attack of the row was felt."""
         self.found_elsewhere: list[Json] = []
         """Tasks of the journal that were drained from another installation, which a row had for itself."""
         self._exits = contextlib.AsyncExitStack()
@@ -342,6 +370,34 @@ class Laboratory:
         finally:
             asking.cancel()
             self._posts = posts
+
+    @contextlib.asynccontextmanager
+    async def under_attack(self, gateway: Gateway) -> AsyncIterator[None]:
+        """Ask a gateway all the time whether it is alive, past the balancer, and watch its memory."""
+        process = psutil.Process(gateway.pid)
+        before = most = process.memory_info().rss
+        slowest = 0.0
+
+        async def look() -> None:
+            nonlocal most, slowest
+            async with aiohttp.ClientSession(f"http://{gateway.address}") as session:
+                while True:
+                    began = time.monotonic()
+                    async with session.get("/healthz") as response:
+                        assert response.ok, f"/healthz answers {response.status}"
+                    slowest = max(slowest, time.monotonic() - began)
+                    most = max(most, process.memory_info().rss)
+                    await asyncio.sleep(0.05)
+
+        looking = asyncio.create_task(look())
+        try:
+            yield
+            assert not looking.done(), f"/healthz failed: {looking.exception()}"
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+        await asyncio.sleep(1)
+        self.pressure = Pressure(slowest, before, most, process.memory_info().rss)
 
     async def get(self, task_id: str | None) -> Json:
         """Return a task's representation, asking until there is an answer."""

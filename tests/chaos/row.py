@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tests import waiting
-from tests.chaos.laboratory import RECOVERY_SECONDS, REFUSAL_SECONDS, Laboratory
+from tests.chaos.laboratory import RECOVERY_SECONDS, REFUSAL_SECONDS, Laboratory, Pressure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,8 @@ class Row:
     """The longest recovery that is borne."""
     soak: bool
     """Whether a random soak may draw it."""
+    attack: bool
+    """Whether clients do it, so that the row says how `Laboratory.under_attack` found a gateway."""
     not_here: str
     """Why the documentation has no figure of it, if it has none."""
 
@@ -34,12 +36,15 @@ class Measured(NamedTuple):
     recovery_seconds: float
     accepted: int
     recovered: int
+    pressure: Pressure | None = None
+    """How the attack was felt, if the fault was one."""
 
     def __str__(self) -> str:
         """Return it in a line."""
+        felt = f", {self.pressure}" if self.pressure else ""
         return (
             f"fault {self.fault_seconds:.1f} s, recovery {self.recovery_seconds:.1f} s, "
-            f"{self.accepted} accepted, {self.recovered} recovered"
+            f"{self.accepted} accepted, {self.recovered} recovered{felt}"
         )
 
 
@@ -53,6 +58,7 @@ def row(  # noqa: PLR0913 all but the name by keyword
     traffic: float = 5.0,
     recovery_seconds: float = RECOVERY_SECONDS,
     soak: bool = True,
+    attack: bool = False,
     not_here: str = "not measured yet: its command is written, the time was not there",
 ) -> Callable[[Callable[[Laboratory], Awaitable[None]]], Callable[[Laboratory], Awaitable[None]]]:
     """Enter a function into the table of rows."""
@@ -67,6 +73,7 @@ def row(  # noqa: PLR0913 all but the name by keyword
             traffic=traffic,
             recovery_seconds=recovery_seconds,
             soak=soak,
+            attack=attack,
             not_here=not_here,
         )
         return inject
@@ -109,4 +116,7 @@ async def run(lab: Laboratory, row: Row, *, timed: bool = True) -> Measured:
         slowest = lab.slowest_refusal
         assert slowest <= REFUSAL_SECONDS, f"{row.name}: a 503 took {slowest:.1f} s"
         assert recovery <= row.recovery_seconds, f"{row.name}: recovery took {recovery:.1f} s"
-    return Measured(lifted - began, recovery, verdict.accepted, verdict.recovered)
+        if row.attack:
+            assert lab.pressure is not None, "nobody looked at the gateway"
+            lab.pressure.check()
+    return Measured(lifted - began, recovery, verdict.accepted, verdict.recovered, lab.pressure)

@@ -21,6 +21,15 @@ times.
 
 """
 COLUMNS = "| fault | | fault s | recovery s | tasks | command |\n|---|---|---:|---:|---:|---|\n"
+ATTACKS = """
+## Attacks
+
+`/healthz` is asked twenty times a second while the attack lasts, and the memory is that of the gateway which
+is attacked. Numbers were asked for and answered meanwhile, and the invariants above held.
+
+| attack | healthz at worst s | memory before, during, after, MiB | command |
+|---|---:|---|---|
+"""
 NOT_RUN = "\n## Not measured here\n\n| fault | why |\n|---|---|\n"
 
 
@@ -36,6 +45,8 @@ def read() -> dict[str, str]:
 def _marked(name: str, line: str) -> str:
     """Return a line that says whether `make test` runs the row now."""
     cells = line.split("|")
+    if ROWS[name].attack:
+        return line
     cells[2] = " test " if ROWS[name].short else "  "
     return "|".join(cells)
 
@@ -47,10 +58,20 @@ def renew(row: Row, measured: Measured) -> None:
         f"| {row.name} | {'test' if row.short else ''} | {measured.fault_seconds:.1f} "
         f"| {measured.recovery_seconds:.1f} | {measured.accepted} | {command} |"
     )
+    if measured.pressure is not None:
+        felt = measured.pressure
+        sizes = ", ".join(str(size >> 20) for size in (felt.before, felt.during, felt.after))
+        line = f"| {row.name} | {felt.healthz:.2f} | {sizes} | {command} |"
     lines = read() | {row.name: line}
     missing = [name for name in ROWS if name not in lines]
-    body = "".join(f"{lines[name]}\n" for name in ROWS if name in lines)
-    PAGE.write_text(HEAD + COLUMNS + body + _missing(missing))
+    faults, attacks = (
+        "".join(
+            f"{lines[name]}\n" for name, row in ROWS.items() if name in lines and row.attack == kind
+        )
+        for kind in (False, True)
+    )
+    attacks = ATTACKS + attacks if attacks else ""
+    PAGE.write_text(HEAD + COLUMNS + faults + attacks + _missing(missing))
 
 
 def _missing(names: list[str]) -> str:
