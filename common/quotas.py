@@ -61,6 +61,10 @@ class Quotas:
         found = await gather_limited(self._is_used_up, limited, limit=_CONCURRENT_READS)
         return {owner for owner, used_up in zip(limited, found, strict=True) if used_up}
 
+    async def any_limits(self) -> bool:
+        """Return whether any owner has a limit of CPU seconds."""
+        return bool(await self._current_limits())
+
     async def owner_rests_until(self, owner: str) -> float | None:
         """Return when the next of an owner's waiting tasks may be begun, or None if that is now.
 

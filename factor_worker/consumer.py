@@ -7,7 +7,7 @@ again, and `factor_worker.settlement` explains why that is safe.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -61,6 +61,8 @@ class InFlight:
     unit: Unit
     slot: Slot | None = None
     """Where it is being computed, if it is and can be stopped."""
+    payers: Sequence[int] = ()
+    """Numbers that waited for its number when it began."""
 
 
 class Consumer:
@@ -118,6 +120,7 @@ class Consumer:
             await self._settlement.delete_relations(unit, known)
         else:
             self._record_wait(unit, entry.issued_at)
+            held.payers = await self._settlement.list_payers(unit.number)
             outcome = await self._compute(pool, held, entry)
             if outcome is not None:
                 await self._settle(unit, outcome, known)
@@ -146,19 +149,22 @@ class Consumer:
         """Compute a unit; return its outcome, or None if it was stopped."""
         unit = held.unit
         if _is_short(entry):
-            return await self._outcome(unit, pool.compute_grouped(unit.work))
+            return await self._outcome(held, pool.compute_grouped(unit.work))
         async with pool.take() as slot:
             if self._requeuing:
                 return None
             held.slot = slot
             try:
                 with metrics.SLOTS_BUSY.track_inprogress():
-                    return await self._outcome(unit, self._compute_in_slot(slot, unit))
+                    return await self._outcome(held, self._compute_in_slot(slot, unit))
             finally:
                 held.slot = None
 
-    async def _outcome(self, unit: Unit, computing: Awaitable[compute.Result]) -> Outcome | None:
+    async def _outcome(
+        self, held: InFlight, computing: Awaitable[compute.Result]
+    ) -> Outcome | None:
         """Return what comes of computing a unit, or None if it was stopped."""
+        unit = held.unit
         started = time.monotonic()
         label = "stopped"
         try:
@@ -172,7 +178,7 @@ class Consumer:
         except UnitStopped as error:
             log.info("Unit stopped")
             if not self._requeuing:  # else it is computed again, and charged then
-                self._settlement.charge(unit.number, error.cpu_seconds)
+                self._settlement.charge(unit.number, error.cpu_seconds, held.payers)
             return None
         except SlotBroken as error:
             label = "broken"

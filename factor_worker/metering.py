@@ -46,6 +46,20 @@ class Meter:
         if cpu_seconds > 0:
             self._spent[number] = self._spent.get(number, 0.0) + cpu_seconds
 
+    async def list_containing(self, number: int) -> list[int]:
+        """Return the numbers that wait for a number now; none if nobody has a limit.
+
+        Their owners share what it costs (`share`), and might cancel before it is charged.
+
+        Raises:
+            errors.StoreUnavailable: The store does not answer.
+
+        """
+        if len(str(int(number))) <= SHORT_DIGITS or not await self.quotas.any_limits():
+            return []
+        waiting = await self._store.list_waiting(number, after=None, limit=MOST_WAITING)
+        return [each.number for each in waiting]
+
     def share(self, number: int, containing: Iterable[int]) -> None:
         """Have the owners of the numbers that waited for a number share what it has cost."""
         if number in self._spent:

@@ -40,7 +40,7 @@ import contextlib
 import functools
 import math
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import structlog
 
@@ -362,15 +362,30 @@ class Settlement:
         await self._follow_up(after, left_before=math.inf, begin=False)
         return True
 
-    def charge(self, number: int, cpu_seconds: float) -> None:
-        """Charge what a unit has cost whose outcome nobody will settle: it was stopped."""
+    async def list_payers(self, number: int) -> list[int]:
+        """Return the numbers whose owners pay for a unit of a number that is stopped (`charge`)."""
+        return await until_store_answers(functools.partial(self._meter.list_containing, number))
+
+    def charge(self, number: int, cpu_seconds: float, payers: Iterable[int]) -> None:
+        """Charge what a unit has cost whose outcome nobody will settle: it was stopped.
+
+        Args:
+            number: Whose unit it was.
+            cpu_seconds: What it has cost.
+            payers: What `list_payers` returned when it began: whoever cancels is no longer found.
+
+        """
         self._meter.add(number, cpu_seconds)
+        self._meter.share(number, payers)
 
     async def _follow_swap(
         self, before: Factorization, after: Factorization, outcomes: Sequence[Outcome]
     ) -> Factorization:
         _log_turn(before, after)
-        self._meter.add(after.number, sum(outcome.cpu_seconds for outcome in outcomes))
+        cpu_seconds = sum(outcome.cpu_seconds for outcome in outcomes)
+        self._meter.add(after.number, cpu_seconds)
+        if cpu_seconds:
+            self._meter.share(after.number, await self.list_payers(after.number))
         settled = {outcome.unit_id for outcome in outcomes}
         if before.outstanding.keys() - after.outstanding.keys() - settled:
             # What was settled made other units unnecessary, and other workers may be computing them.

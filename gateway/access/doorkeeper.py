@@ -8,7 +8,8 @@ tasks, and only an operator's key opens the routes that describe the machines.
 
 A key is looked up in the store when it is first used, and remembered. Every two seconds all remembered
 keys are looked up again, in one call; the sockets of a key that has been revoked or has expired meanwhile
-are closed. In the same turn it is noted in the store which keys were used, once a minute for each.
+are closed, and its long polls end. In the same turn it is noted in the store which keys were used, once a
+minute for each.
 
 Whoever shows a valid key from an address where it may not be used gets the answer for an unknown key.
 """
@@ -19,7 +20,7 @@ import enum
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -113,6 +114,8 @@ class _Known:
     """When it was last noted in the store that it was used."""
     sockets: set[Callable[[], Awaitable[None]]] = field(default_factory=set)
     """How to close each of the key's sockets if it is no longer valid."""
+    waits: set[asyncio.Timeout] = field(default_factory=set)
+    """What its requests wait for; that ends, too."""
 
 
 class Doorkeeper:
@@ -305,6 +308,33 @@ class Doorkeeper:
         if known is not None:
             known.sockets.discard(close)
 
+    @contextlib.asynccontextmanager
+    async def while_valid(self, identity: Identity) -> AsyncIterator[None]:
+        """End what a request waits for once its key is no longer valid.
+
+        Raises:
+            problems.Unauthenticated: That has happened.
+
+        """
+        known = self._known.get(identity.key.digest) if identity.key else None
+        if known is None:
+            if identity.key is not None:  # it was revoked a moment ago
+                raise _unknown()
+            yield
+            return
+        waiting = asyncio.timeout(None)
+        try:
+            async with waiting:
+                known.waits.add(waiting)
+                try:
+                    yield
+                finally:
+                    known.waits.discard(waiting)
+        except TimeoutError:
+            if waiting.expired():
+                raise _unknown() from None
+            raise
+
     async def _recheck_forever(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
@@ -317,7 +347,7 @@ class Doorkeeper:
                 log.exception("API keys could not be checked for revocation")
 
     async def recheck(self) -> None:
-        """Look up every key in use again; close the sockets of those that are no longer valid.
+        """Look up every key in use again; end the sockets and long polls of those that are no longer valid.
 
         Raises:
             errors.StoreUnavailable: The keys cannot be looked up.
@@ -338,6 +368,8 @@ class Doorkeeper:
             if key is None or not key.is_valid(self._store.now()):
                 over.append(self._known.pop(digest))
                 _record_end(known)
+                for waiting in known.waits:
+                    waiting.reschedule(asyncio.get_running_loop().time())
         closing: Iterable[Awaitable[None]] = (
             close() for known in over for close in list(known.sockets)
         )

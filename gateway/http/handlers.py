@@ -19,7 +19,7 @@ from common.runtime import audit, failpoints
 from common.runtime.concurrency import gather_limited
 from gateway import metrics
 from gateway.access import Identity, Limiter
-from gateway.context import HUB, IDENTITY, LIFECYCLE, LIMITER, SETTINGS, STORE
+from gateway.context import DOORKEEPER, HUB, IDENTITY, LIFECYCLE, LIMITER, SETTINGS, STORE
 from gateway.http import bodies, parameters, responses
 from gateway.http.connections import while_connected
 from gateway.http.deadline import DEADLINE, Deadline
@@ -46,7 +46,7 @@ async def submit(request: web.Request) -> web.Response:
     [task] = accepted.tasks
     asked = submission.wait_seconds
     with app[LIMITER].waiting(identity, asked) as seconds:
-        async with while_connected(request):
+        async with while_connected(request), app[DOORKEEPER].while_valid(identity):
             state = await _outcome(task, seconds, deadline, app[HUB], app[LIFECYCLE])
     shown = representation.view(*state)
     headers = {"Location": shown.links.self_}
@@ -187,7 +187,7 @@ async def get_task(request: web.Request) -> web.Response:
     task = await app[STORE].get_task(task_id, request[IDENTITY].owner)
     with app[LIMITER].waiting(request[IDENTITY], asked) as seconds:
         if seconds:
-            async with while_connected(request):
+            async with while_connected(request), app[DOORKEEPER].while_valid(request[IDENTITY]):
                 with request[DEADLINE].paused():
                     newest = max(held, default=None)
                     state = await app[HUB].wait_done(task, seconds, newer_than=newest)

@@ -1,5 +1,6 @@
 """Keys that expire, that may only read, or that may be used in some places only; and the audit log."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from msgspec.structs import replace
 
 from common.broker.memory import MemoryBroker
+from common.domain import NewKey
 from common.runtime import audit
 from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
@@ -84,6 +86,37 @@ async def test_an_expired_key_is_refused_and_its_sockets_are_closed(
     assert soon.key.expires_at is not None
     assert time.time() >= soon.key.expires_at
     assert 401 == (await client.get("/tasks", headers=bearer(soon))).status
+
+
+@pytest.mark.usefixtures("every_number_queued")
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_long_poll_ends_when_its_key_is_revoked(
+    client: Client,
+    make_key: MakeKey,
+    store: SqliteStore,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    """It would tell the result a minute later; another key's goes on."""
+    monkeypatch.setattr(doorkeeper, "RECHECK_SECONDS", 0.1)
+    ann, bob = await make_key("ann"), await make_key("bob")
+
+    async def wait(key: NewKey, seconds: int) -> int:
+        headers = bearer(key)
+        if method == "POST":
+            headers["Prefer"] = f"wait={seconds}"
+            return (await client.post("/factor", json={"number": 91}, headers=headers)).status
+        made = await client.post("/factor", json={"number": 91}, headers=headers)
+        path = f"/tasks/{(await made.json())['task_id']}?wait={seconds}"
+        return (await client.get(path, headers=headers)).status
+
+    polls = [asyncio.create_task(wait(ann, 50)), asyncio.create_task(wait(bob, 2))]
+    await asyncio.sleep(0.5)
+    await store.revoke_key(ann.key.key_id, 1.0)
+    async with asyncio.timeout(20):
+        statuses = await asyncio.gather(*polls)
+
+    assert [401, 200 if method == "GET" else 202] == statuses
 
 
 def from_address(address: str) -> dict[str, str]:

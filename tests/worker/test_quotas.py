@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from common import errors
 from common import quotas as quotas_module
@@ -260,6 +261,29 @@ async def test_whoever_has_nothing_left_takes_no_part_of_the_bill(workers: Worke
     ]
 
     assert [LIMIT, 8.0] == used
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+async def test_whoever_cancels_before_the_charge_pays_for_a_composite_all_the_same(
+    workers: Workers,
+    stopped: bool,  # noqa: FBT001 a case
+) -> None:
+    """Else one could ask for 3·C, cancel whenever a unit of C has ended, and ask again, for nothing."""
+    await workers.give("ann", LIMIT)
+    task = await workers.submit(3 * HARD, "ann")
+    await workers.settle(3 * HARD, units=9)
+    if stopped:
+        payers = await workers.settlement.list_payers(HARD)
+        await workers.lifecycle.cancel(task)
+        workers.settlement.charge(HARD, 8.0, payers)
+    else:
+        entry = next(iter((await workers.known()).outstanding.values()))
+        outcome = replace(answer(entry.unit, random.Random(1)), cpu_seconds=8.0)
+        await workers.settlement.apply(HARD, outcome)
+        await workers.lifecycle.cancel(task)
+    await workers.settlement._meter.charge()  # noqa: SLF001 a worker charges every two seconds
+
+    assert 8.0 == (await workers.store.get_account("ann")).cpu_today(workers.store.now())
 
 
 class _Slots:
