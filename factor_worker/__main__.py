@@ -1,7 +1,4 @@
-"""`python -m factor_worker`.
-
-Child processes may import this module again, so it must not import more than they need.
-"""
+"""`python -m factor_worker`."""
 
 if __name__ == "__main__":
     from factor_worker.slots import forkserver

@@ -19,6 +19,7 @@ from factor_worker.consumer import Consumer
 from factor_worker.heartbeat import Heartbeat
 from factor_worker.metering import Meter
 from factor_worker.settlement import Settlement
+from factor_worker.slots import confinement
 from factor_worker.slots.child import ChildLimits
 from factor_worker.slots.pool import Pool
 from factor_worker.sweeper import Sweeper
@@ -95,7 +96,12 @@ class Worker:
             asyncio.create_task(self._admission.admit_forever()),
             asyncio.create_task(self._meter.charge_forever()),
         ]
-        log.info("Ready", worker_id=self.worker_id, slots=self._settings.slots)
+        log.info(
+            "Ready",
+            worker_id=self.worker_id,
+            slots=self._settings.slots,
+            children_kept_from=confinement.in_force() or "nothing: this kernel has no Landlock",
+        )
 
     async def _subscribe(self) -> None:
         slots, consumer = self._settings.slots, self._consumer

@@ -1,7 +1,8 @@
 """The frame that every program of ours runs in: gateway, worker, and both in one process.
 
-It reads the settings, takes the secrets out of the environment, sets up logs and traces, opens the store
-and the broker, serves the operator's pages, and turns SIGTERM and SIGINT into an orderly stop.
+It hides its memory from other processes, reads the settings, takes the secrets out of the environment, sets
+up logs and traces, opens the store and the broker, serves the operator's pages, and turns SIGTERM and SIGINT
+into an orderly stop.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from common import errors
 from common.broker import Broker
 from common.broker.factory import open_broker
 from common.program import probe
-from common.runtime import garbage
+from common.runtime import garbage, privacy
 from common.runtime.logs import configure_logging
 from common.runtime.settings import Settings, forget_secrets
 from common.runtime.signals import stop_on_signals
@@ -70,6 +71,7 @@ async def _framed(
     kind: str,
     check: Callable[[Settings], None],
 ) -> None:
+    privacy.hide_memory()
     settings = Settings.from_environ()
     if kind:
         settings = settings.named(kind)

@@ -9,7 +9,6 @@ See docs/reference/fault-laboratory.md.
 
 import contextlib
 import enum
-import multiprocessing
 import os
 import signal
 import sys
@@ -67,6 +66,13 @@ def _folder() -> Path | None:
 
 
 _armed: Final = _folder()
+parent: int | None = None
+"""In a child that a fork server has forked: the worker's process id."""
+
+
+def folder() -> Path | None:
+    """Return the folder that this process reads its faults from: None, but for the laboratory."""
+    return _armed
 
 
 def hit(point: str, subject: object = "") -> bool:
@@ -96,8 +102,7 @@ def _act(action: Action) -> bool:
         case Action.KILL:
             os.kill(os.getpid(), signal.SIGKILL)
         case Action.KILL_PARENT:
-            parent = multiprocessing.parent_process()  # and not the server that forked us
-            os.kill(parent.pid if parent and parent.pid else os.getppid(), signal.SIGKILL)
+            os.kill(parent or os.getppid(), signal.SIGKILL)
             time.sleep(60)  # the kernel ends us together with our parent
         case Action.STOP:
             os.kill(os.getpid(), signal.SIGSTOP)

@@ -2,19 +2,22 @@
 
 import contextlib
 import ctypes
+import fcntl
 import gc
+import mmap
 import os
 import resource
 import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from common.domain import Solving, Work
 from common.runtime import failpoints
 from factor_worker.engine import verify
-from factor_worker.slots import compute, forkserver, messages
+from factor_worker.slots import compute, confinement, forkserver, messages
 
 KEPT_ENVIRONMENT = (
     "PATH",
@@ -28,6 +31,8 @@ KEPT_ENVIRONMENT = (
 """All that a child keeps of its worker's environment: nothing that could be a secret."""
 SPARE_ADDRESS_SPACE_BYTES = 4 << 30
 """Address space allowed beyond the memory limit: a program never touches most of what it maps."""
+MOST_DESCRIPTORS = 64
+"""A child has four, and GMP-ECM takes a few more."""
 STAGES = ("verify", "filter", "matrix", "square root")
 """The stages of a solve unit. Progress reports name them by their place in this list."""
 _STANDARD_STREAMS = frozenset({0, 1, 2})
@@ -45,13 +50,50 @@ class ChildLimits(NamedTuple):
     """Added to the worker's own, so that the child yields the processor to others."""
 
 
-class Shared(NamedTuple):
+class Shared:
     """Memory that a child shares with its worker, without a lock: one writes, the other reads."""
 
-    progress: "ctypes.Array[ctypes.c_int64]"
-    """Written by the child during a solve unit: the stage's place in `STAGES`, rows, done, of."""
-    stop_flag: ctypes.c_byte
-    """Set by the worker to have the unit end early: a new child would have to build its tables again."""
+    _PROGRESS = len(Solving.__struct_fields__)
+    _BYTES = 8 * (_PROGRESS + 1)
+
+    def __init__(self, descriptor: int) -> None:
+        """Map what `make` has made, and close the descriptor."""
+        with open(descriptor, "r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), self._BYTES)
+        self._words = memoryview(self._memory).cast("q")
+
+    @classmethod
+    def make(cls) -> int:
+        """Return the descriptor of new memory, all zeros."""
+        if sys.platform != "linux":
+            with tempfile.TemporaryFile() as file:
+                file.truncate(cls._BYTES)
+                return os.dup(file.fileno())
+        descriptor = os.memfd_create("factorline-slot", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.truncate(descriptor, cls._BYTES)
+        # Otherwise a child could shorten it, and reading the rest would kill the worker.
+        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+        return descriptor
+
+    @property
+    def progress(self) -> list[int]:
+        """Written by the child during a solve unit: the stage's place in `STAGES`, rows, done, of."""
+        return self._words[: self._PROGRESS].tolist()
+
+    @progress.setter
+    def progress(self, values: list[int]) -> None:
+        for place, value in enumerate(values):
+            self._words[place] = value
+
+    @property
+    def stopping(self) -> bool:
+        """Set by the worker to have the unit end early: a new child would have to build its tables again."""
+        return bool(self._words[self._PROGRESS])
+
+    @stopping.setter
+    def stopping(self, value: bool) -> None:
+        self._words[self._PROGRESS] = value
 
 
 _shared: Shared | None = None
@@ -63,7 +105,7 @@ def serve(
     shared: Shared,
     limits: ChildLimits,
     *,
-    server_pid: int,
+    worker: int,
     slowness: float,
 ) -> None:
     """Report that the child is ready, then compute whatever the worker asks for, until it hangs up.
@@ -72,13 +114,14 @@ def serve(
         channel: This end of the channel to the worker, see `factor_worker.slots.messages`.
         shared: The memory that the child shares with its worker.
         limits: What the child may take.
-        server_pid: The fork server, whose end must end the child too.
+        worker: The process id of the worker.
         slowness: This machine's, to be passed on to the worker.
 
     """
     global _shared  # noqa: PLW0603 a child has one worker
     _shared = shared
-    _prepare(channel, limits, server_pid)
+    failpoints.parent = worker
+    _prepare(channel, limits)
     with channel, channel.makefile("rwb") as stream, contextlib.suppress(ConnectionError):
         stream.write(messages.frame(messages.Greeting(slowness)))
         stream.flush()
@@ -118,42 +161,47 @@ def _described(
 def _report(solving: Solving) -> None:
     if _shared is not None:
         stage = STAGES.index(solving.stage)
-        _shared.progress[:] = [stage, solving.rows, solving.done, max(solving.of, 1)]
+        _shared.progress = [stage, solving.rows, solving.done, max(solving.of, 1)]
 
 
 def _is_stopped() -> bool:
-    return _shared is not None and bool(_shared.stop_flag.value)
+    return _shared is not None and _shared.stopping
 
 
-def _prepare(channel: socket.socket, limits: ChildLimits, server_pid: int) -> None:
+def _prepare(channel: socket.socket, limits: ChildLimits) -> None:
     """Make a new child safe to run hostile numbers in."""
     _lower_priority(limits.niceness)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # native code never returns to a Python handler
+    if forkserver.FORKED:
+        _die_with_server(channel)
+        # A backstop for one huge allocation; the worker's own watch sees gradual growth first.
+        _limit(resource.RLIMIT_AS, limits.memory_bytes + SPARE_ADDRESS_SPACE_BYTES)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, MOST_DESCRIPTORS)
+    _limit(resource.RLIMIT_FSIZE, 0)  # no file grows, not even the log that stderr may be
+    confinement.confine()
     for name in os.environ.keys() - {*KEPT_ENVIRONMENT}:
         del os.environ[name]
-    if forkserver.FORKED:
-        _die_with_server(channel, server_pid)
-        # A backstop for one huge allocation; the worker's own watch sees gradual growth first.
-        limit = limits.memory_bytes + SPARE_ADDRESS_SPACE_BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.freeze()
 
 
-def _die_with_server(channel: socket.socket, server_pid: int) -> None:
-    """Have the kernel kill this process when the fork server ends, and do not keep the server alive.
+def _limit(what: int, most: int) -> None:
+    """Set a limit, unless a lower one holds already."""
+    _, hard = resource.getrlimit(what)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(what, (most, most))
 
-    The server ends when the last copy of a certain pipe is closed: that is how it notices that its
-    worker has died. `multiprocessing` hands every child a copy, for children of its own. Since a child
-    has none, it closes everything that it was handed except its channel.
-    """
+
+def _die_with_server(channel: socket.socket) -> None:
+    """Have the kernel kill this process when the fork server ends, and keep nothing of the server's."""
+    server = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for descriptor in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
         if descriptor not in {*_STANDARD_STREAMS, channel.fileno()}:
             with contextlib.suppress(OSError):  # the one that the folder was listed through
                 os.close(descriptor)
-    if os.getppid() != server_pid:  # it ended before the call above
+    if os.getppid() != server or server == 1:  # it ended before the call above
         os._exit(1)
 
 

@@ -9,13 +9,14 @@ import asyncio
 import select
 import signal
 import socket
-from multiprocessing.process import BaseProcess
+import subprocess
 from typing import cast
 
 import psutil
 import structlog
 
 from factor_worker.slots import forkserver, messages
+from factor_worker.slots.child import ChildLimits
 from factor_worker.slots.errors import AnswerRefused, ChildDied
 
 log = structlog.stdlib.get_logger(__name__)
@@ -27,7 +28,7 @@ JOIN_SECONDS = 5.0
 class Child(asyncio.Protocol):
     """A running child process and the worker's end of the channel to it."""
 
-    def __init__(self, process: BaseProcess, ours: socket.socket) -> None:
+    def __init__(self, process: forkserver.Process, ours: socket.socket) -> None:
         self._process = process
         self._readable = select.poll()
         self._readable.register(ours, select.POLLIN)
@@ -35,18 +36,19 @@ class Child(asyncio.Protocol):
         self._inbox = messages.Inbox()
         self.answer: asyncio.Future[list[object]] = asyncio.get_running_loop().create_future()
         """To the last question. A new child reports the slowness of the machine without being asked."""
-        self.pid = cast("int", process.pid)
+        self.pid = process.pid
         self._observed: psutil.Process | None = None
         self.alive = True
         self.slowness = 1.0
         """Of this machine, as the child's code measured it."""
 
     @classmethod
-    async def start(cls, *args: object) -> "Child":
+    async def start(cls, shared: int, limits: ChildLimits) -> "Child":
         """Start a child process; return when it is ready to be asked.
 
         Args:
-            args: What `factor_worker.slots.child.serve` takes after its end of the channel.
+            shared: The descriptor of the memory that it shares with its worker.
+            limits: What it may take.
 
         Raises:
             ChildDied, AnswerRefused: It ended before it was ready, or was not what it should be.
@@ -55,7 +57,7 @@ class Child(asyncio.Protocol):
         """
         loop = asyncio.get_running_loop()
         # In a thread: the first child of a fork server waits until the server has loaded.
-        launching = loop.run_in_executor(None, _launch, args)
+        launching = loop.run_in_executor(None, _launch, shared, limits)
         try:
             process, ours = await asyncio.shield(launching)
         except asyncio.CancelledError:
@@ -97,13 +99,15 @@ class Child(asyncio.Protocol):
             self.answer.set_exception(why)
         if self._transport is not None:
             self._transport.abort()
-        self._process.kill()  # one that is stopped, or in native code, would not react to SIGTERM
+        self._process.kill()
 
     async def cause_of_death(self) -> str:
         """Wait for the end of a child that has died or was killed; return its signal or its status."""
-        await asyncio.to_thread(self._process.join, JOIN_SECONDS)
-        code = self._process.exitcode
-        return signal.Signals(-code).name if code is not None and code < 0 else f"status {code}"
+        try:
+            code = await asyncio.to_thread(self._process.wait, JOIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "not known yet"
+        return signal.Signals(-code).name if code < 0 else f"status {code}"
 
     def cpu_seconds(self, *, programs: bool = False) -> float:
         """Return the CPU seconds of the child and of the programs that it has run; 0 if it is gone.
@@ -159,22 +163,16 @@ class Child(asyncio.Protocol):
         self.kill(ChildDied())  # in case it only closed its end
 
 
-def _launch(args: tuple[object, ...]) -> tuple[BaseProcess, socket.socket]:
+def _launch(shared: int, limits: ChildLimits) -> tuple[forkserver.Process, socket.socket]:
     ours, theirs = socket.socketpair()
-    with theirs:
-        # A daemon: multiprocessing does not wait for it when this program ends.
-        process = forkserver.CONTEXT.Process(
-            target=forkserver.run_child, args=(theirs, *args), daemon=True
-        )
-        try:
-            process.start()
-        except BaseException:
-            ours.close()
-            raise
-    return process, ours
+    try:
+        return forkserver.launch(theirs, shared, limits), ours
+    except BaseException:
+        ours.close()
+        raise
 
 
-def _discard(launching: "asyncio.Future[tuple[BaseProcess, socket.socket]]") -> None:
+def _discard(launching: "asyncio.Future[tuple[forkserver.Process, socket.socket]]") -> None:
     if launching.exception() is None:
         process, ours = launching.result()
         ours.close()

@@ -25,7 +25,7 @@ kills the server's children.
 """
 
 import asyncio
-import ctypes
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -35,7 +35,7 @@ from msgspec.structs import replace
 
 from common.domain import Fault, Solving, Work
 from common.runtime.backoff import Backoff
-from factor_worker.slots import child, forkserver, messages
+from factor_worker.slots import child, messages
 from factor_worker.slots.child import ChildLimits, Shared
 from factor_worker.slots.compute import Result, StoredBatches
 from factor_worker.slots.errors import (
@@ -79,11 +79,8 @@ class Slot:
         """
         self._limits = limits
         self._on_death = on_death
-        # Without locks: a child that is killed could take one with it.
-        self._shared = Shared(
-            forkserver.CONTEXT.RawArray(ctypes.c_int64, len(Solving.__struct_fields__)),
-            forkserver.CONTEXT.RawValue(ctypes.c_byte, 0),
-        )
+        self._shared_descriptor = Shared.make()
+        self._shared = Shared(os.dup(self._shared_descriptor))
         self._child: Child | None = None
         self._answer: asyncio.Future[list[object]] | None = None
         self._cpu_before = self._cpu_seconds = 0.0
@@ -115,7 +112,7 @@ class Slot:
         attempts_left = START_ATTEMPTS
         while True:
             try:
-                return await Child.start(self._shared, self._limits)
+                return await Child.start(self._shared_descriptor, self._limits)
             except (ChildDied, AnswerRefused, OSError, EOFError) as error:
                 attempts_left -= 1
                 if not attempts_left:
@@ -125,7 +122,7 @@ class Slot:
 
     def progress(self) -> Solving | None:
         """Return the progress of the solve unit in the child, or None if it has reported none."""
-        stage, rows, done, of = self._shared.progress[:]
+        stage, rows, done, of = self._shared.progress
         if not (0 <= stage < len(child.STAGES) and min(rows, done) >= 0 and of > 0):
             return None  # none yet, or none that makes sense
         return Solving(child.STAGES[stage], rows, done, of)
@@ -162,9 +159,9 @@ class Slot:
         return await self._ask(seconds, messages.Question(tuple(works)))
 
     async def _ask(self, seconds: float, question: messages.Question) -> list[Result | UnitFailed]:
-        self._shared.stop_flag.value = 0
+        self._shared.stopping = False
         running = await self._live_child()
-        if self._shared.stop_flag.value:  # while the child was started
+        if self._shared.stopping:  # while the child was started
             raise UnitStopped
         self._cpu_before = self._cpu_seconds = running.cpu_seconds()
         try:
@@ -176,7 +173,7 @@ class Slot:
     async def _ask_child(
         self, running: Child, seconds: float, question: messages.Question
     ) -> list[Result | UnitFailed]:
-        self._shared.progress[:] = [0] * len(self._shared.progress)
+        self._shared.progress = [0] * len(self._shared.progress)
         self._answer = answer = running.ask(question)
         began = time.monotonic()
         late = UnitFailed.timed_out(seconds=seconds)
@@ -197,7 +194,7 @@ class Slot:
                 running.kill(UnitStopped())
             if not running.alive:
                 self._child = None
-        if self._shared.stop_flag.value:
+        if self._shared.stopping:
             raise UnitStopped
         longest = time.monotonic() - began
         return [_believed(one, longest) for one in answers]
@@ -226,8 +223,8 @@ class Slot:
 
     def stop(self) -> None:
         """Have the child end its unit, if it has one; kill the child if it takes too long."""
-        if not self._shared.stop_flag.value:
-            self._shared.stop_flag.value = 1
+        if not self._shared.stopping:
+            self._shared.stopping = True
             if self._answer is not None:
                 loop = asyncio.get_running_loop()
                 loop.call_later(STOP_SECONDS, self._kill_busy, self._answer, UnitStopped())
@@ -237,6 +234,10 @@ class Slot:
         if (last := self._child) is not None:
             last.kill(UnitStopped())
             await last.cause_of_death()
+
+    def __del__(self) -> None:
+        """Let go of the shared memory."""
+        os.close(self._shared_descriptor)
 
 
 def _believed(answer: messages.Answer, longest: float) -> Result | UnitFailed:

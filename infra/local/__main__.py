@@ -1,7 +1,4 @@
-"""`python -m infra.local`: the embedded mode.
-
-Child processes import this module again, so it imports no more than they need.
-"""
+"""`python -m infra.local`: the embedded mode."""
 
 if __name__ == "__main__":
     from factor_worker.slots import forkserver

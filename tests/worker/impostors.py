@@ -1,16 +1,20 @@
 """Children that do not compute: they answer whatever a test wants, as one that was taken over might."""
 
-import functools
 import os
 import pickle
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+
+from factor_worker.slots import forkserver
+from infra.local.programs import ROOT
 
 _LENGTH = struct.Struct("!Q")
 
@@ -45,19 +49,35 @@ def packed(value: object) -> bytes:
     return framed(msgspec.msgpack.encode(value))
 
 
-def answering(answer: bytes, *, then: str = "wait") -> Callable[..., None]:
-    """Return what to put in the place of `forkserver.run_child`: it answers every question in this way.
+def answering(answer: bytes, *, then: str = "wait") -> Callable[..., forkserver.Process]:
+    """Return what takes the place of `forkserver.launch`: its child answers every question in this way.
 
     Args:
         answer: The bytes.
         then: ``wait``, ``hang up`` without ending, or ``repeat`` them for ever.
 
     """
-    return functools.partial(_serve, answer, then)
+
+    def launch(channel: socket.socket, *_: object) -> forkserver.Process:
+        with channel:
+            command = [sys.executable, "-m", __name__, str(channel.fileno()), then]
+            child = forkserver.Spawned(
+                command, cwd=ROOT, stdin=subprocess.PIPE, pass_fds=[channel.fileno()]
+            )
+        assert child.stdin is not None
+        child.stdin.write(answer)
+        child.stdin.close()
+        return child
+
+    return launch
 
 
-def _serve(answer: bytes, then: str, channel: socket.socket, *_: object) -> None:
+def main() -> None:
+    """Be the child."""
+    _, descriptor, then = sys.argv
+    answer = sys.stdin.buffer.read()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    channel = socket.socket(fileno=int(descriptor))
     with channel.makefile("rwb") as stream:
         stream.write(packed({"slowness": 1.0}))
         stream.flush()
@@ -71,3 +91,7 @@ def _serve(answer: bytes, then: str, channel: socket.socket, *_: object) -> None
         channel.close()
     while True:
         time.sleep(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -46,7 +46,7 @@ def is_dead(process: psutil.Process) -> bool:
 
 async def answer_of(
     monkeypatch: pytest.MonkeyPatch,
-    impostor: Callable[..., None],
+    impostor: Callable[..., forkserver.Process],
     work: Work = SURVEY,
     seconds: float = 600,
 ) -> UnitFailed:
@@ -55,7 +55,7 @@ async def answer_of(
     slot = Slot(GENEROUS._replace(unit_seconds=seconds), on_death=deaths.append)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(forkserver, "run_child", impostor)
+            patch.setattr(forkserver, "launch", impostor)
             await slot.start()
             child = child_of(slot)
             with pytest.raises(UnitFailed) as caught:
@@ -172,7 +172,7 @@ async def test_an_endless_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     """Even if each message of it is a valid answer."""
     endless = impostors.answering(result(pieces=PIECES), then="repeat")
     slot = Slot(GENEROUS)
-    monkeypatch.setattr(forkserver, "run_child", endless)
+    monkeypatch.setattr(forkserver, "launch", endless)
     await slot.start()
     child = child_of(slot)
     with contextlib.suppress(
@@ -207,7 +207,7 @@ async def test_a_child_cannot_charge_more_time_than_it_took(
     """The owner of the number pays for CPU time."""
     slot = Slot(GENEROUS)
     answer = result(pieces=PIECES, cpu_seconds=1e9)
-    monkeypatch.setattr(forkserver, "run_child", impostors.answering(answer))
+    monkeypatch.setattr(forkserver, "launch", impostors.answering(answer))
     try:
         assert (await slot.compute(SURVEY)).cpu_seconds < 600
     finally:

@@ -20,6 +20,7 @@ from common.store.sqlite import SqliteStore
 from factor_worker.admission import Admission
 from factor_worker.engine.siqs.polynomials import parameters
 from factor_worker.heartbeat import Heartbeat
+from factor_worker.slots import forkserver
 from factor_worker.sweeper import Sweeper
 from factor_worker.worker import Worker
 from tests import waiting
@@ -62,7 +63,7 @@ class World:
         return [
             child
             for server in psutil.Process().children()
-            if "forkserver" in " ".join(server.cmdline())
+            if forkserver.PROGRAM in server.cmdline()
             for child in server.children()
             if child.status() != psutil.STATUS_ZOMBIE
         ]

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import stat
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,13 +10,13 @@ import psutil
 import pytest
 
 from common.domain import BigInt, Fault, Survey, Whole
+from factor_worker.slots import forkserver
 from factor_worker.slots.child import KEPT_ENVIRONMENT
 from factor_worker.slots.errors import UnitFailed
-from factor_worker.slots.forkserver import PRELOAD
 from factor_worker.slots.slot import Slot
 from tests import waiting
 from tests.worker.children import GENEROUS, HARD, child_of, linux_only, until_busy
-from tests.worker.probes import look
+from tests.worker.probes import descriptors, look, probe
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,18 +41,54 @@ if __name__ == "__main__":
 async def test_the_fork_server_has_loaded_what_its_children_need(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It ignores a module that it cannot import, and then every child would load everything again."""
-    loaded_by, parent = await look(monkeypatch, _pids_that_preloaded_and_forked)
+    """Otherwise every child would load everything again."""
+    program, loaded = await look(monkeypatch, what_is_loaded)
 
-    assert loaded_by == parent
+    assert program == forkserver.PROGRAM
+    assert loaded
+
+
+@probe(early=True)
+def what_is_loaded() -> object:
+    """Return the program of the process that this one was forked from, and whether it had loaded numba."""
+    return sys.modules["__main__"].__spec__.name, "numba" in sys.modules  # type: ignore[union-attr]
 
 
 @linux_only
-async def test_a_child_holds_its_channel_and_no_other_socket_or_pipe(
+async def test_a_child_holds_its_channel_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the server's descriptors it has none, and of its siblings' neither."""
+    neighbour = Slot(GENEROUS)
+    await neighbour.start()
+    held = await look(monkeypatch, kinds_of_descriptors)
+    await neighbour.close()
+
+    assert ["socket"] == held
+
+
+@probe()
+def kinds_of_descriptors() -> object:
+    """Return the kinds of the descriptors above the standard streams."""
+    modes = [os.fstat(one).st_mode for one in descriptors() if one > 2]
+    return ["socket" if stat.S_ISSOCK(mode) else oct(mode) for mode in modes]
+
+
+async def test_where_nothing_is_forked_a_child_loads_everything_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With a copy of the fork server's pipe it would keep the server alive after the worker's death."""
-    assert ["socket"] == await look(monkeypatch, _sockets_and_pipes)
+    """As on macOS: it computes, its death is a crash, and the next unit gets another one."""
+    monkeypatch.setattr(forkserver, "FORKED", False)
+    slot = Slot(GENEROUS)
+    try:
+        assert (await slot.compute(Survey(BigInt(15)))).pieces
+        computing = asyncio.create_task(slot.compute(Whole(HARD)))
+        await until_busy(slot)
+        assert child_of(slot).parent() == psutil.Process()
+        child_of(slot).kill()
+        with pytest.raises(UnitFailed, match="SIGKILL"):
+            await computing
+        assert (await slot.compute(Survey(BigInt(15)))).pieces
+    finally:
+        await slot.close()
 
 
 @linux_only
@@ -127,47 +162,26 @@ async def test_a_nice_child_interrupts_nobody(niceness: int, policy: str) -> Non
 
 async def test_a_child_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker's environment, pytest's own variables included, stays with the worker."""
-    names = await look(monkeypatch, _names_in_environment)
+    names = await look(monkeypatch, names_in_environment)
 
     assert "PYTEST_CURRENT_TEST" in os.environ
     assert set(KEPT_ENVIRONMENT) >= set(names)
 
 
-@linux_only
+@probe()
+def names_in_environment() -> object:
+    """Return the names of the variables."""
+    return list(os.environ)
+
+
 def test_the_fork_server_is_given_no_secret() -> None:
     """What a process was started with can be read as long as it lives, whatever it deletes."""
-    program = (
-        "import os, psutil; from factor_worker.slots import forkserver; forkserver.begin();"
-        "print([name for child in psutil.Process().children() for name in child.environ()]);"
-        "print(os.environ['FACTORLINE_MONGODB_URI'])"
-    )
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "FACTORLINE_MONGODB_URI": "mongodb://u:p@h"}
-    shown = subprocess.run(  # noqa: S603 ours
-        [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True
-    )
-    given, left = shown.stdout.splitlines()
+    environ = {
+        "PATH": "/bin",
+        "NUMBA_CACHE_DIR": "/kernels",
+        "FACTORLINE_MONGODB_URI": "mongodb://u:p@h",
+        "OTEL_EXPORTER_OTLP_HEADERS": "api-key=secret",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }
 
-    assert "'PYTHONPATH'" in given
-    assert "FACTORLINE_MONGODB_URI" not in given
-    assert left == "mongodb://u:p@h"
-
-
-def _pids_that_preloaded_and_forked() -> tuple[int, int]:
-    return int(sys.modules[PRELOAD].SERVER_PID), os.getppid()
-
-
-def _sockets_and_pipes() -> list[str]:
-    """Return the kinds of the descriptors above the standard streams that lead to another process."""
-    found = []
-    for path in Path("/proc/self/fd").iterdir():
-        try:
-            mode = os.fstat(int(path.name)).st_mode
-        except OSError:  # the one that the folder was listed through
-            continue
-        if int(path.name) > 2 and (stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)):
-            found.append("socket" if stat.S_ISSOCK(mode) else "pipe")
-    return found
-
-
-def _names_in_environment() -> list[str]:
-    return list(os.environ)
+    assert {"PATH", "NUMBA_CACHE_DIR", "PYTHONPATH"} == forkserver.environment(environ).keys()

@@ -6,7 +6,6 @@ import math
 import random
 import signal
 import time
-from typing import cast
 
 import psutil
 import pytest
@@ -24,6 +23,7 @@ from common.domain import (
     Whole,
 )
 from factor_worker.engine.siqs.polynomials import parameters
+from factor_worker.slots import forkserver
 from factor_worker.slots.child import ChildLimits
 from factor_worker.slots.errors import SlotBroken, UnitFailed, UnitStopped
 from factor_worker.slots.slot import Slot
@@ -189,10 +189,12 @@ async def test_what_is_raised_in_a_child_is_the_fault_of_its_unit(slot: Slot) ->
     assert child == child_of(slot)
 
 
-async def test_a_child_that_cannot_start_is_not_the_fault_of_a_unit() -> None:
+async def test_a_child_that_cannot_start_is_not_the_fault_of_a_unit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The worker has to know, so that it ends instead of failing number after number."""
-    unusable = cast("int", "a niceness that no child can take")
-    slot = Slot(GENEROUS._replace(niceness=unusable))
+    monkeypatch.setattr(forkserver, "TARGET", "factor_worker.slots.child:no_such_function")
+    slot = Slot(GENEROUS)
     try:
         with pytest.raises(SlotBroken, match="No child process can be started"):
             await slot.compute(Survey(BigInt(15)))
