@@ -11,6 +11,7 @@ representation of its task, as a socket does. "Reads" are the calls that the gat
 
 import argparse
 import asyncio
+import json
 import multiprocessing
 import multiprocessing.connection
 import resource
@@ -23,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import aiohttp
+import uvloop
 from aiohttp import web
 from msgspec.structs import replace
 
@@ -127,37 +128,62 @@ async def watch_all(hub: Hub, tasks: Sequence[Task], heard: Heard) -> None:
         await asyncio.gather(*(hub.watch(one.task_id, OWNER, heard.on_change) for one in some))
 
 
+class Reader(asyncio.Protocol):
+    """A WebSocket that notes when it hears of the end, and does as little as it can besides."""
+
+    def __init__(self, task_id: str, url: str) -> None:
+        self._task_id = task_id
+        self._host = url.removeprefix("http://")
+        self._received = b""
+        loop = asyncio.get_running_loop()
+        self.following: asyncio.Future[None] = loop.create_future()
+        self.heard: asyncio.Future[float] = loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Shake hands and subscribe, without waiting for an answer."""
+        head = (
+            f"GET /ws HTTP/1.1\r\nHost: {self._host}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        body = json.dumps({"type": "subscribe", "task_ids": [self._task_id]}).encode()
+        frame = bytes((0x81, 0x80 | len(body))) + bytes(4) + body
+        transport.write(head.encode() + frame)  # type: ignore[attr-defined]
+
+    def data_received(self, data: bytes) -> None:
+        """Look for the frames that matter."""
+        if self.following.done():
+            if b'"type":"done"' in data and not self.heard.done():
+                self.heard.set_result(time.perf_counter())
+            return
+        self._received += data
+        if b'"snapshot"' in self._received:
+            self._received = b""
+            self.following.set_result(None)
+
+
 def clients(url: str, task_ids: Sequence[str], pipe: multiprocessing.connection.Connection) -> None:
     """Follow each task over a WebSocket of its own; send when each of them heard of the end."""
+    host, _, port = url.removeprefix("http://").partition(":")
 
     async def follow() -> list[float]:
         opened = asyncio.Semaphore(CONNECTING)
-        ready = 0
-        held: list[aiohttp.ClientWebSocketResponse] = []  # closing them is not to be measured
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector) as session:
+        loop = asyncio.get_running_loop()
 
-            async def one(task_id: str) -> float:
-                nonlocal ready
-                async with opened:
-                    socket = await session.ws_connect(f"{url}/ws")
-                    await socket.receive_json()
-                    await socket.send_json({"type": "subscribe", "task_ids": [task_id]})
-                    await socket.receive_json()
-                held.append(socket)
-                ready += 1
-                if ready == len(task_ids):
-                    pipe.send("ready")
-                while True:
-                    frame = await socket.receive()
-                    if frame.type is not aiohttp.WSMsgType.TEXT or '"done"' in frame.data[:20]:
-                        return time.perf_counter()
+        async def one(task_id: str) -> Reader:
+            async with opened:
+                connect = loop.create_connection(lambda: Reader(task_id, url), host, int(port))
+                _, reader = await connect
+                await reader.following
+                return reader
 
-            return await asyncio.gather(*map(one, task_ids))
+        readers = await asyncio.gather(*map(one, task_ids))
+        pipe.send("ready")
+        return [await reader.heard for reader in readers]
 
     garbage.collect_rarely()
     _allow_files(len(task_ids) + 100)
-    pipe.send(asyncio.run(follow()))
+    pipe.send(uvloop.run(follow()))
 
 
 def _allow_files(count: int) -> None:
@@ -266,7 +292,7 @@ def send_events(amqp: str) -> None:
             await asyncio.gather(*(broker.tell(event) for _ in range(CONNECTING)))
         await broker.close()
 
-    asyncio.run(send())
+    uvloop.run(send())
 
 
 async def main() -> None:
@@ -292,4 +318,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

@@ -10,7 +10,7 @@ import contextlib
 
 from common import errors
 from common.broker import Broker
-from common.domain import Event
+from common.domain import Event, key_of
 
 QUIET_SECONDS = 1.0
 
@@ -30,7 +30,7 @@ class Announcer:
 
     async def tell(self, event: Event) -> None:
         """Send an event, now or when its number has been quiet for long enough."""
-        key = str(int(event.number))  # integers with the same hash are easily made up
+        key = key_of(event.number)
         if event.urgent:
             if key in self._held:
                 self._held[key] = None  # gateways read the newest version for this one

@@ -47,6 +47,7 @@ from common.domain import (
     Status,
     Task,
     factorizations,
+    key_of,
     new_task_id,
     shortened,
     small,
@@ -283,7 +284,7 @@ class Lifecycle:
                 it meanwhile, and work that ended because of faults begins again.
 
         """
-        wanted, now = {*numbers}, self._store.now()
+        wanted, now = {key_of(number) for number in numbers}, self._store.now()
         return [
             await self._claim(
                 factorizations.begin(part.value, now, part=part),
@@ -291,7 +292,7 @@ class Lifecycle:
                 resume=lambda _known: begin,
             )
             for part in known.parts
-            if part.value in wanted
+            if key_of(part.value) in wanted
         ]
 
     async def _claim(

@@ -17,7 +17,7 @@ from typing import TypeVar
 import structlog
 
 from common import errors
-from common.domain import accounts
+from common.domain import accounts, key_of
 from common.domain.api_keys import cpu_limits
 from common.runtime.concurrency import gather_limited
 from common.store import Store
@@ -86,8 +86,7 @@ class Quotas:
         """
         if not await self._current_limits():
             return None
-        # A string: anybody can make up integers with the same hash.
-        key, now = str(int(number)), time.monotonic()
+        key, now = key_of(number), time.monotonic()
         at, until = self._resting.get(key, (-math.inf, None))
         if now - at > USED_SECONDS:
             until = await self._look_up(number)
@@ -98,7 +97,7 @@ class Quotas:
         waiting = await self._store.list_waiting(number, after=None, limit=MOST_WAITING)
         numbers = [number, *(each.number for each in waiting)]
         found = await self._store.list_owners(numbers, since=math.inf)
-        owners = set[str]().union(*found.values())
+        owners = set[str]().union(*found)
         if not owners or owners - await self.used_up(owners):
             return None
         return accounts.next_day(self._store.now())

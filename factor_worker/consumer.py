@@ -27,6 +27,7 @@ from common.domain import (
     Solve,
     Survey,
     Unit,
+    distinct,
 )
 from common.runtime import failpoints, signals, tracing
 from common.runtime.logs import about
@@ -263,8 +264,10 @@ class Consumer:
 
     async def stop_unwanted(self, control: Control | None = None) -> None:
         """Stop the running units that are no longer outstanding: those of one number, or all."""
-        numbers = {held.unit.number for held in self.in_flight.values() if held.slot}
-        for number in numbers if control is None else numbers & {control.number}:
+        running = [held.unit.number for held in self.in_flight.values() if held.slot]
+        for number in distinct(running):
+            if control is not None and number != control.number:
+                continue
             with contextlib.suppress(errors.StoreUnavailable):
                 await self._stop_unwanted_of(number)
 

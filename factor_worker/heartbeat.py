@@ -25,6 +25,7 @@ from common.domain import (
     Cluster,
     Unit,
     WorkerStatus,
+    distinct,
 )
 from common.store import Store
 from factor_worker.rendezvous import shard_servers
@@ -136,14 +137,14 @@ class Heartbeat:
         await self._store.remove_worker(self.worker_id)
 
     def _status(self, activity: Activity) -> WorkerStatus:
-        large = {unit.number for unit in activity.units if queue_for(unit) is Queue.WORK}
+        large = (unit.number for unit in activity.units if queue_for(unit) is Queue.WORK)
         return WorkerStatus(
             worker_id=self.worker_id,
             host=platform.node(),
             pid=os.getpid(),
             slots=self._slots,
             running=tuple(unit.unit_id for unit in activity.units),
-            large=tuple(large),
+            large=tuple(distinct(large)),
             newest_issue=activity.newest_issue,
             units_done=activity.units_done,
             started_at=self._started_at,

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import structlog
 
 from common import errors
-from common.domain import SHORT_DIGITS, accounts
+from common.domain import SHORT_DIGITS, accounts, key_of
 from common.quotas import MOST_WAITING, Quotas
 from common.runtime.backoff import Backoff, jittered
 from common.store import Store
@@ -30,11 +30,11 @@ class Meter:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.quotas = Quotas(store)
-        self._spent: dict[int, float] = {}
-        """CPU seconds by number."""
+        self._spent: dict[str, float] = {}
+        """CPU seconds by the key of a number."""
         self._since = 0.0
         """When the first of them was added, in seconds since the epoch."""
-        self._shared: dict[int, set[int]] = collections.defaultdict(set)
+        self._shared: dict[str, set[str]] = collections.defaultdict(set)
         """The numbers that contained a number lately, whose owners share its cost."""
         self._bills: dict[str, float] = collections.defaultdict(float)
         """CPU seconds by owner, for numbers whose owners have been looked up."""
@@ -44,7 +44,8 @@ class Meter:
         if not self._spent:
             self._since = self._store.now()
         if cpu_seconds > 0:
-            self._spent[number] = self._spent.get(number, 0.0) + cpu_seconds
+            key = key_of(number)
+            self._spent[key] = self._spent.get(key, 0.0) + cpu_seconds
 
     async def list_containing(self, number: int) -> list[int]:
         """Return the numbers that wait for a number now; none if nobody has a limit.
@@ -62,8 +63,8 @@ class Meter:
 
     def share(self, number: int, containing: Iterable[int]) -> None:
         """Have the owners of the numbers that waited for a number share what it has cost."""
-        if number in self._spent:
-            self._shared[number].update(containing)
+        if key_of(number) in self._spent:
+            self._shared[key_of(number)].update(map(key_of, containing))
 
     async def charge_forever(self) -> None:
         """Charge every `CHARGE_SECONDS`, more seldom while others are faster, until cancelled."""
@@ -114,17 +115,19 @@ class Meter:
 
     async def _divide(self) -> None:
         """Turn what numbers have cost into bills; what is added meanwhile waits for the next time."""
-        numbers = list(self._spent)
-        for number in numbers:
-            if len(str(number)) > SHORT_DIGITS:  # only long ones are waited for
-                waiting = await self._store.list_waiting(number, after=None, limit=MOST_WAITING)
-                self._shared[number].update(each.number for each in waiting)
-        asked = {*numbers, *itertools.chain.from_iterable(self._shared.values())}
-        owners = await self._store.list_owners([*asked], since=self._since - LATELY_SECONDS)
-        for number in numbers:
-            cpu_seconds = self._spent.pop(number)
-            containing = self._shared.pop(number, set())
-            wanting = set[str]().union(*(owners[each] for each in (number, *containing)))
+        keys = list(self._spent)
+        for key in keys:
+            if len(key) > SHORT_DIGITS:  # only long ones are waited for
+                waiting = await self._store.list_waiting(int(key), after=None, limit=MOST_WAITING)
+                self._shared[key].update(key_of(each.number) for each in waiting)
+        asked = [*{*keys, *itertools.chain.from_iterable(self._shared.values())}]
+        since = self._since - LATELY_SECONDS
+        found = await self._store.list_owners([*map(int, asked)], since=since)
+        owners = dict(zip(asked, found, strict=True))
+        for key in keys:
+            cpu_seconds = self._spent.pop(key)
+            containing = self._shared.pop(key, set())
+            wanting = set[str]().union(*(owners[each] for each in (key, *containing)))
             # Those who have nothing left today do not take a part of the bill off those who have.
             paying = wanting - await self.quotas.used_up(wanting) or wanting
             for owner in paying:

@@ -47,7 +47,6 @@ import structlog
 from common.broker import Broker
 from common.domain import (
     SHORT_DIGITS,
-    BigInt,
     Factorization,
     Outcome,
     Sieve,
@@ -55,6 +54,7 @@ from common.domain import (
     Solving,
     Survey,
     Unit,
+    key_of,
 )
 from common.lifecycle import LEFT_BEHIND_SECONDS, Lifecycle
 from common.runtime import failpoints
@@ -118,11 +118,11 @@ class Settlement:
         self._heartbeat = heartbeat
         self._meter = meter
         self._sieve_digits = sieve_digits
-        self._stored: dict[int, set[str]] = {}
+        self._stored: dict[str, set[str]] = {}
         """By number, the units whose outcomes this worker has stored and has not seen settled."""
-        self._first: set[int] = set()
+        self._first: set[str] = set()
         """The numbers that it was to settle itself when it last looked."""
-        self._settling: dict[int, asyncio.Task[None]] = {}
+        self._settling: dict[str, asyncio.Task[None]] = {}
         self._draining = asyncio.Event()
 
     def is_shared(self, unit: Unit, known: Factorization) -> bool:
@@ -142,9 +142,10 @@ class Settlement:
         """
         number = known.number
         await until_store_answers(functools.partial(self._store.insert_outcome, number, outcome))
-        self._stored.setdefault(number, set()).add(outcome.unit_id)
-        if number not in self._settling:
-            self._settling[number] = asyncio.create_task(self._settle_stored(known))
+        key = key_of(number)
+        self._stored.setdefault(key, set()).add(outcome.unit_id)
+        if key not in self._settling:
+            self._settling[key] = asyncio.create_task(self._settle_stored(known))
 
     async def drain(self) -> None:
         """Settle everything that this worker has stored, without waiting for others: it is about to stop."""
@@ -154,28 +155,29 @@ class Settlement:
 
     async def _settle_stored(self, known: Factorization) -> None:
         number, looks, left = known.number, 0, set[str]()
+        key = key_of(number)
         try:
-            while self._stored.get(number):
+            while self._stored.get(key):
                 asked = {
-                    *self._stored[number]
+                    *self._stored[key]
                 }  # what is stored from now on is not overdue at the next look
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._seconds_to_look(known, looks)):
                         await self._draining.wait()
                 there = {outcome.unit_id for outcome in await self._list_outcomes(number, asked)}
-                self._stored.get(number, asked).difference_update(asked - there)
+                self._stored.get(key, asked).difference_update(asked - there)
                 looks = looks + 1 if left & there else int(bool(there))
                 left = there
                 if left and await self._is_my_turn(number, looks):
                     failpoints.hit("worker.settling", number)
                     await self.settle_stored(await self._require(number))
         finally:
-            self._stored.pop(number, None)
-            del self._settling[number]
+            self._stored.pop(key, None)
+            del self._settling[key]
 
     def _seconds_to_look(self, known: Factorization, looks: int) -> float:
         """Return the seconds until this worker looks whether its outcomes are settled, after some looks."""
-        if not looks and known.number in self._first:
+        if not looks and key_of(known.number) in self._first:
             return random.uniform(*SETTLER_SECONDS)  # noqa: S311 no secret
         seconds = jittered(NEXT_SECONDS) if looks else random.uniform(*OTHERS_SECONDS)  # noqa: S311 no secret
         concerned = min(self._heartbeat.cluster.workers, len(known.outstanding))
@@ -184,12 +186,13 @@ class Settlement:
     async def _is_my_turn(self, number: int, looks: int) -> bool:
         """Return whether this worker is among the first of those who have stored outcomes of a number."""
         workers = {outcome.worker_id for outcome in await self._list_outcomes(number)}
-        place = place_of(self._heartbeat.worker_id, str(number), workers)
-        self._first.discard(number)
+        key = key_of(number)
+        place = place_of(self._heartbeat.worker_id, key, workers)
+        self._first.discard(key)
         if place == 0:
             if len(self._first) >= MOST_FIRST:
                 self._first.clear()
-            self._first.add(number)
+            self._first.add(key)
         return place < 1 << (looks - 1) or self._draining.is_set()
 
     async def _list_outcomes(
@@ -269,9 +272,9 @@ class Settlement:
             )
 
     def _forget_settled(self, known: Factorization, settled: set[str]) -> None:
-        left = self._stored.pop(known.number, set()) & known.outstanding.keys() - settled
+        left = self._stored.pop(key_of(known.number), set()) & known.outstanding.keys() - settled
         if left:
-            self._stored[known.number] = left
+            self._stored[key_of(known.number)] = left
 
     async def apply(
         self, number: int, outcome: Outcome, known: Factorization | None = None
@@ -317,10 +320,10 @@ class Settlement:
         found = await until_store_answers(
             functools.partial(self._store.list_begun, after=None, limit=MOST_OTHERS)
         )
-        owners = await until_store_answers(
+        [owners] = await until_store_answers(
             functools.partial(self._store.list_owners, [number], since=self._store.now())
         )
-        for owner in sorted(owners[number])[:MOST_OWNERS]:
+        for owner in sorted(owners)[:MOST_OWNERS]:
             tasks = await until_store_answers(
                 functools.partial(self._store.list_tasks, owner, before=None, limit=NEWEST_TASKS)
             )
@@ -338,7 +341,8 @@ class Settlement:
                 return
             if await until_store_answers(functools.partial(self._store.swap_factorization, after)):
                 await self._follow_swap(known, after, [])
-                for part in {*known.waits_for} - {*after.waits_for}:
+                kept = {key_of(part) for part in after.waits_for}
+                for part in (each for each in known.waits_for if key_of(each) not in kept):
                     await until_store_answers(functools.partial(self._lifecycle.release, part))
                 return
             metrics.SWAPS_LOST.inc()
@@ -425,9 +429,9 @@ class Settlement:
 
     async def _take_in_parts(self, known: Factorization, *, begin: bool) -> Factorization:
         """Claim what a number waits for, and take in what is known of it; return the newest version."""
-        claimed: set[BigInt] = set()
-        while fresh := {*known.waits_for} - claimed:
-            claimed |= fresh
+        claimed: set[str] = set()
+        while fresh := [part for part in known.waits_for if key_of(part) not in claimed]:
+            claimed.update(map(key_of, fresh))
             parts = await until_store_answers(
                 functools.partial(self._lifecycle.claim_parts, known, fresh, begin=begin)
             )

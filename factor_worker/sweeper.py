@@ -171,21 +171,20 @@ class Sweeper:
                 workers = await self._list_workers(now)
             running = {unit_id for worker in workers for unit_id in worker.running}
             wanted = await self._store.list_wanted([known.number for known in page])
-            check = functools.partial(
-                self._check, wanted=wanted, running=running, delivered=delivered, now=now
-            )
-            await gather_limited(check, page, limit=CONCURRENT_STEPS)
+            check = functools.partial(self._check, running=running, delivered=delivered, now=now)
+            await gather_limited(check, zip(page, wanted, strict=True), limit=CONCURRENT_STEPS)
 
     async def _check(
         self,
-        known: Factorization,
+        number: tuple[Factorization, bool],
         *,
-        wanted: set[int],
         running: set[str],
         delivered: dict[Queue, float],
         now: float,
     ) -> None:
-        if known.number not in wanted:
+        """Look at an active number, which is given with whether anybody wants it."""
+        known, wanted = number
+        if not wanted:
             await self._lifecycle.release(known.number)
             metrics.SWEPT.labels("unwanted").inc()
             return

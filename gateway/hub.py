@@ -33,7 +33,7 @@ import structlog
 
 from common import errors
 from common.broker import Broker, Subscription
-from common.domain import BigInt, Event, Factorization, Task
+from common.domain import BigInt, Event, Factorization, Task, key_of
 from common.lifecycle import Lifecycle, State
 from common.runtime.concurrency import gather_limited
 from common.runtime.logs import about
@@ -80,7 +80,7 @@ class _Followed:
 
     def __init__(self, number: BigInt) -> None:
         self.number = number
-        self.key = _key(number)
+        self.key = key_of(number)
         self.watchers: set[Watcher] = set()
         self.parts: tuple[BigInt, ...] = ()
         """What it waits for."""
@@ -106,11 +106,6 @@ class _Followed:
 
 def _version(known: Factorization | None) -> int:
     return known.version + known.taken_in if known else 0
-
-
-def _key(number: int) -> str:
-    """Return what dictionaries are keyed by: anybody can make up integers with the same hash."""
-    return str(int(number))
 
 
 class Hub:
@@ -209,7 +204,7 @@ class Hub:
         ]
 
     def _register(self, task: Task, on_change: OnChange) -> Watcher:
-        key = _key(task.key)
+        key = key_of(task.key)
         followed = self._followed.get(key)
         if followed is None:
             followed = self._followed[key] = _Followed(task.key)
@@ -290,12 +285,12 @@ class Hub:
         if followed.parts == before:
             return
         for part in before:
-            containing = self._containing[_key(part)]
+            containing = self._containing[key_of(part)]
             containing.discard(followed)
             if not containing:
-                del self._containing[_key(part)]
+                del self._containing[key_of(part)]
         for part in followed.parts:
-            self._containing.setdefault(_key(part), set()).add(followed)
+            self._containing.setdefault(key_of(part), set()).add(followed)
 
     async def wait_done(
         self, task: Task, timeout_s: float, *, newer_than: int | None = None
@@ -330,7 +325,7 @@ class Hub:
         return latest[0] if latest else (task, None)  # the task may have been erased meanwhile
 
     async def _on_event(self, event: Event) -> None:
-        key = _key(event.number)
+        key = key_of(event.number)
         concerned = [*self._containing.get(key, ())]
         if key in self._followed:
             concerned.append(self._followed[key])

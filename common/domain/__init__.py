@@ -9,7 +9,7 @@ from common.domain.api_keys import (
     looks_like_a_key,
     new_key,
 )
-from common.domain.codec import BigInt, Versioned, shortened
+from common.domain.codec import BigInt, Versioned, distinct, key_of, shortened
 from common.domain.events import Control, Event, digest_of
 from common.domain.factorizations import (
     CurveState,
@@ -92,6 +92,8 @@ __all__ = [
     "WorkerStatus",
     "digest_of",
     "digest_of_secret",
+    "distinct",
+    "key_of",
     "kind_named",
     "looks_like_a_key",
     "new_key",

@@ -4,20 +4,37 @@ Unknown fields are ignored, so that a newer writer does not break an older reade
 version is refused, because fields of the same name may mean something else in it.
 """
 
-from typing import Any, ClassVar, Self
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
 
 from common import errors
+
+Number = TypeVar("Number", bound=int)
 
 
 class BigInt(int):
     """An integer of any size, stored and sent as a decimal string.
 
     BSON stops at 64 bits and JavaScript at 2**53, so no such integer is ever a JSON number.
+
+    It has no hash: Python's hash of an integer is its remainder modulo 2**61 - 1, so anybody can make up
+    thousands of numbers that are all in one place of a dictionary. `key_of` is what a number is kept under.
     """
 
     __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]
+
+
+def key_of(number: int) -> str:
+    """Return what dictionaries and sets keep a client's number under; strings have a secret hash."""
+    return str(int(number))
+
+
+def distinct(numbers: Iterable[Number]) -> list[Number]:
+    """Return the numbers without repetitions."""
+    return [*{key_of(number): number for number in numbers}.values()]
 
 
 def shortened(number: int) -> str:

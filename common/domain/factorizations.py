@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from common import errors
-from common.domain.codec import BigInt, Versioned, shortened
+from common.domain.codec import BigInt, Versioned, key_of, shortened
 from common.domain.events import digest_of
 from common.domain.tasks import Ending, Status
 from common.domain.units import Certainty, Curves, Fault, Method, Sieve, Survey, Unit, Work
@@ -353,9 +353,9 @@ class Factorization(Versioned, frozen=True, kw_only=True):
             awaited: The factorizations that it waits for, as far as they exist.
 
         """
-        shown, by_number = self, {each.number: each for each in awaited}
+        shown, by_number = self, {key_of(each.number): each for each in awaited}
         for part in self.parts:
-            if other := by_number.get(part.value):
+            if other := by_number.get(key_of(part.value)):
                 shown = shown._shown_with(part, other)
         return shown
 

@@ -5,7 +5,7 @@ from typing import Self
 
 import msgspec
 
-from common.domain.codec import BigInt, Versioned
+from common.domain.codec import BigInt, Versioned, distinct
 
 HEARTBEAT_SECONDS = 2.0
 ALIVE_SECONDS = 10.0
@@ -31,7 +31,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
         """Return the cluster that these workers form, with those who look after the shards."""
         return cls(
             slots=max(1, sum(worker.slots for worker in workers)),
-            numbers=max(1, len({number for worker in workers for number in worker.large})),
+            numbers=max(1, len(distinct(number for worker in workers for number in worker.large))),
             workers=max(1, len(workers)),
             servers=tuple(servers),
         )

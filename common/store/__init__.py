@@ -121,8 +121,8 @@ class Store(Protocol):
     async def is_wanted(self, number: int) -> bool:
         """Return whether a live task has this number as its key, or an active factorization waits for it."""
 
-    async def list_wanted(self, numbers: Sequence[int]) -> set[int]:
-        """Return those of the numbers that are wanted, as `is_wanted` says of one."""
+    async def list_wanted(self, numbers: Sequence[int]) -> list[bool]:
+        """Return whether each of the numbers is wanted, in order, as `is_wanted` says of one."""
 
     async def mark_joined(self, task_ids: Sequence[str]) -> None:
         """Record that the tasks' factorizations exist and are wanted."""
@@ -151,8 +151,8 @@ class Store(Protocol):
     ) -> list[Task]:
         """Return an owner's live tasks of a lane that are not marked joined, oldest first."""
 
-    async def list_owners(self, numbers: Sequence[int], *, since: float) -> dict[int, set[str]]:
-        """Return, for each number, the owners of its tasks that are live or ended after ``since``."""
+    async def list_owners(self, numbers: Sequence[int], *, since: float) -> list[set[str]]:
+        """Return for each number, in order, who owns tasks of it that are live or ended after ``since``."""
 
     # --- requests that came with an Idempotency-Key ---
 

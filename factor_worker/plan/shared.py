@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from msgspec.structs import replace
 
-from common.domain import BigInt, Certainty, Factorization, Part
+from common.domain import BigInt, Certainty, Factorization, Part, distinct
 from factor_worker.engine import coprime, parts
 from factor_worker.plan import policy
 
@@ -20,8 +20,7 @@ def has_hard(known: Factorization) -> bool:
 
 def worth_comparing(numbers: Iterable[int]) -> list[int]:
     """Return those of some numbers that a composite may be compared with, each once."""
-    # By their digits: a client cannot choose these to have equal hashes.
-    return [*{str(int(number)): number for number in numbers if number > SMALLEST}.values()]
+    return distinct(number for number in numbers if number > SMALLEST)
 
 
 def multiples(known: Factorization, others: Iterable[int]) -> list[int]:
@@ -53,7 +52,7 @@ def _is_hard(part: Part) -> bool:
 
 def _pieces(part: Part, others: Collection[int]) -> Iterator[Part]:
     """Yield what a part is split into, each piece with the effort spent on it; or the part itself."""
-    common = _common_divisors(part.value, others) if _is_hard(part) else set()
+    common = _common_divisors(part.value, others) if _is_hard(part) else []
     if not common:
         yield part
         return
@@ -63,12 +62,13 @@ def _pieces(part: Part, others: Collection[int]) -> Iterator[Part]:
         yield Part(value=BigInt(value), exponent=exponent, certainty=known, effort=part.effort)
 
 
-def _common_divisors(value: int, others: Collection[int]) -> set[int]:
+def _common_divisors(value: int, others: Collection[int]) -> list[int]:
     """Return the proper divisors that a value shares with others: one gcd tells if there are none."""
     value, product = int(value), 1
     for other in others:
         rest = int(other) % value
         product = product * (rest or 1) % value  # a multiple does not split it
     if math.gcd(product, value) == 1:
-        return set()
-    return {math.gcd(value, int(other)) for other in others} - {1, value}
+        return []
+    found = (math.gcd(value, int(other)) for other in others)
+    return distinct(each for each in found if 1 < each < value)

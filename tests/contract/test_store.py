@@ -251,13 +251,15 @@ async def test_those_who_wait_for_a_composite_are_found(store: Store) -> None:
     found = await store.list_waiting(BIG, after=None, limit=2)
     more = await store.list_waiting(BIG, after=found[-1].number, limit=2)
 
-    assert {number for _, number in numbers} == {known.number for known in [*found, *more]}
+    assert sorted(number for _, number in numbers) == sorted(
+        known.number for known in [*found, *more]
+    )
     assert [numbers[0][1]] == [
         known.number for known in await store.list_waiting(91, after=None, limit=9)
     ]
     other = await store.insert_tasks([task(-89), task(89), task(87)])
     await store.end_task(other[2].task_id, CANCELLED)
-    assert {89, BIG, 93} == await store.list_wanted([86, 87, 89, BIG, 93])
+    assert [False, False, True, True, True] == await store.list_wanted([86, 87, 89, BIG, 93])
     for known in [*found, *more]:
         assert await store.is_wanted(BIG)
         assert await store.swap_factorization(known.rested(2.0))
@@ -413,7 +415,7 @@ async def test_owners_of_numbers_are_those_who_want_or_wanted_them_lately(store:
     await store.end_task(just.task_id, CANCELLED)
 
     found = await store.list_owners([91, 92, 93], since=5.5)
-    assert {91: {"ann", "cat"}, 92: {"dan"}, 93: set()} == found
+    assert [{"ann", "cat"}, {"dan"}, set()] == found
 
 
 async def test_owners_with_live_and_ended_tasks_are_found_once(store: Store) -> None:
@@ -425,8 +427,8 @@ async def test_owners_with_live_and_ended_tasks_are_found_once(store: Store) -> 
     for each in tasks[3:6]:
         await store.end_task(each.task_id, ENDED)
 
-    assert {91: {"ann", "bob", "cat"}} == await store.list_owners([91], since=4.5)
-    assert {91: {"ann", "cat"}} == await store.list_owners([91], since=5.0)
+    assert [{"ann", "bob", "cat"}] == await store.list_owners([91], since=4.5)
+    assert [{"ann", "cat"}] == await store.list_owners([91], since=5.0)
 
 
 async def test_a_key_is_found_by_its_digest_alone(store: Store) -> None:

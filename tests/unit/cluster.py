@@ -108,12 +108,12 @@ class Cluster:
 
     def submit(self, number: int) -> None:
         """Accept a task and join it."""
-        self.tasks.add(number)
+        self.tasks.add(int(number))
         self._claim(factorizations.begin(number, self._now()), begin=True)
 
     def cancel(self, number: int) -> None:
         """End the task of a number as cancelled."""
-        self.tasks.discard(number)
+        self.tasks.discard(int(number))
         self._release(number)
 
     def run(self) -> None:
@@ -126,7 +126,7 @@ class Cluster:
 
     def busy(self) -> bool:
         """Return whether a number that somebody wants is still being worked on."""
-        self.tasks = {number for number in self.tasks if self.known[number].ended is None}
+        self.tasks = {number for number in self.tasks if self.known[int(number)].ended is None}
         return any(known.active for known in self.known.values())
 
     def step(self) -> None:
@@ -143,7 +143,7 @@ class Cluster:
     def sweep(self) -> None:
         """Publish what is outstanding, rest what is unwanted, take in what was missed."""
         for number in list(self.known):
-            known = self.known[number]
+            known = self.known[int(number)]
             if known.active and not self._wanted(number):
                 self._release(number)
             elif known.active:
@@ -156,7 +156,7 @@ class Cluster:
         outcome = answer(unit, self.luck)
         if failure is not None:
             outcome = Outcome(unit_id=unit.unit_id, failure=failure)
-        before = self.known[unit.number]
+        before = self.known[int(unit.number)]
         others = plan.worth_comparing(self.tasks) if isinstance(unit.work, Survey) else []
         after = plan.settle(
             before, outcome, capacity=self._capacity(), now=self._now(), others=others
@@ -165,7 +165,7 @@ class Cluster:
             return
         if isinstance(unit.work, Sieve):
             target = unit.work.target
-            self.sieved[target] = self.sieved.get(target, 0) + unit.work.count
+            self.sieved[int(target)] = self.sieved.get(int(target), 0) + unit.work.count
         self._swap(before, after)
         if not self._unlucky():  # else the worker has died
             self._follow_up(unit.number, begin=True)
@@ -174,7 +174,7 @@ class Cluster:
 
     def settle_together(self, number: int) -> None:
         """Compute all outstanding units of a number, and settle their outcomes in one swap."""
-        before = self.known[number]
+        before = self.known[int(number)]
         outcomes = [answer(entry.unit, self.luck) for entry in before.outstanding.values()]
         after = plan.settle(before, *outcomes, capacity=self._capacity(), now=self._now())
         if after is not before:
@@ -183,12 +183,12 @@ class Cluster:
                 self._follow_up(number, begin=True)
 
     def _divide(self, number: int, by: Factorization) -> None:
-        before = self.known[number]
+        before = self.known[int(number)]
         after = plan.divide(before, by, capacity=self._capacity(), now=self._now())
         if after is not before:
             self._swap(before, after)
             self._follow_up(number, begin=True)
-            for part in {*before.waits_for} - {*after.waits_for}:
+            for part in {*map(int, before.waits_for)} - {*map(int, after.waits_for)}:
                 self._release(part)
 
     def _follow_up(self, number: int, *, begin: bool) -> None:
@@ -199,17 +199,17 @@ class Cluster:
 
     def _take_in_parts(self, number: int, *, begin: bool) -> None:
         claimed: set[int] = set()
-        while fresh := {*self.known[number].waits_for} - claimed:
+        while fresh := {*map(int, self.known[int(number)].waits_for)} - claimed:
             claimed |= fresh
-            for part in self.known[number].parts:
-                if part.value in fresh:
+            for part in self.known[int(number)].parts:
+                if int(part.value) in fresh:
                     created = factorizations.begin(part.value, self._now(), part=part)
                     self._claim(created, begin=begin)
                     self._take_in(number, part.value)
 
     def _take_in(self, number: int, part: int) -> bool:
-        before = self.known[number]
-        other, capacity = self.known[part], self._capacity()
+        before = self.known[int(number)]
+        other, capacity = self.known[int(part)], self._capacity()
         after = plan.take_in(before, other, capacity=capacity, now=self._now())
         if after is before:
             return False
@@ -217,20 +217,20 @@ class Cluster:
         return True
 
     def _pass_on(self, number: int) -> None:
-        known = self.known[number]
+        known = self.known[int(number)]
         if known.own_part is not None and known.ended is None:
             return
         for waiting in list(self.known.values()):
             if number in waiting.waits_for and self._take_in(waiting.number, number):
                 self._follow_up(waiting.number, begin=True)
-        if self.known[number].active:
+        if self.known[int(number)].active:
             self._release(number)
 
     def _claim(self, created: Factorization, *, begin: bool) -> None:
         number = created.number
-        before = self.known.get(number)
+        before = self.known.get(int(number))
         if before is None:
-            self.known[number] = created
+            self.known[int(number)] = created
         else:
             after = before.claimed(self._now(), resume=begin)
             if after is before or (before.active and not begin):
@@ -238,14 +238,14 @@ class Cluster:
             self._swap(before, after)
         self._publish(number)
         if before is not None and not before.active:
-            for part in self.known[number].parts:
-                if part.value in self.known[number].waits_for:
+            for part in self.known[int(number)].parts:
+                if part.value in self.known[int(number)].waits_for:
                     self._claim(
                         factorizations.begin(part.value, self._now(), part=part), begin=True
                     )
 
     def _release(self, number: int) -> None:
-        known = self.known.get(number)
+        known = self.known.get(int(number))
         if known is None or not known.active or self._wanted(number):
             return
         self._swap(known, known.rested(self._now()))
@@ -254,20 +254,20 @@ class Cluster:
                 self._release(part)
 
     def _wanted(self, number: int) -> bool:
-        return number in self.tasks or any(
+        return int(number) in self.tasks or any(
             number in known.waits_for for known in self.known.values()
         )
 
     def _swap(self, before: Factorization, after: Factorization) -> None:
         after.check()
         assert after.version == before.version + 1
-        assert self.known[after.number] is before
-        self.known[after.number] = after
+        assert self.known[int(after.number)] is before
+        self.known[int(after.number)] = after
 
     def _publish(self, number: int) -> None:
-        known = self.known[number]
+        known = self.known[int(number)]
         self.queue += known.units_in_outbox()
-        self.known[number] = replace(known, outbox=())
+        self.known[int(number)] = replace(known, outbox=())
 
     def _capacity(self) -> plan.Capacity:
         return plan.Capacity(self.luck.randint(1, 6))

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from common import errors
-from common.domain import BigInt, Control, Event
+from common.domain import BigInt, Control, Event, Part, Survey, Unit, distinct, key_of
 
 EVENT = Event(number=BigInt(10**40), version=3)
 
@@ -38,3 +38,23 @@ def test_anything_else_is_malformed(junk: str) -> None:
     """The error names what could not be read."""
     with pytest.raises(errors.Malformed, match="not a readable Control"):
         Control.decode(junk)
+
+
+def test_a_number_has_no_hash() -> None:
+    """So no dictionary of ours can be filled with numbers that were made to have the same one."""
+    number = BigInt(10**60)
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(number)
+    for value in (Part(value=number), Unit(unit_id="x", number=number, work=Survey(target=number))):
+        with pytest.raises(TypeError, match="unhashable"):
+            hash(value)
+
+
+def test_numbers_are_kept_under_their_digits() -> None:
+    """Thousands that are equal modulo 2^61 - 1, as which Python hashes integers, have as many hashes."""
+    numbers = [BigInt(91 + i * (2**61 - 1)) for i in range(2000)]
+    assert {91} == {hash(int(number)) for number in numbers}
+    kept = {hash(key_of(number)) for number in numbers}
+
+    assert len(numbers) == len(kept)
+    assert numbers == distinct([*numbers, *numbers])

@@ -91,10 +91,8 @@ class Families(RuleBasedStateMachine):
             assert math.lcm(*values) == math.prod(values)
             assert known.active == bool(known.outstanding or known.waits_for)
             assert known.outstanding.keys() >= {*known.outbox}
-            assert {known.number} >= {entry.unit.number for entry in known.outstanding.values()}
-            assert {known.number} >= {
-                entry.unit.work.target for entry in known.outstanding.values()
-            }
+            units = [entry.unit for entry in known.outstanding.values()]
+            assert all(unit.number == unit.work.target == known.number for unit in units)
 
     @invariant()
     def whatever_is_asked_for_is_worked_on(self) -> None:

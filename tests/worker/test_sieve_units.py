@@ -51,7 +51,7 @@ async def test_units_add_up_to_a_factorization(slot: Slot) -> None:
     solving = slot.progress()
 
     assert result.counted is None
-    assert {P, Q} == {piece.value for piece in result.pieces}
+    assert {P, Q} == {int(piece.value) for piece in result.pieces}
     assert math.prod(piece.value for piece in result.pieces) == N
     assert {Certainty.PROVEN} == {piece.certainty for piece in result.pieces}
     assert solving is not None

@@ -105,7 +105,7 @@ async def test_what_ended_numbers_left_in_the_store_is_deleted(
     for sweeper in sweepers:
         await sweeper.sweep(active=False)
 
-    assert {given_up, 91} == {*await sqlite_store.list_stored()}
+    assert sorted([given_up, 91]) == sorted(await sqlite_store.list_stored())
     assert [] == await sqlite_store.list_outcomes(given_up)
     assert 1 == len(await sqlite_store.list_outcomes(91))
 

@@ -7,7 +7,7 @@ import msgspec
 from pymongo import ASCENDING, DESCENDING, UpdateMany
 
 from common import errors
-from common.domain import Ending, KeyedRequest, Lane, Task
+from common.domain import BigInt, Ending, KeyedRequest, Lane, Task
 from common.runtime.concurrency import gather_limited
 from common.store import DEFAULT_RETENTION, Retention, TaskCursor
 from common.store.mongo.server import (
@@ -156,17 +156,17 @@ class Tasks(Server):
         which = {"waits_for": key, "active": True}
         return await answered(db.factorizations.find_one(which, {"_id": 1})) is not None
 
-    async def list_wanted(self, numbers: Sequence[int]) -> set[int]:
-        """Return those of the numbers that are wanted."""
+    async def list_wanted(self, numbers: Sequence[int]) -> list[bool]:
+        """Return whether each of the numbers is wanted."""
         db = await self._ready()
         keys = [str(int(number)) for number in numbers]
         live = {"key": {"$in": keys}, "live": True}
         waiting = {"waits_for": {"$in": keys}, "active": True}
-        wanted = [
+        wanted = {
             *await answered(db.tasks.distinct("key", live)),
             *await answered(db.factorizations.distinct("waits_for", waiting)),
-        ]
-        return {int(key) for key in {*wanted} & {*keys}}
+        }
+        return [key in wanted for key in keys]
 
     async def mark_joined(self, task_ids: Sequence[str]) -> None:
         """Record that the tasks have joined their factorizations."""
@@ -187,7 +187,7 @@ class Tasks(Server):
             which["key"] = {"$gt": str(int(after))}
         cursor = db.tasks.find(which, {"_id": 0, "key": 1}).sort("key", ASCENDING).limit(limit)
         found = await answered(cursor.to_list(limit))
-        return [int(key) for key in dict.fromkeys(document["key"] for document in found)]
+        return [BigInt(key) for key in dict.fromkeys(document["key"] for document in found)]
 
     async def count_live(
         self, owner: str, *, lane: Lane | None = None, joined: bool | None = None, limit: int
@@ -229,13 +229,13 @@ class Tasks(Server):
         found = await answered(cursor.sort("created_at", ASCENDING).limit(limit).to_list(limit))
         return [Task.from_document(document) for document in found]
 
-    async def list_owners(self, numbers: Sequence[int], *, since: float) -> dict[int, set[str]]:
+    async def list_owners(self, numbers: Sequence[int], *, since: float) -> list[set[str]]:
         """Return the owners of tasks that are live or ended after ``since``."""
         db = await self._ready()
         keys = [str(int(number)) for number in numbers]
         # Two queries that each use an index: not every server plans the parts of an `$or` separately. They
         # run in this order so that a task that ends between them is found.
-        found: dict[int, set[str]] = {int(number): set() for number in numbers}
+        found: dict[str, set[str]] = {key: set() for key in keys}
         for which in ({"live": True}, {"ended.at": {"$gt": since}}):
             # Only what differs comes over the wire: one number may have 50 000 tasks.
             pairs: list[Document] = [
@@ -243,8 +243,8 @@ class Tasks(Server):
                 {"$group": {"_id": {"key": "$key", "owner": "$owner"}}},
             ]
             for document in await answered(db.tasks.aggregate(pairs).to_list(None)):
-                found[int(document["_id"]["key"])].add(document["_id"]["owner"])
-        return found
+                found[document["_id"]["key"]].add(document["_id"]["owner"])
+        return [found[key] for key in keys]
 
     # --- requests that came with an Idempotency-Key ---
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from pymongo import ASCENDING
 
-from common.domain import Outcome, WorkerStatus
+from common.domain import BigInt, Outcome, WorkerStatus
 from common.store import DEFAULT_RETENTION, Retention
 from common.store.mongo.server import Document, Duplicates, Server, answered, batched
 
@@ -55,7 +55,7 @@ class Work(Server):
         found = [
             await answered(each.distinct("number", every)) for each in (db.outcomes, db.batches)
         ]
-        return [int(number) for number in {*found[0], *found[1]}]
+        return [BigInt(number) for number in {*found[0], *found[1]}]
 
     async def insert_batch(self, number: int, unit_id: str, batch: bytes) -> None:
         """Store the first batch of a unit."""

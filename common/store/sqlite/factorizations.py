@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from common.domain import ALL_SHARDS, Factorization
+from common.domain import ALL_SHARDS, Factorization, key_of
 from common.store.sqlite.file import File, rows_of
 from common.store.sqlite.transaction import Transaction, find_factorization
 
@@ -15,7 +15,7 @@ class Factorizations(File):
 
     async def get_factorization(self, number: int) -> Factorization | None:
         """Return what is known of a number."""
-        known = self._memory.factorizations.get(number)
+        known = self._memory.factorizations.get(key_of(number))
         return known or self._look_up(lambda db: find_factorization(db, number))
 
     async def list_versions(self, numbers: Sequence[int]) -> list[int]:

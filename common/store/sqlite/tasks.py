@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from common import errors
-from common.domain import Ending, KeyedRequest, Lane, Task
+from common.domain import BigInt, Ending, KeyedRequest, Lane, Task
 from common.store import TaskCursor
 from common.store.sqlite.file import File, rows_of
 from common.store.sqlite.schema import ENDED_AT, LONG
@@ -129,11 +129,9 @@ class Tasks(File):
         """Return whether a live task asks for the number, or an active factorization waits for it."""
         return self._look_up(functools.partial(_is_wanted, number))
 
-    async def list_wanted(self, numbers: Sequence[int]) -> set[int]:
-        """Return those of the numbers that are wanted."""
-        return await self._read(
-            lambda db: {int(number) for number in numbers if _is_wanted(number, db)}
-        )
+    async def list_wanted(self, numbers: Sequence[int]) -> list[bool]:
+        """Return whether each of the numbers is wanted."""
+        return await self._read(lambda db: [_is_wanted(number, db) for number in numbers])
 
     async def mark_joined(self, task_ids: Sequence[str]) -> None:
         """Record that the tasks have joined their factorizations."""
@@ -152,7 +150,7 @@ class Tasks(File):
             "ORDER BY number LIMIT ?"
         )
         key = "" if after is None else str(int(after))
-        return await self._list(int, query, key, limit)
+        return await self._list(BigInt, query, key, limit)
 
     async def count_live(
         self, owner: str, *, lane: Lane | None = None, joined: bool | None = None, limit: int
@@ -209,7 +207,7 @@ class Tasks(File):
         )
         return await self._list(Task.decode, query, owner, created_before, limit)
 
-    async def list_owners(self, numbers: Sequence[int], *, since: float) -> dict[int, set[str]]:
+    async def list_owners(self, numbers: Sequence[int], *, since: float) -> list[set[str]]:
         """Return the owners of tasks that are live or ended after ``since``."""
         # Going through the index from owner to owner: one of them may have 50 000 tasks.
         next_owner = (
@@ -221,8 +219,8 @@ class Tasks(File):
             f"WHERE NOT live AND number = ? AND {ENDED_AT} > ?"
         )
 
-        def look(db: sqlite3.Connection) -> dict[int, set[str]]:
-            found: dict[int, set[str]] = {}
+        def look(db: sqlite3.Connection) -> list[set[str]]:
+            found: list[set[str]] = []
             for number in numbers:
                 key = str(int(number))
                 owners = {owner for (owner,) in db.execute(lately, (key, since))}
@@ -230,7 +228,7 @@ class Tasks(File):
                 while row := db.execute(next_owner, (key, owner)).fetchone():
                     owner = row[0]
                     owners.add(owner)
-                found[int(number)] = owners
+                found.append(owners)
             return found
 
         return await self._read(look)

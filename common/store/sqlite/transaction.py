@@ -11,26 +11,25 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from common.domain import Ending, Factorization, Task
+from common.domain import Ending, Factorization, Task, key_of
 
-Key = TypeVar("Key", str, int)
 Value = TypeVar("Value", Task, Factorization)
 
 MOST_RECENT = 2048
 """How many tasks and how many factorizations are kept in memory."""
 
 
-class Recent(Generic[Key, Value]):
+class Recent(Generic[Value]):
     """The values that were committed last, by key. They are immutable, so they can be shared."""
 
     def __init__(self) -> None:
-        self._values: dict[Key, Value] = {}
+        self._values: dict[str, Value] = {}
 
-    def get(self, key: Key) -> Value | None:
+    def get(self, key: str) -> Value | None:
         """Return the value as committed, or None if it is not kept."""
         return self._values.get(key)
 
-    def note(self, committed: Mapping[Key, Value | None]) -> None:
+    def note(self, committed: Mapping[str, Value | None]) -> None:
         """Add values that were committed, and drop those that were deleted (None) and the oldest."""
         for key, value in committed.items():
             self._values.pop(key, None)
@@ -46,11 +45,11 @@ class Recent(Generic[Key, Value]):
 
 
 class Memory:
-    """The cache: tasks by id, and factorizations by number."""
+    """The cache: tasks by id, and factorizations by the key of their number."""
 
     def __init__(self) -> None:
-        self.tasks: Recent[str, Task] = Recent()
-        self.factorizations: Recent[int, Factorization] = Recent()
+        self.tasks: Recent[Task] = Recent()
+        self.factorizations: Recent[Factorization] = Recent()
 
     def note(self, transaction: "Transaction") -> None:
         """Add what a transaction has written, now that it is committed."""
@@ -71,7 +70,7 @@ class Transaction:
         self._memory = memory
         self.tasks: dict[str, Task | None] = {}
         """None for a task that was deleted."""
-        self.factorizations: dict[int, Factorization] = {}
+        self.factorizations: dict[str, Factorization] = {}
 
     def task(self, task_id: str) -> Task | None:
         """Return a task."""
@@ -119,7 +118,8 @@ class Transaction:
 
     def factorization(self, number: int) -> Factorization | None:
         """Return what is known of a number."""
-        found = self.factorizations.get(number) or self._memory.factorizations.get(number)
+        key = key_of(number)
+        found = self.factorizations.get(key) or self._memory.factorizations.get(key)
         return found or find_factorization(self.db, number)
 
     def put_factorization(self, known: Factorization) -> Factorization:
@@ -136,7 +136,7 @@ class Transaction:
             known.encode(),
         )
         self.db.execute("REPLACE INTO factorizations VALUES (?, ?, ?, ?, ?, ?)", values)
-        self.factorizations[known.number] = known
+        self.factorizations[key_of(known.number)] = known
         return known
 
     def _put_waits(self, known: Factorization) -> None:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Final
 
-from common.domain import Outcome, WorkerStatus
+from common.domain import BigInt, Outcome, WorkerStatus, distinct
 from common.store.sqlite.file import File
 
 BATCHES_A_PAGE: Final = 16
@@ -48,9 +48,9 @@ class Work(File):
     async def list_stored(self) -> list[int]:
         """Return the numbers of which something is stored, with one look into the index for each."""
         found = [
-            await self._list(int, _DISTINCT.format(table)) for table in ("outcomes", "batches")
+            await self._list(BigInt, _DISTINCT.format(table)) for table in ("outcomes", "batches")
         ]
-        return [*{*found[0], *found[1]}]
+        return distinct([*found[0], *found[1]])
 
     async def insert_batch(self, number: int, unit_id: str, batch: bytes) -> None:
         """Store the first batch of a unit."""
