@@ -44,6 +44,9 @@ UNFINISHED_PER_ADDRESS = 256
 """Connections of one address with a request that is still to come, or to come to its end.
 
 Of IPv6 the first 64 bits are an address."""
+GRACE_SECONDS = 1.0
+"""A connection that has waited for less is not closed for its address: many may come at once, each with a
+request that is not read yet."""
 BACKLOG = 512
 """Connections that the kernel accepts while the event loop is busy. A client that finds no room tries again
 after a second."""
@@ -242,7 +245,8 @@ class Guard:
         self._open: set[Connection] = set()
         # Dictionaries keep the order: the first one has waited longest.
         self._waiting: dict[Connection, None] = {}
-        self._unfinished: dict[str, dict[Connection, None]] = {}
+        self._unfinished: dict[str, dict[Connection, float]] = {}
+        """By address, with the time since when they wait."""
         self._now = asyncio.get_running_loop().time
         self._untold: Counter[str] = Counter()
         self._told_at = -LOG_SECONDS
@@ -323,11 +327,17 @@ class Guard:
         self._waiting[connection] = None
 
     def _is_unfinished(self, connection: Connection) -> None:
-        """Count it for its address, and close the oldest one if there are too many."""
-        of_address = self._unfinished.setdefault(connection.address, {})
-        of_address[connection] = None
-        if len(of_address) > UNFINISHED_PER_ADDRESS:
-            self._close(next(iter(of_address)), "address")
+        """Count it for its address, and close the oldest ones if there are too many."""
+        self._unfinished.setdefault(connection.address, {})[connection] = self._now()
+        self._trim(connection.address)
+
+    def _trim(self, address: str) -> None:
+        of_address = self._unfinished[address]
+        while len(of_address) > UNFINISHED_PER_ADDRESS:
+            oldest, since = next(iter(of_address.items()))
+            if self._now() - since < GRACE_SECONDS:
+                return
+            self._close(oldest, "address")
 
     def _leave(self, connection: Connection) -> None:
         self._waiting.pop(connection, None)
@@ -352,6 +362,8 @@ class Guard:
                 begun = connection.begun
                 error = problems.TooSlow(what="The header", seconds=HEADER_SECONDS)
                 self._close(connection, "slow" if begun else "idle", error)
+            for address in list(self._unfinished):
+                self._trim(address)
             self._tell(now)
 
     def _tell(self, now: float) -> None:

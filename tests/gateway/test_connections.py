@@ -243,6 +243,7 @@ async def test_idle_connections_of_one_address_lock_nobody_out(
 ) -> None:
     """The one that has waited longest makes room, so that even this address is served."""
     monkeypatch.setattr(connections, "UNFINISHED_PER_ADDRESS", 20)
+    monkeypatch.setattr(connections, "GRACE_SECONDS", 0.0)
     connect = await serve(limit=10_000)
     before = closed("address")
     idle = [await connect() for _ in range(100)]
@@ -270,6 +271,16 @@ async def test_a_proxy_may_keep_many_connections(
 
     assert b"" == await kept[0].closed()
     assert await healthy(connect)
+
+
+async def test_a_burst_of_connections_is_served(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are there before the first of their requests is read, and none is closed for the others."""
+    monkeypatch.setattr(connections, "UNFINISHED_PER_ADDRESS", 5)
+    clients = await asyncio.gather(*(connect(HEALTH) for _ in range(30)))
+
+    assert [200] * 30 == [(await client.answer())[0] for client in clients]
 
 
 async def test_slow_bodies_of_one_address_lock_nobody_out(
