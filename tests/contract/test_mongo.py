@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 from motor.motor_asyncio import AsyncIOMotorCollection
-from pymongo.errors import BulkWriteError
+from pymongo import _csot
+from pymongo.errors import BulkWriteError, PyMongoError
+from structlog.testing import capture_logs
 
 from common import errors
 from common.domain import Ending, Status
 from common.lifecycle import new_task
 from common.runtime.settings import Settings
-from common.store.mongo import MongoStore
+from common.store.mongo import MongoStore, server
 from common.store.mongo.server import date
+from tests import waiting
 from tests.contract.conftest import opened_mongo
 
 DUPLICATE = {"index": 0, "code": 11000, "errmsg": "E11000 duplicate key"}
@@ -105,3 +108,64 @@ async def test_the_server_is_told_when_to_remove_what(mongo_store: MongoStore) -
     assert date(1.8e9 + 90 * 86_400) == stored[ended.task_id]["expires_on"]
     for collection in (db.tasks, db.requests):
         assert 0 == (await collection.index_information())["expiry"]["expireAfterSeconds"]
+
+
+async def test_a_program_works_while_indexes_are_made(
+    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upgrade that adds an index to millions of documents is no outage, and is not cut off either."""
+    made, limits = asyncio.Event(), set[float | None]()
+
+    async def create_slowly(*_: object) -> None:
+        limits.add(_csot.get_timeout())
+        await made.wait()
+
+    monkeypatch.setattr(server, "UPGRADE_SECONDS", 0.1)
+    monkeypatch.setattr(AsyncIOMotorCollection, "create_indexes", create_slowly)
+    with capture_logs() as lines:
+        async with opened_mongo(mongodb_uri) as store:
+            task = new_task(91, "91", "ann", at=1.7e9)
+
+            assert [task] == await store.insert_tasks([task])
+            assert {None} == limits
+            assert ["Indexes are being made: until they are there, queries are slow"] == [
+                line["event"] for line in lines
+            ]
+            made.set()
+
+
+async def test_why_indexes_could_not_be_made_is_logged(
+    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program goes on; if it fails at once, the first call says so and the next one tries again."""
+    full = PyMongoError("no space left")
+
+    async def fail_late(*_: object) -> None:
+        await asyncio.sleep(0.2)
+        raise full
+
+    monkeypatch.setattr(server, "UPGRADE_SECONDS", 0.1)
+    with monkeypatch.context() as patch, capture_logs() as lines:
+        patch.setattr(AsyncIOMotorCollection, "create_indexes", fail_late)
+        async with opened_mongo(mongodb_uri) as store:
+            await store.ping()
+            await waiting.until(lambda: len(lines) > 1, "the second line")
+    assert ["no space left"] == [line["why"] for line in lines[1:]]
+
+
+async def test_an_upgrade_that_fails_at_once_is_tried_again(
+    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may be there again at the next call."""
+
+    async def fail(*_: object) -> None:
+        raise PyMongoError("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AsyncIOMotorCollection, "create_indexes", fail)
+        store = MongoStore(mongodb_uri)
+        await store.open()
+        with pytest.raises(errors.StoreUnavailable):
+            await store.ping()
+    await store.ping()
+    await store.close()

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
+import pymongo
+import structlog
 from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo.errors import BulkWriteError, ConfigurationError, OperationFailure, PyMongoError
@@ -17,6 +19,8 @@ from common.runtime.concurrency import Batcher
 from common.runtime.metrics import CLOCK_SKEW
 from common.store import DEFAULT_RETENTION, Retention, Size
 from common.store.mongo.indexes import INDEXES
+
+log = structlog.stdlib.get_logger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,6 +34,8 @@ DATABASE: Final = "factorline"
 KEYS_A_FIND: Final = 2000
 """Tasks or versions that one `find` asks for: a few milliseconds of the event loop's time to decode."""
 FORGET_WORKERS_SECONDS: Final = 86_400
+UPGRADE_SECONDS: Final = 1.0
+"""How long a program waits for indexes: on a new database they take a fraction of this."""
 TIME_SECONDS: Final = 30.0
 """The server is asked for its time this often, by the call that comes next."""
 COLLECTIONS: Final = (
@@ -91,6 +97,7 @@ class Server:
         self._clock = Clock()
         self._asked_for_time_at = -math.inf
         self._preparing = asyncio.Lock()
+        self._upgrading: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Create the indexes if the server is there; otherwise the first call that reaches it does."""
@@ -100,7 +107,9 @@ class Server:
             return
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection. Indexes that are being made, the server goes on to make."""
+        if self._upgrading is not None:
+            self._upgrading.cancel()
         self._client.close()
 
     async def ping(self) -> None:
@@ -131,7 +140,7 @@ class Server:
         return await asyncio.gather(*(answered(measure(name)) for name in COLLECTIONS))
 
     async def _ready(self) -> "AsyncIOMotorDatabase[Document]":
-        """Return the database once its indexes exist: without the unique ones there could be duplicates."""
+        """Return the database once it has been prepared."""
         if not self._prepared:
             await self._prepare()
         elif elapsed() - self._asked_for_time_at > TIME_SECONDS:
@@ -149,17 +158,32 @@ class Server:
             if self._prepared:
                 return
             await self._ask_for_time()
-            for collection, indexes in INDEXES.items():
-                await answered(self._db[collection].create_indexes(indexes))
             long_gone = {"seen_at": {"$lt": self.now() - FORGET_WORKERS_SECONDS}}
             await answered(self._db.workers.delete_many(long_gone))
-            laneless = {
-                "unjoined": True,
-                "lane": {"$exists": False},
-            }  # written before there were lanes
+            await self._begin_upgrade()
+            self._prepared = True
+
+    async def _begin_upgrade(self) -> None:
+        """Begin to upgrade the database, which takes minutes if it has millions of documents; go on soon.
+
+        Until the indexes are there, queries are slow, and work that a unique one keeps out is done twice.
+        """
+        self._upgrading = asyncio.create_task(self._upgrade())
+        self._upgrading.add_done_callback(_log_upgrade)
+        done, _ = await asyncio.wait({self._upgrading}, timeout=UPGRADE_SECONDS)
+        if done:
+            await self._upgrading
+        else:
+            log.warning("Indexes are being made: until they are there, queries are slow")
+
+    async def _upgrade(self) -> None:
+        """Make the indexes that are missing, and add to documents of earlier versions what they lack."""
+        with pymongo.timeout(None):  # the client's limit would have the server give up half-way
+            for collection, indexes in INDEXES.items():
+                await answered(self._db[collection].create_indexes(indexes))
+            laneless = {"unjoined": True, "lane": {"$exists": False}}
             await answered(self._db.tasks.update_many(laneless, {"$set": {"lane": "short"}}))
             await self._add_waits()
-            self._prepared = True
 
     async def _add_waits(self) -> None:
         """Add what active factorizations wait for, which earlier versions did not write."""
@@ -169,6 +193,13 @@ class Server:
             which = {"_id": document["_id"], "version": known.version}
             waits = {"waits_for": [str(int(number)) for number in known.waits_for]}
             await answered(self._db.factorizations.update_one(which, {"$set": waits}))
+
+
+def _log_upgrade(upgrading: asyncio.Task[None]) -> None:
+    """Say why it failed after the program had gone on without it."""
+    error = None if upgrading.cancelled() else upgrading.exception()
+    if isinstance(error, errors.StoreUnavailable):
+        log.warning("Upgrading failed: the next program that starts tries again", why=error.why)
 
 
 class Duplicates(Exception):
