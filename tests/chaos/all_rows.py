@@ -5,6 +5,7 @@ from tests.chaos import (
     broker_rows,
     client_rows,
     embedded_rows,
+    page_rows,
     process_rows,
     store_rows,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "broker_rows",
     "client_rows",
     "embedded_rows",
+    "page_rows",
     "process_rows",
     "store_rows",
 ]
