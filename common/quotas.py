@@ -56,8 +56,9 @@ class Quotas:
             errors.StoreUnavailable: The store does not answer.
 
         """
-        limits = await self._current_limits()
-        limited = sorted(owner for owner in {*owners} if owner in limits)
+        asked = {*owners}
+        limits = await self._current_limits() if asked else {}
+        limited = sorted(asked & limits.keys())
         found = await gather_limited(self._is_used_up, limited, limit=_CONCURRENT_READS)
         return {owner for owner, used_up in zip(limited, found, strict=True) if used_up}
 

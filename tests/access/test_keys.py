@@ -57,6 +57,36 @@ async def test_no_call_is_answered_without_a_valid_key(
     assert (header is not None) == ("invalid_token" in response.headers["WWW-Authenticate"])
 
 
+@pytest.mark.parametrize(
+    ("values", "status"),
+    [
+        (["Bearer {}"], 200),
+        (["bEARER   {}  "], 200),
+        (["Bearer {}", "Bearer {}"], 401),
+        (["Bearer {}", "Basic x"], 401),
+        (["Bearer {}, Bearer {}"], 401),
+        (["Bearer\t{}"], 401),
+        (["Bearer\u00a0{}"], 401),
+        (["Bearer {}\u00a0"], 401),
+        (["Bearer {}="], 401),
+        (['Bearer "{}"'], 401),
+        (["Basic {}"], 401),
+        (["{}"], 401),
+    ],
+)
+async def test_a_valid_key_counts_in_one_form_only(
+    client: Client, make_key: MakeKey, values: list[str], status: int
+) -> None:
+    """A proxy and a gateway that read a header differently would let a request pass as two callers."""
+    ann = await make_key("ann")
+    headers = [("Authorization", value.replace("{}", ann.secret)) for value in values]
+
+    assert status == (await client.get("/tasks", headers=headers)).status
+    for name in ("Proxy-Authorization", "X-Api-Key", "Cookie"):
+        answer = await client.get("/tasks", headers={name: f"Bearer {ann.secret}"})
+        assert 401 == answer.status
+
+
 @pytest.mark.parametrize(("method", "path"), OPEN)
 async def test_public_calls_need_no_key(client: Client, method: str, path: str) -> None:
     """Pages, documents and health are for everybody."""

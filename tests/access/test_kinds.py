@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from msgspec.structs import replace
 
 from common.broker.memory import MemoryBroker
-from common.domain import NewKey
+from common.domain import ApiKey, NewKey
 from common.runtime import audit
 from common.runtime.settings import Settings
 from common.store.sqlite import SqliteStore
@@ -296,3 +296,22 @@ def test_strangers_cannot_flood_the_audit_log(logged: list[Any]) -> None:
 
     assert audit.REFUSALS_A_SECOND + 1 == len(logged)
     assert 100 - audit.REFUSALS_A_SECOND == logged[-1]["left_out"]
+
+
+def test_a_key_of_an_earlier_version_is_read() -> None:
+    """It never expires, may do everything and may be used everywhere; when it was last used is not known."""
+    stored = {
+        "v": 1,
+        "key_id": "055d3ff84336",
+        "digest": "055d3ff84336" + 52 * "0",
+        "name": "laptop",
+        "owner": "ann",
+        "operator": False,
+        "limits": {"tasks": 5},
+        "created_at": 1.0,
+        "revoked_at": None,
+    }
+    key = ApiKey.from_document(stored)
+
+    assert key.is_valid(1e12)
+    assert (False, (), None, "") == (key.read_only, key.networks, key.last_used_at, key.made_by)
