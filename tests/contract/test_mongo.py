@@ -106,6 +106,11 @@ async def test_the_server_is_told_when_to_remove_what(mongo_store: MongoStore) -
 
     assert "expires_on" not in stored[live.task_id]
     assert date(1.8e9 + 90 * 86_400) == stored[ended.task_id]["expires_on"]
+    # An earlier version wrote no such time.
+    await db.tasks.update_many({}, {"$unset": {"expires_on": ""}})
+    mongo_store._prepared = False  # noqa: SLF001 as when a program starts
+    await mongo_store.open()
+    assert stored == {each["_id"]: each async for each in db.tasks.find()}
     for collection in (db.tasks, db.requests):
         assert 0 == (await collection.index_information())["expiry"]["expireAfterSeconds"]
 

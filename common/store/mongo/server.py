@@ -184,6 +184,8 @@ class Server:
             laneless = {"unjoined": True, "lane": {"$exists": False}}
             await answered(self._db.tasks.update_many(laneless, {"$set": {"lane": "short"}}))
             await self._add_waits()
+            if self.keep.task_days:
+                await answered(self._db.tasks.update_many(*_expiring(self.keep.task_days)))
 
     async def _add_waits(self) -> None:
         """Add what active factorizations wait for, which earlier versions did not write."""
@@ -193,6 +195,13 @@ class Server:
             which = {"_id": document["_id"], "version": known.version}
             waits = {"waits_for": [str(int(number)) for number in known.waits_for]}
             await answered(self._db.factorizations.update_one(which, {"$set": waits}))
+
+
+def _expiring(days: float) -> tuple[Document, list[Document]]:
+    """Return the update that gives ended tasks of earlier versions the time of their removal."""
+    milliseconds = {"$multiply": [{"$add": ["$ended.at", 86_400 * days]}, 1000]}
+    fields = {"expires_on": {"$toDate": {"$toLong": milliseconds}}}
+    return {"expires_on": None, "live": False}, [{"$set": fields}]
 
 
 def _log_upgrade(upgrading: asyncio.Task[None]) -> None:
