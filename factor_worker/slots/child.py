@@ -179,11 +179,20 @@ def _prepare(channel: socket.socket, limits: ChildLimits) -> None:
         _limit(resource.RLIMIT_AS, limits.memory_bytes + SPARE_ADDRESS_SPACE_BYTES)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, MOST_DESCRIPTORS)
-    _limit(resource.RLIMIT_FSIZE, 0)  # no file grows, not even the log that stderr may be
+    _limit(resource.RLIMIT_FSIZE, 0)  # no file grows
+    _hush()
     confinement.confine()
     for name in os.environ.keys() - {*KEPT_ENVIRONMENT}:
         del os.environ[name]
     gc.freeze()
+
+
+def _hush() -> None:
+    """Let go of the worker's log: it could be filled, and lines of it forged."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in _STANDARD_STREAMS:
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
 
 
 def _limit(what: int, most: int) -> None:

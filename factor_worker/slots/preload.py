@@ -18,6 +18,7 @@ import select  # noqa: E402 after the lines above
 import signal  # noqa: E402 after the lines above
 import socket  # noqa: E402 after the lines above
 import sys  # noqa: E402 after the lines above
+import time  # noqa: E402 after the lines above
 import traceback  # noqa: E402 after the lines above
 from pathlib import Path  # noqa: E402 after the lines above
 from typing import NoReturn  # noqa: E402 after the lines above
@@ -59,7 +60,14 @@ class _Server:
                 os.read(wakeup, 4096)
             self._reap()
             if self._control.fileno() in readable and not self._answer():
-                return
+                break
+        # A child may have taken back its wish to die with this process.
+        while left := _children() | self._reports.keys():
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            while self._reap_one():
+                pass
+            time.sleep(0.01)
 
     def _answer(self) -> bool:
         """Fork a child for the next request; return whether there was one."""

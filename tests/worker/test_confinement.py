@@ -144,6 +144,18 @@ def limits() -> object:
     return [resource.getrlimit(name)[1] for name in names]
 
 
+async def test_a_child_writes_nothing_into_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could fill it, or forge lines that somebody believes."""
+    assert [True] * 3 == await look(monkeypatch, standard_streams)
+
+
+@probe()
+def standard_streams() -> object:
+    """Return whether they are the null device."""
+    nowhere = Path(os.devnull).stat().st_rdev
+    return [os.fstat(stream).st_rdev == nowhere for stream in range(3)]
+
+
 def test_a_child_cannot_take_the_shared_memory_away() -> None:
     """A worker that reads beyond the end of a file that was cut short dies of SIGBUS."""
     descriptor = Shared.make()

@@ -1,16 +1,18 @@
 """Child processes: where they come from, what they inherit, and what they die with."""
 
 import asyncio
+import ctypes
 import os
 import stat
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import psutil
 import pytest
 
 from common.domain import BigInt, Fault, Survey, Whole
-from factor_worker.slots import forkserver
+from factor_worker.slots import child, compute, forkserver
 from factor_worker.slots.child import KEPT_ENVIRONMENT
 from factor_worker.slots.errors import UnitFailed
 from factor_worker.slots.slot import Slot
@@ -21,12 +23,14 @@ from tests.worker.probes import descriptors, look, probe
 ROOT = Path(__file__).parents[2]
 
 WORKER = f"""
-import asyncio
+import asyncio, sys
 from common.domain import BigInt, Whole
+from factor_worker.slots import forkserver
 from factor_worker.slots.child import ChildLimits
 from factor_worker.slots.slot import Slot
 
 async def main():
+    forkserver.TARGET = sys.argv[1]
     slot = Slot(ChildLimits(600, 1024 << 20))
     await slot.start()
     print(slot._child.pid, flush=True)
@@ -91,24 +95,42 @@ async def test_where_nothing_is_forked_a_child_loads_everything_itself(
         await slot.close()
 
 
+def outlive(*args: Any, **named: Any) -> None:
+    """Be a child that takes back its wish to die with its parent, as one may that was taken over."""
+    perform = compute.perform
+
+    def unbind_and_perform(*work: Any) -> compute.Result:
+        ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
+        return perform(*work)
+
+    compute.perform = cast("Any", unbind_and_perform)
+    child.serve(*args, **named)
+
+
 @linux_only
-async def test_a_busy_child_dies_with_its_worker(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", [forkserver.TARGET, f"{__name__}:outlive"])
+async def test_a_busy_child_dies_with_its_worker(tmp_path: Path, target: str) -> None:
     """After SIGKILL of the worker, nobody computes what nobody will receive."""
     program = tmp_path / "worker.py"
     program.write_text(WORKER)
     worker = await asyncio.create_subprocess_exec(
-        sys.executable, program, stdout=asyncio.subprocess.PIPE, env={"PYTHONPATH": str(ROOT)}
+        sys.executable,
+        program,
+        target,
+        stdout=asyncio.subprocess.PIPE,
+        env={"PYTHONPATH": str(ROOT)},
     )
     assert worker.stdout is not None
-    child = psutil.Process(int(await worker.stdout.readline()))
-    server = child.parent()
+    busy = psutil.Process(int(await worker.stdout.readline()))
+    server = busy.parent()
     assert server is not None
-    await waiting.until(lambda: child.cpu_times().user > 0.1, "a busy child")
+    begun = busy.cpu_times().user
+    await waiting.until(lambda: busy.cpu_times().user > begun + 0.3, "a busy child")
     worker.kill()
     await worker.wait()
 
-    await asyncio.to_thread(psutil.wait_procs, [child, server], timeout=5)
-    assert not child.is_running()
+    await asyncio.to_thread(psutil.wait_procs, [busy, server], timeout=5)
+    assert not busy.is_running()
     assert not server.is_running()
     await worker.communicate()  # closes the pipe that they all held
 
@@ -135,9 +157,9 @@ async def test_the_event_loop_goes_on_while_a_new_fork_server_loads(slot: Slot) 
     """A child that died while idle is noticed at the next unit, and replacing it blocks nobody."""
     server = child_of(slot).parent()
     assert server is not None
-    child = child_of(slot)
+    idle = child_of(slot)
     server.kill()
-    await waiting.until(lambda: not child.is_running(), "the end of the child")
+    await waiting.until(lambda: not idle.is_running(), "the end of the child")
     computing = asyncio.create_task(slot.compute(Survey(BigInt(15))))
     turns = 0
     while not computing.done():
