@@ -210,6 +210,7 @@ class Hub:
             followed = self._followed[key] = _Followed(task.key)
         watcher = Watcher(task, followed, on_change)
         followed.watchers.add(watcher)
+        metrics.FOLLOWERS.inc()
         metrics.FOLLOWED.set(len(self._followed))
         return watcher
 
@@ -220,6 +221,7 @@ class Hub:
         if watcher not in followed.watchers:
             return
         followed.watchers.discard(watcher)
+        metrics.FOLLOWERS.dec()
         if not followed.watchers:
             self._note(followed, None)
             del self._followed[followed.key]

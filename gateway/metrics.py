@@ -34,6 +34,10 @@ SOCKETS_CLOSED = Counter(
     "factorline_websockets_closed", "WebSockets that have closed, by close code", ["code"]
 )
 FOLLOWED = Gauge("factorline_followed_numbers", "Numbers that a client of this gateway follows")
+FOLLOWERS = Gauge(
+    "factorline_followers", "Tasks that this gateway watches for WebSockets and waiting requests"
+)
+SUBSCRIPTIONS = Gauge("factorline_subscriptions", "Tasks that open WebSockets follow")
 EVENTS = Counter(
     "factorline_events",
     "Events received, by whether a client of this gateway follows the number",

@@ -93,11 +93,13 @@ class Quota:
         if self.used + count > self.limit:
             return False
         self.used += count
+        metrics.SUBSCRIPTIONS.inc(count)
         return True
 
     def give_back(self, count: int = 1) -> None:
         """Return what was taken."""
         self.used -= count
+        metrics.SUBSCRIPTIONS.dec(count)
 
 
 @dataclass

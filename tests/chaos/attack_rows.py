@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import gzip
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from infra.local.programs import Gateway
 from tests import waiting
 from tests.chaos.laboratory import Laboratory
 from tests.chaos.row import row
+from tests.gateway.websocket.raw import frame, handshake
 
 INFLATED = 512 << 20
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
@@ -111,3 +112,79 @@ async def idle(lab: Laboratory) -> None:
             lambda: idle.ended >= 5000 - 256, "the longest idle to make room", seconds=20
         )
         assert await served(idle)
+
+
+@row("flood of pings over 20 WebSockets", attack=True)
+async def pings(lab: Laboratory) -> None:
+    """Ten send half a million small ones each, ten send large ones, and none of them reads an answer."""
+    gateway = lab.stack.gateways[0]
+    small, large = frame({"type": "ping"}), frame({"type": "ping", "id": 60_000 * "x"})
+    async with lab.under_attack(gateway), crowd(gateway) as patient, crowd(gateway) as greedy:
+        for _ in range(10):
+            await patient.add(handshake("127.0.0.1"))
+            await greedy.add(handshake("127.0.0.1"))
+        patient.send(500_000 * small)
+        greedy.send(400 * large)
+        assert await served(patient)
+        await waiting.until(lambda: greedy.ended == 10, "the large ones to be refused", seconds=30)
+        await asyncio.sleep(20)
+        assert await served(patient)
+
+
+async def _held_tasks(lab: Laboratory, numbers: Sequence[int]) -> list[str]:
+    """Stop the workers, and ask for numbers that wait for them; return the tasks."""
+    lab.kept_down |= set(lab.stack.workers)
+    for worker in lab.stack.workers:
+        worker.kill()
+    places = asyncio.Semaphore(20)
+
+    async def post(number: int) -> str:
+        async with places:
+            return (await lab.post(number=number, follow=False)).task_id or ""
+
+    return await asyncio.gather(*map(post, numbers))
+
+
+async def _let_go(lab: Laboratory) -> None:
+    lab.kept_down.clear()
+    for worker in lab.stack.workers:
+        await worker.start()
+    await lab.at_rest(seconds=120)
+
+
+@row("20 000 changes of mind over 10 WebSockets", traffic=0, attack=True)
+async def changes_of_mind(lab: Laboratory) -> None:
+    """They subscribe to a task and unsubscribe, in one packet, hang up, and leave no follower."""
+    gateway = lab.stack.gateways[0]
+    [task_id] = await _held_tasks(lab, [lab.number()])
+    subscribe = frame({"type": "subscribe", "task_ids": [task_id]})
+    unsubscribe = frame({"type": "unsubscribe", "task_ids": [task_id]})
+    async with lab.under_attack(gateway):
+        async with crowd(gateway) as fickle:
+            for _ in range(10):
+                await fickle.add(handshake("127.0.0.1") + 1000 * (subscribe + unsubscribe))
+            fickle.send(1000 * (unsubscribe + subscribe))
+            await asyncio.sleep(10)
+            assert await served(fickle)
+        await waiting.until(lambda: _nobody_follows(lab, gateway), "every follower to be forgotten")
+    await _let_go(lab)
+
+
+async def _nobody_follows(lab: Laboratory, gateway: Gateway) -> bool:
+    async with lab.session.get(f"http://{gateway.metrics_address}/metrics") as response:
+        return "factorline_followed_numbers 0.0" in await response.text()
+
+
+@row("400 numbers with the same hash over 20 WebSockets", traffic=0, attack=True)
+async def equal_hashes(lab: Laboratory) -> None:
+    """They are equal modulo 2^61 - 1, as which Python hashes integers, and all are followed 20 times."""
+    gateway = lab.stack.gateways[0]
+    first = lab.number()
+    ids = await _held_tasks(lab, [first + turn * (2**61 - 1) for turn in range(400)])
+    subscribe = frame({"type": "subscribe", "task_ids": ids})
+    async with lab.under_attack(gateway), crowd(gateway) as followers:
+        for _ in range(20):
+            await followers.add(handshake("127.0.0.1") + subscribe)
+        await asyncio.sleep(20)  # two rechecks of all that is followed
+        assert await served(followers)
+        await _let_go(lab)

@@ -8,6 +8,8 @@ from aiohttp.test_utils import TestClient
 
 from common.broker.memory import MemoryBroker
 from common.domain import BigInt, Event
+from common.domain.factorizations import begin
+from common.lifecycle import new_task
 from common.store.sqlite import SqliteStore
 from gateway.context import HUB, LIFECYCLE
 from gateway.websocket.close_codes import CloseCode
@@ -16,6 +18,8 @@ from tests.gateway.work import finish, part
 from tests.metrics import moves, value
 
 Client = TestClient[web.Request, web.Application]
+
+HARD = BigInt((10**33 + 61) * (10**40 + 121))
 
 
 async def test_requests(client: Client) -> None:
@@ -78,3 +82,22 @@ async def test_metrics_are_shown(client: Client) -> None:
 
     assert "text/plain" in response.headers["Content-Type"]
     assert "# TYPE factorline_http_requests_total counter" in await response.text()
+
+
+async def test_followers(client: Client, store: SqliteStore) -> None:
+    """As many tasks are watched as open sockets follow, and none when they are closed."""
+    await store.create_factorization(begin(HARD, 1.0))
+    [task] = await store.insert_tasks([new_task(HARD, "", "anonymous", at=store.now())])
+    async with (
+        moves("factorline_followers"),
+        moves("factorline_subscriptions"),
+        moves("factorline_followed_numbers"),
+    ):
+        socket = await client.ws_connect("/ws")
+        await socket.send_json({"type": "subscribe", "task_ids": [task.task_id]})
+    before = [value("factorline_followers"), value("factorline_subscriptions")]
+    await socket.close()
+    await waiting.until(lambda: value("factorline_followers") < before[0], "the follower to go")
+
+    after = [value("factorline_followers"), value("factorline_subscriptions")]
+    assert [before[0] - 1, before[1] - 1] == after

@@ -29,6 +29,14 @@ def frame(
     return head + bytes(4) + payload
 
 
+def handshake(host: str) -> bytes:
+    """Return the request that opens a WebSocket."""
+    return (
+        f"GET /ws HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    ).encode()
+
+
 class RawSocket:
     """An open WebSocket."""
 
@@ -79,11 +87,7 @@ async def opened(client: TestClient[web.Request, web.Application]) -> AsyncItera
     connection.setblocking(False)  # noqa: FBT003 the standard library's
     await asyncio.get_running_loop().sock_connect(connection, (client.host, client.port))
     reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 16)
-    writer.write(
-        f"GET /ws HTTP/1.1\r\nHost: {client.host}:{client.port}\r\nUpgrade: websocket\r\n"
-        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        "Sec-WebSocket-Version: 13\r\n\r\n".encode()
-    )
+    writer.write(handshake(f"{client.host}:{client.port}"))
     answer = await reader.readuntil(b"\r\n\r\n")
     assert b"101" in answer.partition(b"\r\n")[0], answer
     try:
