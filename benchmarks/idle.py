@@ -1,6 +1,7 @@
 """How many operations does a cluster ask of its store while there is nothing to do, or while numbers wait?
 
     python -m benchmarks.idle --workers 2 16 64
+    python -m benchmarks.idle --keeper 10000        what the keeper of so many workers reads and writes
 
 The loops of so many workers (heartbeat, sweeper, admission, charging), without child processes, share one
 SQLite file and a broker in memory. First there is no number at all. Then three owners have two hundred long
@@ -15,21 +16,25 @@ import contextlib
 import itertools
 import logging
 import tempfile
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import bson
 import structlog
+from msgspec.structs import replace
 
 from common.broker import Delivery, Queue
 from common.broker.memory import MemoryBroker
-from common.domain import Unit
+from common.domain import BigInt, Cluster, Unit, WorkerStatus, digest_of
 from common.lifecycle import Lifecycle, Submission
 from common.numbers import ParsedNumber
 from common.store.sqlite import SqliteStore
 from factor_worker.admission import Admission
 from factor_worker.heartbeat import Activity, Heartbeat
 from factor_worker.metering import Meter
+from factor_worker.rendezvous import shard_servers
 from factor_worker.settlement import Settlement
 from factor_worker.sweeper import Sweeper
 
@@ -49,7 +54,14 @@ class CountingStore(SqliteStore):
 
     def __getattribute__(self, name: str) -> object:
         """Count a method that is looked up to be called."""
-        if not name.startswith("_") and name not in ("calls", "commits", "open", "close"):
+        if not name.startswith("_") and name not in (
+            "calls",
+            "commits",
+            "open",
+            "close",
+            "now",
+            "keep",
+        ):
             self.calls[name] += 1
         return super().__getattribute__(name)
 
@@ -143,6 +155,37 @@ async def measure(workers: list[int], seconds: float) -> None:
             print(line(number, "waiting", await count(store, seconds), seconds), flush=True)
 
 
+def keep(workers: int) -> None:
+    """Print the bytes that a keeper reads and writes at each heartbeat, and the CPU time that takes it.
+
+    Each of its workers has two units of one of a thousand long numbers. Documents are as MongoDB sends them.
+    """
+    documents = []
+    for each in range(workers):
+        number = BigInt(10**94 + each % 1000)
+        status = WorkerStatus(
+            worker_id=f"factorline-worker-{each}-1-{each:06x}",
+            host=f"factorline-worker-{each}",
+            pid=1,
+            slots=2,
+            running=tuple(f"{digest_of(number)}-{unit}" for unit in (each, each + 1)),
+            large=(number,),
+            newest_issue={Queue.SURVEY: 1.0, Queue.WORK: 2.0},
+            started_at=1.0,
+            seen_at=2.0,
+        )
+        documents.append(bson.encode({**status.to_document(), "_id": status.worker_id}))
+    began = time.process_time()
+    seen = [WorkerStatus.from_document(bson.decode(document)) for document in documents]
+    cluster = Cluster.of(seen, shard_servers([worker.worker_id for worker in seen]))
+    seconds = time.process_time() - began
+    word = len(bson.encode(replace(seen[0], cluster=cluster).to_document()))
+    print(
+        f"{workers} workers: reads {sum(map(len, documents)) / 1024:.0f} KiB in {1000 * seconds:.0f} ms"
+        f" of CPU, and writes {word} bytes, which all others read"
+    )
+
+
 def main() -> None:
     """Measure clusters of some sizes."""
     parser = argparse.ArgumentParser(
@@ -152,9 +195,13 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 16, 64])
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--keeper", type=int, metavar="WORKERS", help="measure the keeper alone")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    asyncio.run(measure(options.workers, options.seconds))
+    if options.keeper:
+        keep(options.keeper)
+    else:
+        asyncio.run(measure(options.workers, options.seconds))
 
 
 if __name__ == "__main__":

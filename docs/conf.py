@@ -64,6 +64,7 @@ NAVIGATION = {
         "docs/explanation/bounded-units",
         "docs/explanation/engine",
         "docs/explanation/threat-model",
+        "docs/explanation/large-clusters",
         "docs/explanation/glossary",
     ],
     "Project": [
