@@ -65,6 +65,9 @@ class Store(Protocol):
     async def open(self) -> None:
         """Connect, and create what is missing (tables, indexes)."""
 
+    async def migrate(self) -> None:
+        """Wait until everything is made that this version adds, such as indexes, however long it takes."""
+
     async def close(self) -> None:
         """Release everything. Calling it twice is harmless."""
 

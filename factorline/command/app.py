@@ -242,6 +242,14 @@ def doctor(*, json: Json = False, url: Url = _HOME) -> None:
     sys.exit(examination.doctor(url, json=json))
 
 
+@app.command()
+def migrate() -> None:
+    """Make the store ready for this version before its programs start, which can take minutes."""
+    from factorline.command import launch
+
+    launch.replace_with("common.store.migrate")
+
+
 keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(
     keys, name="keys", help="Make, list and revoke API keys, in the store of the service."

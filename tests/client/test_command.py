@@ -387,3 +387,14 @@ def test_help_and_completion_need_no_service() -> None:
         assert re.search(rf"^ +{verb.callback.__name__.strip('_')} ", shown, re.MULTILINE)
     assert "_FACTORLINE_COMPLETE=complete_bash" in script
     assert ["submit"] == completed.split()
+
+
+def test_a_store_can_be_made_ready_before_its_programs_start(tmp_path: Path) -> None:
+    """The command says that it has; a store that does not answer is named to the operator."""
+    done = factorline("", "migrate", FACTORLINE_DATA=str(tmp_path))
+    nobody = "mongodb://127.0.0.1:9/factorline"
+    failed = factorline("", "migrate", FACTORLINE_MONGODB_URI=nobody)
+
+    assert ("The store is ready for this version.\n", 0) == (done.stdout, done.returncode)
+    assert 1 == failed.returncode
+    assert "127.0.0.1:9" in failed.stderr

@@ -174,3 +174,23 @@ async def test_an_upgrade_that_fails_at_once_is_tried_again(
             await store.ping()
     await store.ping()
     await store.close()
+
+
+async def test_migrating_waits_for_the_indexes(
+    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes, and it may be repeated."""
+    create = AsyncIOMotorCollection.create_indexes
+
+    async def create_slowly(*args: Any) -> object:
+        await asyncio.sleep(0.1)
+        return await create(*args)
+
+    monkeypatch.setattr(server, "UPGRADE_SECONDS", 0.05)
+    monkeypatch.setattr(AsyncIOMotorCollection, "create_indexes", create_slowly)
+    async with opened_mongo(mongodb_uri) as store:
+        for _ in range(2):
+            await store.migrate()
+            made = await store._db.tasks.index_information()  # noqa: SLF001 what is there is the point
+
+            assert {"newest", "wanted", "expiry"} <= set(made)

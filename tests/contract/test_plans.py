@@ -18,7 +18,7 @@ Document = dict[str, Any]
 SMALL = {"workers", "keys"}
 """A cluster has a few workers, and operators list all keys."""
 NOT_CALLED = {
-    *("open", "close", "ping", "heartbeat", "remove_worker"),
+    *("open", "close", "migrate", "ping", "heartbeat", "remove_worker"),
     *("get_worker", "list_workers"),
     *("insert_key", "find_keys", "list_keys", "revoke_key", "mark_key_used"),
 }

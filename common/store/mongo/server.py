@@ -106,6 +106,11 @@ class Server:
         except errors.StoreUnavailable:
             return
 
+    async def migrate(self) -> None:
+        """Make the indexes, and add to documents of earlier versions what they lack."""
+        await self._ready()
+        await self._upgrade()
+
     async def close(self) -> None:
         """Close every connection. Indexes that are being made, the server goes on to make."""
         if self._upgrading is not None:

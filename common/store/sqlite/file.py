@@ -51,6 +51,9 @@ class File:
         self._connection = await self._on_thread(self._connect)
         self._lookups = await self._on_thread(self._connect)
 
+    async def migrate(self) -> None:
+        """Do nothing: opening the file does it all, since no other program can be using it."""
+
     async def close(self) -> None:
         """Commit the writes that wait, and close the file."""
         if self._committer is not None:
