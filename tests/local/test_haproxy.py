@@ -277,7 +277,7 @@ async def test_half_a_body_does_not_hold_a_gateway(front: Front) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST / HTTP/1.1\r\nHost: half\r\nContent-Length: 10\r\n\r\n{")
     async with asyncio.timeout(20):
-        answer = await reader.read()
+        answer = await reader.readline()  # HAProxy 3.2 leaves it to the client to hang up
     writer.close()
 
     assert answer.startswith(b"HTTP/1.1 408 ")
