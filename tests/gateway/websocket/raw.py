@@ -12,14 +12,18 @@ from aiohttp.test_utils import TestClient
 
 
 def frame(
-    payload: bytes | str | dict[str, Any], *, kind: int = WSMsgType.TEXT, last: bool = True
+    payload: bytes | str | dict[str, Any],
+    *,
+    kind: int = WSMsgType.TEXT,
+    last: bool = True,
+    reserved: int = 0,
 ) -> bytes:
     """Return a frame of a client, masked with zeros; a dict is sent as JSON."""
     if isinstance(payload, dict):
         payload = json.dumps(payload)
     if isinstance(payload, str):
         payload = payload.encode()
-    first, size = (0x80 if last else 0) | kind, len(payload)
+    first, size = (0x80 if last else 0) | reserved | kind, len(payload)
     if size < 126:
         head = bytes((first, 0x80 | size))
     elif size < 1 << 16:
@@ -45,18 +49,12 @@ class RawSocket:
         self.writer = writer
 
     async def push(self, data: bytes) -> bool:
-        """Send as much as the other side takes; return whether it took all of it.
-
-        If it takes nothing for a second, or cuts the connection off, it does not want the rest.
-        """
-        transport = self.writer.transport
-        transport.set_write_buffer_limits(1 << 16)
-        with contextlib.suppress(TimeoutError, ConnectionError):
+        """Send as fast as the other side takes it; return whether it took all of it."""
+        with contextlib.suppress(ConnectionError):
             for start in range(0, len(data), 1 << 16):
                 self.writer.write(data[start : start + (1 << 16)])
-                async with asyncio.timeout(1):
-                    await self.writer.drain()
-            return not transport.is_closing()
+                await self.writer.drain()
+            return not self.writer.transport.is_closing()
         return False
 
     async def frame(self) -> tuple[int, bytes]:
@@ -66,6 +64,13 @@ class RawSocket:
             if size >= 126:
                 size = int.from_bytes(await self.reader.readexactly(2 if size == 126 else 8), "big")
             return first & 0x0F, await self.reader.readexactly(size)
+
+    async def text(self) -> bytes:
+        """Return the next text, and leave out what else comes."""
+        while True:
+            kind, payload = await self.frame()
+            if kind == WSMsgType.TEXT:
+                return payload
 
     async def close_code(self) -> int | None:
         """Read until the other side closes; return the code that it gives, or None if it gives none."""
