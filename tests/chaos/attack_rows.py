@@ -116,7 +116,7 @@ async def idle(lab: Laboratory) -> None:
 
 @row("flood of pings over 20 WebSockets", attack=True)
 async def pings(lab: Laboratory) -> None:
-    """Ten send half a million small ones each, ten send large ones, and none of them reads an answer."""
+    """Ten send half a million small ones each, ten send large ones, and none of them reads meanwhile."""
     gateway = lab.stack.gateways[0]
     small, large = frame({"type": "ping"}), frame({"type": "ping", "id": 60_000 * "x"})
     async with lab.under_attack(gateway), crowd(gateway) as patient, crowd(gateway) as greedy:
@@ -126,7 +126,9 @@ async def pings(lab: Laboratory) -> None:
         patient.send(500_000 * small)
         greedy.send(400 * large)
         assert await served(patient)
-        await waiting.until(lambda: greedy.ended == 10, "the large ones to be refused", seconds=30)
+        async with asyncio.timeout(60):  # the large ones are refused
+            answers = (reader.read() for reader, _ in greedy.connections)
+            await asyncio.gather(*answers, return_exceptions=True)
         await asyncio.sleep(20)
         assert await served(patient)
 
