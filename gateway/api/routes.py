@@ -61,7 +61,10 @@ _PREFER = Parameter(
     "Prefer", "header", "wait=N waits up to N seconds (at most 60) for the factors."
 )
 _ERASE = Parameter(
-    "erase", "query", "true erases a task that has ended; without it the task is cancelled."
+    "erase",
+    "query",
+    "true erases a task that has ended; without it the task is cancelled.",
+    {"type": "boolean"},
 )
 _CURSOR = Parameter("cursor", "query", "The next_cursor of the previous page.")
 _LIMIT = Parameter("limit", "query", "How many tasks a page has.", _PAGE)

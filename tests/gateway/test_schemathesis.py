@@ -62,4 +62,4 @@ async def test_the_gateway_keeps_to_its_document(
     said, _ = await process.communicate()
 
     assert 0 == process.returncode, said.decode()
-    assert b"Tested: 16" in said
+    assert b"Tested: 17" in said
