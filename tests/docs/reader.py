@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import re
 import secrets
@@ -21,6 +22,7 @@ from tests.docs.blocks import RUN, Block
 PORTS = ("8080", "8081")
 """What pages say that servers listen on; here each becomes a free port."""
 LEFT_OUT = {".git", ".factorline", "build"}
+STACK = "make stack"
 BLOCK_SECONDS = 60.0
 CURLRC = "silent\nshow-error\n"
 """No meter, as on a terminal."""
@@ -55,19 +57,26 @@ class Server(Process):
 
 
 class Servers:
-    """Servers by the command that starts them: pages that start the same share one."""
+    """Servers by the command that starts them: pages that start the same share one.
+
+    Embedded ones use the same folder, of which there can be one at a time: the reader stops it first.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.checkout = checkout(folder / "checkout")
         self._by_command: dict[str, Server] = {}
+        self._numbers = itertools.count()
 
     async def start(self, block: Block, env: dict[str, str]) -> Server:
         """Return the running server of a block."""
         command = re.sub(r"\s+#.*", "", block.text).strip()
         if command not in self._by_command:
+            if STACK not in command:
+                for each in [each for each in self._by_command if STACK not in each]:
+                    await self._by_command.pop(each).stop()
             port, other = map(str, free_ports(2))
             self._by_command[command] = Server(
-                f"server-{len(self._by_command)}",
+                f"server-{next(self._numbers)}",
                 with_ports(command, port, other),
                 checkout=self.checkout,
                 env={**env, "PORT": port, "FACTORLINE_PORT": port},
